@@ -1,1 +1,10 @@
-//! Door to come.
+//! The object model of Kubernetes, pure.
+//!
+//! In: bytes and JSON trees of objects, patches, selectors, quantities. Out: the same, decoded, checked,
+//! defaulted, validated, merged, converted between JSON, YAML, protobuf and Table forms, and `Status` errors
+//! worded as upstream words them. One schema table (`schema`) drives all of it, built-in kinds and custom
+//! ones alike.
+//!
+//! It must never know: sockets, files, clocks it was not handed, stores, who asks, or which requests exist.
+
+pub mod schema;
