@@ -7,4 +7,12 @@
 //!
 //! It must never know: sockets, files, clocks it was not handed, stores, who asks, or which requests exist.
 
+pub mod field;
+pub mod meta;
+pub mod names;
+pub mod quantity;
+pub mod resources;
 pub mod schema;
+pub mod selector;
+pub mod status;
+pub mod patch;

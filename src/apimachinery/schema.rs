@@ -91,7 +91,7 @@ pub struct TypeDef {
     pub fields: Vec<Field>,
     /// Server-side apply owns the object as a whole (`+structType=atomic`, `+mapType=atomic` on the type).
     pub atomic: bool,
-    /// Indexes into `fields` in upstream's (protobuf tag) order, `via` first.
+    /// Indexes into `fields` in protobuf's order, nested messages standing where their own number puts them.
     pub(crate) wire_order: Vec<u16>,
 }
 
@@ -111,7 +111,7 @@ impl TypeDef {
         self.name.rsplit_once('.').map_or(&*self.name, |(_, name)| name)
     }
 
-    /// The fields in protobuf order: `(via, tag)` ascending, without those protobuf does not carry.
+    /// The fields in protobuf order, by `via` and `tag`, without those protobuf does not carry.
     pub fn wire_fields(&self) -> impl Iterator<Item = &Field> {
         self.wire_order.iter().map(|index| &self.fields[*index as usize])
     }
@@ -124,9 +124,9 @@ pub struct Field {
     pub name: Box<str>,
     /// Protobuf field number; 0 when protobuf does not carry the field (`apiVersion`, `kind`).
     pub tag: u32,
-    /// Protobuf number of the nested message that carries the field where Go inlines a struct into JSON
-    /// (a volume's `emptyDir` sits in message 2, `volumeSource`); 0 where it sits in the message itself.
-    pub via: u32,
+    /// Protobuf numbers of the nested messages, outermost first, that carry the field where Go inlines a
+    /// struct into JSON (a volume's `emptyDir` sits in message 2, `volumeSource`); mostly empty.
+    pub via: Vec<u32>,
     pub ty: Type,
     /// Listed in OpenAPI's `required`.
     pub required: bool,

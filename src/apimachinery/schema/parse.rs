@@ -9,12 +9,12 @@
 //! ```
 //!
 //! A `type` line belongs to the `package` above it and may end in `atomic`. A field line is
-//! `<json name> [<via>/]<tag> <type> <attribute>...`, without indentation. Types are the words of [`word`],
+//! `<json name> [<via>/]...<tag> <type> <attribute>...`, without indentation. Types are the words of [`word`],
 //! `[]T`, `{}T` (a map), a bare name for a type of the same package, or a full name.
 //!
 //! Attributes: `r` required, `o` omitempty, `z` omitzero, `p` pointer, `w` wrapped in protobuf, `atomic`,
 //! `list=atomic|set|map:<key>,...`, `patch=<merge|replace|retainKeys>,...`, `key=<merge key>`,
-//! `enum=<value>,...` (an empty value is `''`), `default=<JSON, a space written as \u0020>`.
+//! `enum=<value>,...` (an empty value is `''`), `default=<JSON>`; a space is written as `\u0020`.
 //! Lines that begin with `#` and empty lines are skipped.
 
 use std::collections::HashMap;
@@ -108,14 +108,9 @@ fn finish(def: &mut TypeDef) -> Result<()> {
     let mut order: Vec<u16> = (0..def.fields.len() as u16)
         .filter(|index| def.fields[*index as usize].tag != 0)
         .collect();
-    // A nested message stands where its own number puts it among the direct fields.
     order.sort_by_key(|index| {
         let field = &def.fields[*index as usize];
-        if field.via == 0 {
-            (field.tag, 0)
-        } else {
-            (field.via, field.tag)
-        }
+        field.via.iter().copied().chain([field.tag]).collect::<Vec<u32>>()
     });
     def.wire_order = order;
     Ok(())
@@ -131,8 +126,8 @@ fn field<'a>(
     let (Some(tag), Some(ty)) = (words.next(), words.next()) else {
         return err(line, "a field needs a name, a tag and a type");
     };
-    let (via, tag) = tag.split_once('/').unwrap_or(("0", tag));
-    let (Ok(via), Ok(tag)) = (via.parse(), tag.parse()) else {
+    let numbers: std::result::Result<Vec<u32>, _> = tag.split('/').map(str::parse).collect();
+    let Some((tag, via)) = numbers.ok().and_then(|mut via| via.pop().map(|tag| (tag, via))) else {
         return err(line, format!("{tag:?} is not a tag"));
     };
     let Some(ty) = type_ref(ty, package, ids) else {
@@ -207,7 +202,13 @@ fn attribute(field: &mut Field, word: &str) -> std::result::Result<(), String> {
 }
 
 fn comma_list(text: &str) -> Vec<Box<str>> {
-    let unquote = |part: &str| if part == "''" { "".into() } else { part.into() };
+    let unquote = |part: &str| {
+        if part == "''" {
+            "".into()
+        } else {
+            part.replace("\\u0020", " ").into()
+        }
+    };
     if text.is_empty() {
         Vec::new()
     } else {

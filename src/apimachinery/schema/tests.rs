@@ -7,7 +7,7 @@ type Selector atomic
 matchLabels 1 {}string o atomic
 type Volume
 name 1 string r
-kind 2/1 string o p enum=A,'',B default="A\u0020b"
+kind 2/1 string o p enum=A,'',B\u0020C default="A\u0020b"
 items 3 []Volume o list=map:name,kind patch=merge,retainKeys key=name
 selector 4 io.k8s.api.x.v1.Selector z
 "#;
@@ -25,10 +25,10 @@ fn reads_every_attribute() {
     assert_eq!(wire, ["name", "kind", "items", "selector"]);
     let kind = volume.field("kind").unwrap();
     assert_eq!(
-        (kind.via, kind.tag, kind.pointer, kind.omitempty),
-        (2, 1, true, true)
+        (&*kind.via, kind.tag, kind.pointer, kind.omitempty),
+        (&[2][..], 1, true, true)
     );
-    assert_eq!(kind.enum_values, ["A".into(), "".into(), Box::<str>::from("B")]);
+    assert_eq!(kind.enum_values, ["A".into(), "".into(), Box::<str>::from("B C")]);
     assert_eq!(kind.default, Some("A b".into()));
     let items = volume.field("items").unwrap();
     assert_eq!((items.list_type, items.list_keys.len()), (ListType::Map, 2));

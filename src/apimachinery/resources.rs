@@ -1,0 +1,143 @@
+//! Which resources exist: plural names, kinds, verbs and subresources of every group and version.
+//!
+//! The facts stand in `resources/v1.35.txt` (form: `resources/parse.rs`); what discovery answers, what RBAC
+//! may name and where objects are stored is read from here.
+
+mod parse;
+
+use std::sync::LazyLock;
+
+use crate::schema::{Schema, TypeDef};
+
+pub use parse::ParseError;
+
+static BUILTIN: LazyLock<Vec<ResourceDef>> = LazyLock::new(|| {
+    parse::parse(include_str!("resources/v1.35.txt"))
+        .expect("the resource table in this binary is well formed")
+});
+
+/// All built-in resources that are served by default, by group in discovery's order (core first), then by
+/// version (preferred first), then by name.
+pub fn builtin() -> &'static [ResourceDef] {
+    static SERVED: LazyLock<Vec<ResourceDef>> = LazyLock::new(|| {
+        BUILTIN
+            .iter()
+            .filter(|def| !def.off_by_default)
+            .cloned()
+            .collect()
+    });
+    &SERVED
+}
+
+/// All resources the binary has types for, those that need `--runtime-config` included; in the order of
+/// [`builtin`].
+pub fn all() -> &'static [ResourceDef] {
+    &BUILTIN
+}
+
+/// One resource of one group and version.
+#[derive(Debug, Clone)]
+pub struct ResourceDef {
+    /// Empty for the core group.
+    pub group: &'static str,
+    pub version: &'static str,
+    /// Plural name, as in URLs.
+    pub resource: &'static str,
+    pub kind: &'static str,
+    pub list_kind: &'static str,
+    pub singular: &'static str,
+    pub short_names: Vec<&'static str>,
+    pub categories: Vec<&'static str>,
+    pub namespaced: bool,
+    /// Name of the kind's type in [`Schema`].
+    pub type_name: &'static str,
+    /// Name of the list kind's type in [`Schema`]; it exists only when `verbs` has `list`.
+    pub list_type_name: &'static str,
+    /// Sorted, as discovery lists them.
+    pub verbs: Vec<&'static str>,
+    /// Sorted by name.
+    pub subresources: Vec<Subresource>,
+    /// `<group>/<resource>` of the resource whose objects these are, `core` standing for the core group:
+    /// `events.k8s.io` serves what the core group stores.
+    pub storage_prefix: &'static str,
+    /// Group in whose form objects are stored; differs from `group` only where groups share storage.
+    pub storage_group: &'static str,
+    /// Version in whose form objects are stored.
+    pub storage_version: &'static str,
+    /// Discovery lists groups by descending priority, then by name; core is no group of that list.
+    pub group_priority: u32,
+    /// Served only when `--runtime-config` asks for it.
+    pub off_by_default: bool,
+}
+
+/// What stands behind an object's name in a URL.
+#[derive(Debug, Clone)]
+pub struct Subresource {
+    pub name: &'static str,
+    /// Group, version and kind of the body; they are the resource's own for `status`.
+    pub group: &'static str,
+    pub version: &'static str,
+    pub kind: &'static str,
+    pub type_name: &'static str,
+    pub verbs: Vec<&'static str>,
+}
+
+impl ResourceDef {
+    /// `v1` or `apps/v1`.
+    pub fn api_version(&self) -> String {
+        api_version(self.group, self.version)
+    }
+
+    /// The kind's fields.
+    pub fn type_def(&self) -> &'static TypeDef {
+        Schema::get()
+            .type_by_name(self.type_name)
+            .expect("a test proves that every resource has a type")
+    }
+
+    /// Whether the resource itself (not a subresource) answers to a verb.
+    pub fn has_verb(&self, verb: &str) -> bool {
+        self.verbs.contains(&verb)
+    }
+
+    pub fn subresource(&self, name: &str) -> Option<&Subresource> {
+        self.subresources
+            .iter()
+            .find(|subresource| subresource.name == name)
+    }
+
+    /// `/api/v1` or `/apis/<group>/<version>`.
+    pub fn root_path(&self) -> String {
+        if self.group.is_empty() {
+            format!("/api/{}", self.version)
+        } else {
+            format!("/apis/{}/{}", self.group, self.version)
+        }
+    }
+}
+
+/// `version` in the core group (empty name), else `group/version`.
+pub fn api_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
+}
+
+/// The resource of this group, version and plural name, among those served by default.
+pub fn find(group: &str, version: &str, resource: &str) -> Option<&'static ResourceDef> {
+    builtin()
+        .iter()
+        .find(|def| def.group == group && def.version == version && def.resource == resource)
+}
+
+/// The resource whose objects have this kind, among all the binary has types for.
+pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static ResourceDef> {
+    all()
+        .iter()
+        .find(|def| def.group == group && def.version == version && def.kind == kind)
+}
+
+#[cfg(test)]
+mod tests;
