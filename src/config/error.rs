@@ -29,11 +29,18 @@ pub struct Problem {
 
 impl Problem {
     pub(crate) fn new(field: impl Into<String>, message: impl Into<String>) -> Self {
-        Problem { field: field.into(), message: message.into() }
+        Problem {
+            field: field.into(),
+            message: message.into(),
+        }
     }
 
     fn join(problems: &[Problem]) -> String {
-        problems.iter().map(Problem::to_string).collect::<Vec<_>>().join("; ")
+        problems
+            .iter()
+            .map(Problem::to_string)
+            .collect::<Vec<_>>()
+            .join("; ")
     }
 }
 

@@ -7,13 +7,29 @@
 //! It never opens a socket, starts a process or knows which driver will be
 //! used; it reads no file but takes text.
 
+mod cluster;
 mod error;
+mod flags;
+mod kind;
+mod names;
 mod network;
 mod node;
 pub mod paths;
+mod read;
+pub mod v1alpha1;
+mod validate;
 
+#[cfg(test)]
+mod tests;
+
+pub use cluster::{ApiAccess, Cluster, Mount, Node, PortMapping, Propagation, Protocol};
 pub use error::{Error, Problem};
+pub use flags::Overrides;
+pub use names::{CLUSTER_NAME_MAX, check_cluster_name, check_label_name, parse_cpus, parse_memory};
 pub use network::{ClusterNetwork, nth_address};
 pub use node::{
-    ControlPlanePki, KeyPair, NODE_API_VERSION, NODE_KIND, NodeConfig, NodePki, NodeResources, NodeRole, Taint,
+    ControlPlanePki, KeyPair, NODE_API_VERSION, NODE_KIND, NodeConfig, NodePki, NodeResources, NodeRole,
+    Taint,
 };
+pub use read::{Loaded, read};
+pub use validate::DEFAULT_NAME;

@@ -117,7 +117,10 @@ pub struct KeyPair {
 
 impl std::fmt::Debug for KeyPair {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("KeyPair").field("cert", &self.cert).field("key", &"<redacted>").finish()
+        f.debug_struct("KeyPair")
+            .field("cert", &self.cert)
+            .field("key", &"<redacted>")
+            .finish()
     }
 }
 
@@ -181,8 +184,10 @@ impl NodeConfig {
     /// [`Error::Parse`] names line and field; [`Error::WrongType`] when the
     /// document is something else.
     pub fn from_yaml(text: &str) -> Result<Self, Error> {
-        let config: NodeConfig =
-            serde_saphyr::from_str(text).map_err(|e| Error::Parse { kind: NODE_KIND, message: e.to_string() })?;
+        let config: NodeConfig = serde_saphyr::from_str(text).map_err(|e| Error::Parse {
+            kind: NODE_KIND,
+            message: e.to_string(),
+        })?;
         if config.api_version != NODE_API_VERSION || config.kind != NODE_KIND {
             return Err(Error::WrongType {
                 found: format!("{} {}", config.api_version, config.kind),
@@ -198,6 +203,9 @@ impl NodeConfig {
     /// [`Error::Write`] if a value has no YAML form, which no value built from
     /// these types does.
     pub fn to_yaml(&self) -> Result<String, Error> {
-        serde_saphyr::to_string(self).map_err(|e| Error::Write { kind: NODE_KIND, message: e.to_string() })
+        serde_saphyr::to_string(self).map_err(|e| Error::Write {
+            kind: NODE_KIND,
+            message: e.to_string(),
+        })
     }
 }
