@@ -1,0 +1,113 @@
+use serde_json::json;
+
+use super::*;
+use crate::schema::Schema;
+
+fn smp(kind: &str, original: &Value, patch: &Value) -> Result<Value, Status> {
+    let def = Schema::get().type_by_name(kind).unwrap();
+    strategic_value(original, patch.clone(), def)
+}
+
+const POD: &str = "io.k8s.api.core.v1.Pod";
+const DEPLOYMENT: &str = "io.k8s.api.apps.v1.Deployment";
+
+#[test]
+fn strategic_table() {
+    let table = [
+        (
+            "lists of objects merge by key",
+            json!({"spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "1"}]}}),
+            json!({"spec": {"containers": [{"name": "b", "image": "2"}, {"name": "c", "image": "1"}]}}),
+            json!({"spec": {"containers": [{"name": "a", "image": "1"}, {"name": "b", "image": "2"}, {"name": "c", "image": "1"}]}}),
+        ),
+        (
+            "null deletes, also in lists",
+            json!({"metadata": {"labels": {"a": "1", "b": "2"}}}),
+            json!({"metadata": {"labels": {"a": null, "c": null}, "annotations": {"x": null, "y": "1"}}}),
+            json!({"metadata": {"labels": {"b": "2"}, "annotations": {"y": "1"}}}),
+        ),
+        (
+            "delete by key",
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}),
+            json!({"spec": {"containers": [{"name": "a", "$patch": "delete"}]}}),
+            json!({"spec": {"containers": [{"name": "b"}]}}),
+        ),
+        (
+            "replace a list",
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}),
+            json!({"spec": {"containers": [{"name": "c"}, {"$patch": "replace"}]}}),
+            json!({"spec": {"containers": [{"name": "c"}]}}),
+        ),
+        (
+            "replace a map",
+            json!({"spec": {"securityContext": {"runAsUser": 1, "fsGroup": 2}}}),
+            json!({"spec": {"securityContext": {"$patch": "replace", "fsGroup": 3}}}),
+            json!({"spec": {"securityContext": {"fsGroup": 3}}}),
+        ),
+        (
+            "atomic lists are replaced",
+            json!({"spec": {"containers": [{"name": "a", "command": ["x", "y"]}]}}),
+            json!({"spec": {"containers": [{"name": "a", "command": ["z"]}]}}),
+            json!({"spec": {"containers": [{"name": "a", "command": ["z"]}]}}),
+        ),
+        (
+            "primitive lists merge and delete",
+            json!({"metadata": {"finalizers": ["a", "b"]}}),
+            json!({"metadata": {"finalizers": ["c"], "$deleteFromPrimitiveList/finalizers": ["a"]}}),
+            json!({"metadata": {"finalizers": ["c", "b"]}}),
+        ),
+        (
+            "element order",
+            json!({"spec": {"containers": [{"name": "a"}, {"name": "b"}]}}),
+            json!({"spec": {"$setElementOrder/containers": [{"name": "b"}, {"name": "a"}], "containers": [{"name": "b", "image": "2"}]}}),
+            json!({"spec": {"containers": [{"name": "b", "image": "2"}, {"name": "a"}]}}),
+        ),
+    ];
+    for (name, original, patch, want) in table {
+        assert_eq!(smp(POD, &original, &patch).unwrap(), want, "{name}");
+    }
+}
+
+#[test]
+fn retain_keys() {
+    let original = json!({"spec": {"strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxSurge": 1}}}});
+    let patch = json!({"spec": {"strategy": {"$retainKeys": ["type"], "type": "Recreate"}}});
+    let got = smp(DEPLOYMENT, &original, &patch).unwrap();
+    assert_eq!(got, json!({"spec": {"strategy": {"type": "Recreate"}}}));
+    let patch = json!({"spec": {"strategy": {"$retainKeys": ["x"], "type": "Recreate"}}});
+    let e = smp(DEPLOYMENT, &original, &patch).unwrap_err();
+    assert_eq!((e.code, e.message.as_str()), (400, "invalid patch format of retainKeys"));
+}
+
+#[test]
+fn ports_merge_by_container_port() {
+    let original = json!({"spec": {"ports": [{"port": 80, "nodePort": 30000}, {"port": 443}]}});
+    let patch = json!({"spec": {"ports": [{"port": 80, "name": "http"}]}});
+    let got = smp("io.k8s.api.core.v1.Service", &original, &patch).unwrap();
+    assert_eq!(got["spec"]["ports"], json!([{"port": 80, "nodePort": 30000, "name": "http"}, {"port": 443}]));
+}
+
+#[test]
+fn bad_strategic_patches() {
+    let original = json!({"spec": {"containers": [{"name": "a"}]}});
+    let table = [
+        (json!({"spec": {"containers": [{"image": "x"}]}}), 422),
+        (json!({"spec": {"$patch": "what"}}), 400),
+        (json!([1]), 400),
+        (json!({"metadata": {"$deleteFromPrimitiveList/finalizers": "a"}}), 400),
+    ];
+    for (patch, code) in table {
+        assert_eq!(smp(POD, &original, &patch).unwrap_err().code, code, "{patch}");
+    }
+}
+
+#[test]
+fn json_and_merge_patches() {
+    let doc = json!({"a": {"b": 1}, "l": [1, 2]});
+    let got = json(&doc, br#"[{"op":"replace","path":"/a/b","value":2},{"op":"remove","path":"/l/0"}]"#).unwrap();
+    assert_eq!(got, json!({"a": {"b": 2}, "l": [2]}));
+    assert_eq!(json(&doc, br#"[{"op":"test","path":"/a/b","value":2}]"#).unwrap_err().code, 422);
+    assert_eq!(json(&doc, b"{}").unwrap_err().code, 400);
+    assert_eq!(merge(&doc, br#"{"a":{"b":null,"c":3},"l":[9]}"#).unwrap(), json!({"a": {"c": 3}, "l": [9]}));
+    assert_eq!(merge(&doc, b"[]").unwrap_err().code, 400);
+}
