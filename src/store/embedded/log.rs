@@ -339,6 +339,3 @@ pub(super) fn u64_at(data: &[u8], offset: usize) -> u64 {
         .copied()
         .map_or(0, u64::from_le_bytes)
 }
-
-#[cfg(test)]
-mod tests;

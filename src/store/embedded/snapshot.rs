@@ -308,6 +308,3 @@ fn prefix_end(prefix: &str) -> Option<String> {
     }
     None
 }
-
-#[cfg(test)]
-mod tests;
