@@ -1,1 +1,15 @@
-//! Door to come.
+//! What the tests that cross rooms share: a way to call the `rkind` and
+//! `kubectl` binaries as a user does, images made from Debian packages, and
+//! awaiting a condition with a deadline.
+//!
+//! It uses public doors only. A test that needs Docker says so in its module
+//! and fails with that reason where it is missing.
+
+#[path = "support/cli.rs"]
+pub mod cli;
+#[path = "support/http.rs"]
+pub mod http;
+#[path = "support/images.rs"]
+pub mod images;
+#[path = "support/wait.rs"]
+pub mod wait;

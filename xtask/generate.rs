@@ -24,7 +24,9 @@ pub fn check() -> Result<()> {
 }
 
 fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("xtask lies in the workspace")
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("xtask lies in the workspace")
 }
 
 /// Runs the generator; it needs Go and, the first time, the Go module proxy.
@@ -35,7 +37,10 @@ fn table() -> Result<Vec<u8>> {
         .output()
         .context("run go (1.25 or newer must be installed to generate the schema)")?;
     if !output.status.success() {
-        bail!("the schema generator failed: {}", String::from_utf8_lossy(&output.stderr).trim());
+        bail!(
+            "the schema generator failed: {}",
+            String::from_utf8_lossy(&output.stderr).trim()
+        );
     }
     Ok(output.stdout)
 }

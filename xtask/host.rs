@@ -1,0 +1,172 @@
+//! What the host must have before a cluster can start, and getting it.
+
+use crate::run::{capture, run, say, succeeds};
+use anyhow::{Context, Result, bail};
+use std::fs::File;
+use std::io::{IsTerminal, Write};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+const ENGINE_LOG: &str = "/var/log/dockerd.log";
+const ENGINE_DEADLINE: Duration = Duration::from_secs(60);
+
+/// Whether the host may be changed (packages installed, the engine started).
+#[derive(clap::Args, Clone, Copy)]
+pub(crate) struct Consent {
+    /// Install and start what is missing (Docker's engine, image tools) without asking
+    #[arg(long, short)]
+    pub(crate) yes: bool,
+}
+
+/// A Docker engine that answers, or one line that says what to do.
+pub(crate) fn docker_engine(consent: Consent) -> Result<()> {
+    if engine_answers() {
+        return Ok(());
+    }
+    if !root_on_debian() {
+        bail!(
+            "no Docker engine answers: install Docker (https://docs.docker.com/engine/install) and start it, \
+             or name a running one in DOCKER_HOST"
+        );
+    }
+    if !on_path("dockerd") || !on_path("docker") {
+        ask(
+            consent,
+            "no Docker engine is installed; install Debian's docker.io",
+        )?;
+        install(&["docker.io"])?;
+    }
+    if !engine_answers() {
+        ask(consent, "Docker's engine is not running; start it")?;
+        start_engine()?;
+    }
+    Ok(())
+}
+
+/// The programs that make a node image or a test image out of Debian packages.
+pub(crate) fn image_tools(consent: Consent) -> Result<()> {
+    let missing: Vec<&str> = [("mmdebstrap", "mmdebstrap"), ("busybox", "busybox-static")]
+        .into_iter()
+        .filter(|(program, _)| !on_path(program))
+        .map(|(_, package)| package)
+        .collect();
+    if missing.is_empty() || !root_on_debian() {
+        return Ok(()); // `rkind build node-image` finds another base or says what it lacks
+    }
+    ask(
+        consent,
+        &format!("images are made with {}; install", missing.join(" and ")),
+    )?;
+    install(&missing)
+}
+
+/// A kubectl: the one on the PATH, or one built from upstream's Go module.
+pub(crate) fn kubectl(cache: &Path) -> Result<PathBuf> {
+    if let Some(path) = find("kubectl") {
+        return Ok(path);
+    }
+    let built = cache.join("kubectl");
+    if built.exists() {
+        return Ok(built);
+    }
+    if !on_path("go") {
+        bail!("kubectl is not on the PATH and neither is Go to build one: install either");
+    }
+    say("building kubectl from its Go module");
+    let module = cache.join("kubectl-module");
+    std::fs::create_dir_all(&module).with_context(|| format!("could not create {}", module.display()))?;
+    let main = "package main\n\nimport (\n\t\"os\"\n\n\t\"k8s.io/component-base/cli\"\n\t\"k8s.io/kubectl/pkg/cmd\"\n)\n\n\
+                func main() { os.Exit(cli.Run(cmd.NewDefaultKubectlCommand())) }\n";
+    std::fs::write(module.join("main.go"), main)?;
+    std::fs::write(module.join("go.mod"), "module kubectl\n\ngo 1.25\n")?;
+    run(Command::new("go").current_dir(&module).args([
+        "get",
+        "k8s.io/kubectl@v0.35.0",
+        "k8s.io/component-base@v0.35.0",
+    ]))?;
+    run(Command::new("go").current_dir(&module).args(["mod", "tidy"]))?;
+    run(Command::new("go")
+        .current_dir(&module)
+        .args(["build", "-o"])
+        .arg(&built)
+        .arg("."))?;
+    Ok(built)
+}
+
+fn engine_answers() -> bool {
+    succeeds(Command::new("docker").args(["version", "--format", "{{.Server.Version}}"]))
+}
+
+/// With systemd by its unit, otherwise as a process of its own that outlives
+/// this one.
+fn start_engine() -> Result<()> {
+    say("starting Docker's engine");
+    if Path::new("/run/systemd/system").exists() {
+        run(Command::new("systemctl").args(["start", "docker"]))?;
+    } else {
+        let log = File::create(ENGINE_LOG).with_context(|| format!("could not create {ENGINE_LOG}"))?;
+        Command::new("dockerd")
+            .stdin(Stdio::null())
+            .stdout(log.try_clone()?)
+            .stderr(log)
+            .process_group(0)
+            .spawn()
+            .context("could not start dockerd")?;
+    }
+    let deadline = Instant::now() + ENGINE_DEADLINE;
+    while !engine_answers() {
+        if Instant::now() > deadline {
+            bail!(
+                "Docker's engine did not answer within {} s; its log is {ENGINE_LOG}",
+                ENGINE_DEADLINE.as_secs()
+            );
+        }
+        // The engine offers nothing to await before its socket exists.
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+fn install(packages: &[&str]) -> Result<()> {
+    say(&format!("installing {}", packages.join(" ")));
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    run(apt.args(["update", "--quiet=2"]))?;
+    let mut apt = Command::new("apt-get");
+    apt.env("DEBIAN_FRONTEND", "noninteractive");
+    run(apt
+        .args(["install", "--quiet=2", "--yes", "--no-install-recommends"])
+        .args(packages))
+}
+
+fn ask(consent: Consent, what: &str) -> Result<()> {
+    if consent.yes {
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        bail!("{what}: pass --yes to let this command do it");
+    }
+    eprint!("{what}? [y/N] ");
+    std::io::stderr().flush()?;
+    let mut answer = String::new();
+    std::io::stdin().read_line(&mut answer)?;
+    if !matches!(answer.trim(), "y" | "Y" | "yes") {
+        bail!("{what}: declined");
+    }
+    Ok(())
+}
+
+fn root_on_debian() -> bool {
+    let root = capture(Command::new("id").arg("-u")).is_ok_and(|id| id.trim() == "0");
+    root && Path::new("/etc/debian_version").exists() && on_path("apt-get")
+}
+
+fn on_path(program: &str) -> bool {
+    find(program).is_some()
+}
+
+fn find(program: &str) -> Option<PathBuf> {
+    which::which(program).ok()
+}
