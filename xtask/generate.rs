@@ -8,13 +8,13 @@ use anyhow::{Context, Result, bail};
 const TABLE: &str = "src/apimachinery/schema/v1.35.txt";
 
 /// Writes the schema table anew.
-pub fn run() -> Result<()> {
+pub(crate) fn run() -> Result<()> {
     let path = root().join(TABLE);
     std::fs::write(&path, table()?).with_context(|| format!("write {}", path.display()))
 }
 
 /// Fails when the committed table is not what the generator writes today.
-pub fn check() -> Result<()> {
+pub(crate) fn check() -> Result<()> {
     let path = root().join(TABLE);
     let committed = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     if committed != table()? {
