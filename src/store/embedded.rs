@@ -65,6 +65,8 @@ mod snapshot;
 mod watchers;
 mod writer;
 
+#[doc(hidden)]
+pub use self::disk::Faults;
 use self::{
     disk::Disk,
     watchers::Hub,
@@ -118,8 +120,9 @@ pub struct Options {
     pub retention: Retention,
     /// Commits that may queue up for one watch before it is ended with [`Error::Slow`].
     pub watch_queue: usize,
-    /// Test hook: asked before each step on disk.
-    pub(crate) faults: disk::Faults,
+    /// Test hook: asked before each step on disk. Leave it at its default.
+    #[doc(hidden)]
+    pub faults: Faults,
 }
 
 impl Default for Options {
@@ -128,7 +131,7 @@ impl Default for Options {
             checkpoint_after: 16 << 20,
             retention: Retention::default(),
             watch_queue: 4096,
-            faults: disk::Faults::default(),
+            faults: Faults::default(),
         }
     }
 }

@@ -28,7 +28,7 @@ type Fault = dyn Fn(Step) -> io::Result<()> + Send + Sync;
 
 /// Asked before each step; an error is taken for the operating system's.
 #[derive(Clone, Default)]
-pub(crate) struct Faults(pub(crate) Option<Arc<Fault>>);
+pub struct Faults(pub(crate) Option<Arc<Fault>>);
 
 impl Faults {
     fn check(&self, step: Step) -> io::Result<()> {

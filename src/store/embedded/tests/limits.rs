@@ -272,7 +272,7 @@ async fn checkpoints_are_taken_while_writing_and_bound_the_folder() {
     let tasks = (0..8).map(|task| {
         let store = store.clone();
         tokio::spawn(async move {
-            let mut last = vec![None; 5];
+            let mut last = [None; 5];
             for n in 0..200 {
                 let (key, slot) = (format!("{task}/{}", n % 5), n % 5);
                 let value = Bytes::from(vec![n as u8; 1000]);
