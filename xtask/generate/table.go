@@ -297,7 +297,7 @@ func (t *table) print(out io.Writer) {
 			}
 			fmt.Fprintln(out, line)
 			for _, field := range def.fields {
-				fmt.Fprintln(out, field)
+				fmt.Fprintln(out, " "+field)
 			}
 		}
 	}

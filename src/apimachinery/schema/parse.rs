@@ -4,12 +4,12 @@
 //! version v1.35.0
 //! package io.k8s.api.core.v1
 //! type Volume
-//! name 1 string r
-//! emptyDir 2/2 EmptyDirVolumeSource o p
+//!  name 1 string r
+//!  emptyDir 2/2 EmptyDirVolumeSource o p
 //! ```
 //!
 //! A `type` line belongs to the `package` above it and may end in `atomic`. A field line is
-//! `<json name> [<via>/]...<tag> <type> <attribute>...`, without indentation. Types are the words of [`word`],
+//! `<json name> [<via>/]...<tag> <type> <attribute>...` after one space. Types are the words of [`word`],
 //! `[]T`, `{}T` (a map), a bare name for a type of the same package, or a full name.
 //!
 //! Attributes: `r` required, `o` omitempty, `z` omitzero, `p` pointer, `w` wrapped in protobuf, `atomic`,
@@ -50,9 +50,8 @@ pub(super) fn parse(text: &str) -> Result<Schema> {
     let mut types: Vec<TypeDef> = Vec::with_capacity(names.len());
     for (number, line) in text.lines().enumerate() {
         let mut words = line.split(' ');
-        let first = words.next().unwrap_or_default();
-        match first {
-            "" | "#" => {}
+        match words.next().unwrap_or_default() {
+            "#" => {}
             "version" => version = words.next().unwrap_or_default(),
             "package" => package = words.next().unwrap_or_default(),
             "type" => {
@@ -65,12 +64,14 @@ pub(super) fn parse(text: &str) -> Result<Schema> {
                     wire_order: Vec::new(),
                 });
             }
-            name => {
+            "" => {
+                let Some(name) = words.next() else { continue };
                 let Some(def) = types.last_mut() else {
                     return err(number, "a field stands before the first type");
                 };
                 def.fields.push(field(number, name, words, package, &ids)?);
             }
+            word => return err(number, format!("no fact begins with {word:?}")),
         }
     }
     for def in &mut types {

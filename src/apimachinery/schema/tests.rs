@@ -4,12 +4,12 @@ const SMALL: &str = r#"# a comment
 version v1.0.0
 package io.k8s.api.x.v1
 type Selector atomic
-matchLabels 1 {}string o atomic
+ matchLabels 1 {}string o atomic
 type Volume
-name 1 string r
-kind 2/1 string o p enum=A,'',B\u0020C default="A\u0020b"
-items 3 []Volume o list=map:name,kind patch=merge,retainKeys key=name
-selector 4 io.k8s.api.x.v1.Selector z
+ name 1 string r
+ kind 2/1 string o p enum=A,'',B\u0020C default="A\u0020b"
+ items 3 []Volume o list=map:name,kind patch=merge,retainKeys key=name
+ selector 4 io.k8s.api.x.v1.Selector z
 "#;
 
 #[test]
@@ -41,19 +41,19 @@ fn reads_every_attribute() {
 fn names_the_line_of_a_fault() {
     for (text, want) in [
         (
-            "version v1\npackage p\ntype T\nx 1 Missing\n",
+            "version v1\npackage p\ntype T\n x 1 Missing\n",
             "line 4: no type \"Missing\"",
         ),
         (
-            "version v1\npackage p\ntype T\nx one string\n",
+            "version v1\npackage p\ntype T\n x one string\n",
             "line 4: \"one\" is not a tag",
         ),
         (
-            "version v1\npackage p\ntype T\nx 1 string q\n",
+            "version v1\npackage p\ntype T\n x 1 string q\n",
             "line 4: no attribute \"q\"",
         ),
         (
-            "version v1\nx 1 string\n",
+            "version v1\n x 1 string\n",
             "line 2: a field stands before the first type",
         ),
         (

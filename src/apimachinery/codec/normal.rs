@@ -1,0 +1,88 @@
+//! The form in which Go would write an object it has read: what upstream stores and answers.
+
+use serde_json::{Map, Value};
+
+use crate::schema::{Field, Type, TypeDef};
+
+/// Brings a decoded object into Go's form.
+///
+/// Empty values of `omitempty` fields go; structs that Go holds by value and scalars without `omitempty`
+/// appear (`"resources": {}`, `"status": {}`, a container's `"name": ""`). It is what upstream's clients see
+/// on read, and what survives protobuf. Idempotent. Lists and maps that Go would write as null stay absent.
+pub fn normalize(value: &mut Value, def: &TypeDef) {
+    let Value::Object(object) = value else { return };
+    for field in &def.fields {
+        match object.get_mut(&*field.name) {
+            Some(Value::Null) => {
+                object.remove(&*field.name);
+                fill(object, field);
+            }
+            Some(present) => {
+                normalize_typed(present, &field.ty);
+                if drops(present, field) {
+                    object.remove(&*field.name);
+                }
+            }
+            None => fill(object, field),
+        }
+    }
+}
+
+fn normalize_typed(value: &mut Value, ty: &Type) {
+    match (ty, value) {
+        (Type::Message(id), value) => normalize(value, id.def()),
+        (Type::List(item), Value::Array(items)) if item.message().is_some() => {
+            items.iter_mut().for_each(|value| normalize_typed(value, item));
+        }
+        (Type::Map(item), Value::Object(entries)) if item.message().is_some() => {
+            entries
+                .values_mut()
+                .for_each(|value| normalize_typed(value, item));
+        }
+        _ => {}
+    }
+}
+
+/// Whether Go's encoder leaves the present value out.
+fn drops(value: &Value, field: &Field) -> bool {
+    if field.pointer {
+        return false;
+    }
+    match (value, &field.ty) {
+        (Value::Object(map), Type::Message(_)) => field.omitzero && map.is_empty(),
+        (_, Type::RawExtension | Type::Json | Type::FieldsV1) => false,
+        (_, Type::IntOrString | Type::Quantity | Type::Duration) => false,
+        (Value::Object(map), _) => field.omitempty && map.is_empty(),
+        (Value::Array(list), _) => field.omitempty && list.is_empty(),
+        (Value::String(text), _) => field.omitempty && text.is_empty(),
+        (Value::Bool(flag), _) => field.omitempty && !flag,
+        (Value::Number(number), _) => field.omitempty && number.as_f64() == Some(0.0),
+        (Value::Null, _) => true,
+    }
+}
+
+/// What Go's encoder writes for an absent field, if anything.
+fn fill(object: &mut Map<String, Value>, field: &Field) {
+    if let Some(value) = absent_value(field) {
+        object.insert(String::from(&*field.name), value);
+    }
+}
+
+/// The value that Go writes where the field was never set, if it writes any.
+pub(crate) fn absent_value(field: &Field) -> Option<Value> {
+    if field.pointer || field.omitzero {
+        return None;
+    }
+    Some(match &field.ty {
+        Type::Message(id) => {
+            let mut empty = Value::Object(Map::new());
+            normalize(&mut empty, id.def());
+            empty
+        }
+        _ if field.omitempty => return None,
+        Type::String => "".into(),
+        Type::Int32 | Type::Int64 => 0.into(),
+        Type::Bool => false.into(),
+        _ => return None,
+    })
+}
