@@ -7,15 +7,18 @@
 //!
 //! It must never know: sockets, files, clocks it was not handed, stores, who asks, or which requests exist.
 
+pub mod codec;
+pub mod defaults;
 pub mod field;
 pub mod meta;
 pub mod names;
+pub mod patch;
+pub mod protobuf;
 pub mod quantity;
-pub mod codec;
 pub mod resources;
 pub mod schema;
 pub mod selector;
 pub mod status;
-pub mod patch;
-pub mod defaults;
 pub mod strategy;
+#[cfg(test)]
+mod upstream_tmp;

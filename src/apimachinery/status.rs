@@ -285,10 +285,21 @@ impl Status {
         let mut causes = vec![];
         if !why.is_empty() {
             let reason = "UnexpectedServerResponse".into();
-            causes.push(Cause { reason, message: why.into(), field: String::new() });
+            causes.push(Cause {
+                reason,
+                message: why.into(),
+                field: String::new(),
+            });
         }
-        Self::failure(422, "Invalid", "the server rejected our request due to an error in our request")
-            .with_details(Details { causes, ..Details::default() })
+        Self::failure(
+            422,
+            "Invalid",
+            "the server rejected our request due to an error in our request",
+        )
+        .with_details(Details {
+            causes,
+            ..Details::default()
+        })
     }
 
     /// 405: the resource knows no such verb.

@@ -109,9 +109,7 @@ fn merge_map(mut original: Object, mut patch: Object, ctx: Ctx<'_>) -> Result<Ob
                     Value::Object(merge_map(o, p, ctx.child(&key))?)
                 }
             }
-            (Some(Value::Array(o)), Value::Array(p)) => {
-                Value::Array(merge_field(o, p, &key, ctx, deleting)?)
-            }
+            (Some(Value::Array(o)), Value::Array(p)) => Value::Array(merge_field(o, p, &key, ctx, deleting)?),
             (old, new) if deleting => {
                 drop(new);
                 match old {
@@ -152,9 +150,16 @@ fn clean(v: &mut Value) {
 }
 
 fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
-    let Some(list) = patch.remove(RETAIN_KEYS) else { return Ok(()) };
+    let Some(list) = patch.remove(RETAIN_KEYS) else {
+        return Ok(());
+    };
     let bad = || Error::Bad("invalid patch format of retainKeys".into());
-    let keep: Vec<&str> = list.as_array().ok_or_else(bad)?.iter().filter_map(Value::as_str).collect();
+    let keep: Vec<&str> = list
+        .as_array()
+        .ok_or_else(bad)?
+        .iter()
+        .filter_map(Value::as_str)
+        .collect();
     for (k, v) in patch.iter() {
         let directive = k.starts_with(DELETE_LIST) || k.starts_with(ELEMENT_ORDER);
         if !v.is_null() && !directive && !keep.contains(&k.as_str()) {
@@ -167,7 +172,11 @@ fn retain_keys(original: &mut Object, patch: &mut Object) -> Result<()> {
 
 /// Handles every `$setElementOrder/f`, and with it the list `f` of the patch.
 fn order_lists(original: &mut Object, patch: &mut Object, ctx: Ctx<'_>) -> Result<()> {
-    let keys: Vec<String> = patch.keys().filter(|k| k.starts_with(ELEMENT_ORDER)).cloned().collect();
+    let keys: Vec<String> = patch
+        .keys()
+        .filter(|k| k.starts_with(ELEMENT_ORDER))
+        .cloned()
+        .collect();
     for key in keys {
         let Some(Value::Array(order)) = patch.remove(&key) else {
             return Err(Error::Bad("invalid patch format of setElementOrder list".into()));
@@ -249,7 +258,14 @@ fn merge_field(
             _ => vec![],
         });
     }
-    merge_list(original, patch, name, merge_key(ctx, name), ctx.items(name), deleting)
+    merge_list(
+        original,
+        patch,
+        name,
+        merge_key(ctx, name),
+        ctx.items(name),
+        deleting,
+    )
 }
 
 fn strip_nulls(v: &mut Value) {
@@ -273,7 +289,9 @@ fn merge_list(
 ) -> Result<Vec<Value>> {
     let objects = original.iter().chain(&patch).next().is_some_and(Value::is_object);
     if original.iter().chain(&patch).any(|v| v.is_object() != objects) {
-        return Err(Error::Unfit(format!("list element types are not identical: {name}")));
+        return Err(Error::Unfit(format!(
+            "list element types are not identical: {name}"
+        )));
     }
     let server = original.clone();
     if !objects {
@@ -290,7 +308,9 @@ fn merge_list(
         return Ok(normalize(ours, theirs, &patch, &server, None));
     }
     let Some(key) = key else {
-        return Err(Error::Unfit(format!("cannot merge lists without merge key for {name}")));
+        return Err(Error::Unfit(format!(
+            "cannot merge lists without merge key for {name}"
+        )));
     };
     let (mut merged, patch) = special_elements(original, patch, key)?;
     for item in &patch {
@@ -316,7 +336,10 @@ fn merge_list(
 }
 
 fn no_merge_key(item: &Object, key: &str) -> Error {
-    Error::Unfit(format!("map: {} does not contain declared merge key: {key}", Value::Object(item.clone())))
+    Error::Unfit(format!(
+        "map: {} does not contain declared merge key: {key}",
+        Value::Object(item.clone())
+    ))
 }
 
 /// Carries out `$patch` elements of a list; returns what to merge into and
@@ -340,7 +363,9 @@ fn special_elements(
             },
             Some("replace") => replace = true,
             Some("merge") => {
-                return Err(Error::Bad("merging lists cannot yet be specified in the patch".into()));
+                return Err(Error::Bad(
+                    "merging lists cannot yet be specified in the patch".into(),
+                ));
             }
             _ => {
                 return Err(Error::Bad(format!(
@@ -376,7 +401,9 @@ fn partition(items: Vec<Value>, list: &[Value], key: Option<&str>) -> Result<(Ve
     {
         return Err(no_merge_key(bad.as_object().unwrap_or(&Object::new()), k));
     }
-    Ok(items.into_iter().partition(|i| list.iter().any(|l| same(i, l, key))))
+    Ok(items
+        .into_iter()
+        .partition(|i| list.iter().any(|l| same(i, l, key))))
 }
 
 /// Upstream's order: the patch's items in the patch's order, the server's own

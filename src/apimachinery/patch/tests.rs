@@ -76,7 +76,10 @@ fn retain_keys() {
     assert_eq!(got, json!({"spec": {"strategy": {"type": "Recreate"}}}));
     let patch = json!({"spec": {"strategy": {"$retainKeys": ["x"], "type": "Recreate"}}});
     let e = smp(DEPLOYMENT, &original, &patch).unwrap_err();
-    assert_eq!((e.code, e.message.as_str()), (400, "invalid patch format of retainKeys"));
+    assert_eq!(
+        (e.code, e.message.as_str()),
+        (400, "invalid patch format of retainKeys")
+    );
 }
 
 #[test]
@@ -84,17 +87,23 @@ fn ports_merge_by_container_port() {
     let original = json!({"spec": {"ports": [{"port": 80, "nodePort": 30000}, {"port": 443}]}});
     let patch = json!({"spec": {"ports": [{"port": 80, "name": "http"}]}});
     let got = smp("io.k8s.api.core.v1.Service", &original, &patch).unwrap();
-    assert_eq!(got["spec"]["ports"], json!([{"port": 80, "nodePort": 30000, "name": "http"}, {"port": 443}]));
+    assert_eq!(
+        got["spec"]["ports"],
+        json!([{"port": 80, "nodePort": 30000, "name": "http"}, {"port": 443}])
+    );
 }
 
 #[test]
 fn bad_strategic_patches() {
-    let original = json!({"spec": {"containers": [{"name": "a"}]}});
+    let original = json!({"metadata": {}, "spec": {"containers": [{"name": "a"}]}});
     let table = [
         (json!({"spec": {"containers": [{"image": "x"}]}}), 422),
         (json!({"spec": {"$patch": "what"}}), 400),
         (json!([1]), 400),
-        (json!({"metadata": {"$deleteFromPrimitiveList/finalizers": "a"}}), 400),
+        (
+            json!({"metadata": {"$deleteFromPrimitiveList/finalizers": "a"}}),
+            400,
+        ),
     ];
     for (patch, code) in table {
         assert_eq!(smp(POD, &original, &patch).unwrap_err().code, code, "{patch}");
@@ -104,10 +113,22 @@ fn bad_strategic_patches() {
 #[test]
 fn json_and_merge_patches() {
     let doc = json!({"a": {"b": 1}, "l": [1, 2]});
-    let got = json(&doc, br#"[{"op":"replace","path":"/a/b","value":2},{"op":"remove","path":"/l/0"}]"#).unwrap();
+    let got = json(
+        &doc,
+        br#"[{"op":"replace","path":"/a/b","value":2},{"op":"remove","path":"/l/0"}]"#,
+    )
+    .unwrap();
     assert_eq!(got, json!({"a": {"b": 2}, "l": [2]}));
-    assert_eq!(json(&doc, br#"[{"op":"test","path":"/a/b","value":2}]"#).unwrap_err().code, 422);
+    assert_eq!(
+        json(&doc, br#"[{"op":"test","path":"/a/b","value":2}]"#)
+            .unwrap_err()
+            .code,
+        422
+    );
     assert_eq!(json(&doc, b"{}").unwrap_err().code, 400);
-    assert_eq!(merge(&doc, br#"{"a":{"b":null,"c":3},"l":[9]}"#).unwrap(), json!({"a": {"c": 3}, "l": [9]}));
+    assert_eq!(
+        merge(&doc, br#"{"a":{"b":null,"c":3},"l":[9]}"#).unwrap(),
+        json!({"a": {"c": 3}, "l": [9]})
+    );
     assert_eq!(merge(&doc, b"[]").unwrap_err().code, 400);
 }

@@ -1,0 +1,371 @@
+//! What each kind resets, keeps and computes on its way to the store
+//! (upstream's registry strategies), as pure functions over objects.
+//!
+//! ```text
+//! strategy::rules(&gvk) -> Rules                    // create-on-update, unconditional update, status, generation
+//! strategy::prepare_for_create(&gvk, &mut new)      // after metadata.name and uid are set
+//! strategy::prepare_for_update(&gvk, &mut new, &old)
+//! strategy::prepare_for_status_update(&gvk, &mut new, &old)
+//! strategy::begin_delete(&gvk, &mut object, requested_grace, now) -> Deletion
+//! ```
+//! The order of a create: decode, default, set system fields (name, uid,
+//! creationTimestamp), admission, `prepare_for_create`, validate. Of an
+//! update: decode, default, admission, `prepare_for_update`, validate.
+
+mod pod;
+mod workloads;
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::{Value, json};
+
+use crate::meta::{self, Gvk};
+
+pub use pod::qos_class;
+
+/// How the registry treats a kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Rules {
+    /// The kind counts `metadata.generation`.
+    pub generation: bool,
+    /// Writes to the main resource leave `status` alone.
+    pub status: bool,
+    /// PUT of a name that does not exist creates it.
+    pub create_on_update: bool,
+    /// PUT without a resourceVersion overwrites.
+    pub unconditional_update: bool,
+    /// Deletion waits for someone to stop what the object stands for.
+    pub graceful_delete: bool,
+}
+
+/// The rules of a kind. Kinds unknown here are custom resources: they count
+/// generations, and `status` is for the caller to decide from their
+/// definition.
+#[must_use]
+pub fn rules(gvk: &Gvk) -> Rules {
+    let (group, kind) = gvk.group_kind();
+    let create_on_update = matches!(
+        (group, kind),
+        (
+            "",
+            "Endpoints" | "Event" | "LimitRange" | "Service" | "PodTemplate"
+        ) | ("events.k8s.io", "Event")
+            | ("coordination.k8s.io", _)
+            | ("rbac.authorization.k8s.io", _)
+    );
+    let unconditional_update = !matches!(
+        (group, kind),
+        ("apiextensions.k8s.io" | "apiregistration.k8s.io", _)
+            | ("admissionregistration.k8s.io" | "flowcontrol.apiserver.k8s.io", _)
+            | ("coordination.k8s.io" | "node.k8s.io" | "policy", _)
+            | (
+                "storage.k8s.io",
+                "VolumeAttachment" | "CSINode" | "CSIDriver" | "CSIStorageCapacity"
+            )
+    ) && is_builtin(group);
+    let generation = matches!(
+        (group, kind),
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+            | ("", "Pod" | "ReplicationController")
+            | ("batch", _)
+            | ("networking.k8s.io", "Ingress" | "IngressClass" | "NetworkPolicy")
+            | ("policy", "PodDisruptionBudget")
+            | (
+                "apiextensions.k8s.io" | "admissionregistration.k8s.io" | "flowcontrol.apiserver.k8s.io",
+                _
+            )
+            | ("discovery.k8s.io", "EndpointSlice")
+            | ("storage.k8s.io", "CSIDriver")
+            | ("resource.k8s.io", "ResourceSlice" | "DeviceClass")
+    ) || !is_builtin(group);
+    Rules {
+        generation,
+        status: has_status(group, kind),
+        create_on_update,
+        unconditional_update,
+        graceful_delete: (group, kind) == ("", "Pod"),
+    }
+}
+
+fn is_builtin(group: &str) -> bool {
+    matches!(group, "" | "apps" | "batch" | "autoscaling" | "policy") || group.ends_with(".k8s.io")
+}
+
+fn has_status(group: &str, kind: &str) -> bool {
+    matches!(
+        (group, kind),
+        (
+            "",
+            "Pod"
+                | "Node"
+                | "Namespace"
+                | "Service"
+                | "PersistentVolume"
+                | "PersistentVolumeClaim"
+                | "ReplicationController"
+                | "ResourceQuota"
+        ) | ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+            | ("batch", _)
+            | ("autoscaling", "HorizontalPodAutoscaler")
+            | ("policy", "PodDisruptionBudget")
+            | ("networking.k8s.io", "Ingress" | "ServiceCIDR")
+            | ("certificates.k8s.io", "CertificateSigningRequest")
+            | ("apiextensions.k8s.io", "CustomResourceDefinition")
+            | ("apiregistration.k8s.io", "APIService")
+            | ("flowcontrol.apiserver.k8s.io", _)
+            | ("storage.k8s.io", "VolumeAttachment")
+            | ("resource.k8s.io", "ResourceClaim")
+            | ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy")
+    )
+}
+
+/// The status of an object just created.
+fn initial_status(group: &str, kind: &str) -> Value {
+    match (group, kind) {
+        ("", "Namespace") => json!({"phase": "Active"}),
+        ("", "PersistentVolume" | "PersistentVolumeClaim") => json!({"phase": "Pending"}),
+        ("", "Service") => json!({"loadBalancer": {}}),
+        ("networking.k8s.io", "Ingress") => json!({"loadBalancer": {}}),
+        ("apps", "ReplicaSet") | ("", "ReplicationController") => json!({"replicas": 0}),
+        ("apps", "StatefulSet") => json!({"replicas": 0, "availableReplicas": 0}),
+        ("apps", "DaemonSet") => json!({
+            "currentNumberScheduled": 0, "desiredNumberScheduled": 0, "numberMisscheduled": 0, "numberReady": 0,
+        }),
+        ("policy", _) => json!({
+            "currentHealthy": 0, "desiredHealthy": 0, "disruptionsAllowed": 0, "expectedPods": 0,
+        }),
+        ("autoscaling", _) => json!({"currentMetrics": null, "desiredReplicas": 0}),
+        _ => json!({}),
+    }
+}
+
+/// Makes a decoded, defaulted object ready for its first write.
+pub fn prepare_for_create(gvk: &Gvk, new: &mut Value) {
+    let (group, kind) = gvk.group_kind();
+    let rules = rules(gvk);
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        meta::remove(new, field);
+    }
+    if rules.generation {
+        meta::set(new, "generation", 1);
+    } else {
+        meta::remove(new, "generation");
+    }
+    if rules.status && (group, kind) != ("", "Node") {
+        let status = initial_status(group, kind);
+        meta::as_map(new).insert("status".into(), status);
+    }
+    match (group, kind) {
+        ("", "Pod") => pod::prepare_for_create(new),
+        ("", "Namespace") => namespace_finalizer(new),
+        ("apps", "DaemonSet") => workloads::daemon_set_create(new),
+        ("batch", "Job") => workloads::job_selector(new),
+        ("storage.k8s.io", "VolumeAttachment") => {
+            new["status"] = json!({"attached": false});
+        }
+        _ => {}
+    }
+}
+
+fn namespace_finalizer(new: &mut Value) {
+    let list = meta::child_object(new, "spec")
+        .entry("finalizers")
+        .or_insert_with(|| json!([]));
+    match list.as_array_mut() {
+        Some(l) if l.iter().any(|f| f == "kubernetes") => {}
+        Some(l) => l.push("kubernetes".into()),
+        None => *list = json!(["kubernetes"]),
+    }
+}
+
+/// Carries over from `old` what no update may change.
+fn keep_system_fields(new: &mut Value, old: &Value) {
+    let old_meta = &old["metadata"];
+    let m = meta::metadata_mut(new);
+    let missing = |v: Option<&Value>| v.is_none_or(|v| v.is_null() || v == "");
+    if missing(m.get("uid"))
+        && let Some(uid) = old_meta.get("uid")
+    {
+        m.insert("uid".into(), uid.clone());
+    }
+    for field in ["creationTimestamp", "deletionTimestamp", "generation"] {
+        match old_meta.get(field) {
+            Some(v) if !v.is_null() => {
+                m.insert(field.into(), v.clone());
+            }
+            _ => {
+                m.remove(field);
+            }
+        }
+    }
+    if missing(m.get("deletionGracePeriodSeconds"))
+        && let Some(v) = old_meta.get("deletionGracePeriodSeconds")
+    {
+        m.insert("deletionGracePeriodSeconds".into(), v.clone());
+    }
+    m.remove("selfLink");
+}
+
+/// Copies the field, or its absence.
+fn copy(new: &mut Value, old: &Value, field: &str) {
+    let m = meta::as_map(new);
+    match old.get(field) {
+        Some(v) => {
+            m.insert(field.into(), v.clone());
+        }
+        None => {
+            m.remove(field);
+        }
+    }
+}
+
+/// Makes an update of the main resource ready: keeps system fields and
+/// status, counts the generation.
+pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
+    let (group, kind) = gvk.group_kind();
+    let rules = rules(gvk);
+    keep_system_fields(new, old);
+    if rules.status {
+        copy(new, old, "status");
+    }
+    match (group, kind) {
+        ("", "Namespace") => {
+            let finalizers = old["spec"].get("finalizers").cloned();
+            let spec = meta::child_object(new, "spec");
+            match finalizers {
+                Some(f) => spec.insert("finalizers".into(), f),
+                None => spec.remove("finalizers"),
+            };
+        }
+        ("certificates.k8s.io", "CertificateSigningRequest") => copy(new, old, "spec"),
+        ("apps", "DaemonSet") => workloads::daemon_set_update(new, old),
+        ("", "Pod") => pod::prepare_for_update(new),
+        _ => {}
+    }
+    if rules.generation && content_changed(new, old) {
+        meta::set(new, "generation", meta::generation(old) + 1);
+    }
+}
+
+/// Whether anything but metadata and status differs.
+fn content_changed(new: &Value, old: &Value) -> bool {
+    let (Some(n), Some(o)) = (new.as_object(), old.as_object()) else {
+        return new != old;
+    };
+    let skip = |k: &str| matches!(k, "metadata" | "status" | "apiVersion" | "kind");
+    let differs = |a: &serde_json::Map<String, Value>, b: &serde_json::Map<String, Value>| {
+        a.iter()
+            .any(|(k, v)| !skip(k) && b.get(k).unwrap_or(&Value::Null) != v)
+    };
+    differs(n, o) || differs(o, n)
+}
+
+/// Makes an update of the status subresource ready: only status and, as
+/// upstream, most of metadata may change.
+pub fn prepare_for_status_update(gvk: &Gvk, new: &mut Value, old: &Value) {
+    keep_system_fields(new, old);
+    let keys: Vec<String> = [old, new]
+        .iter()
+        .filter_map(|v| v.as_object())
+        .flat_map(|o| o.keys().cloned())
+        .collect();
+    for key in keys {
+        if !matches!(key.as_str(), "metadata" | "status" | "apiVersion" | "kind") {
+            copy(new, old, &key);
+        }
+    }
+    match gvk.group_kind() {
+        ("", "Pod") => pod::prepare_for_status_update(new, old),
+        (
+            "",
+            "Namespace" | "Node" | "PersistentVolume" | "PersistentVolumeClaim" | "ReplicationController",
+        )
+        | ("apps" | "batch" | "autoscaling", _) => {}
+        ("", "Service") | ("networking.k8s.io" | "policy", _) => {}
+        ("apiextensions.k8s.io", _) => {
+            // Upstream: the status of a definition touches no metadata but managedFields.
+            let managed = meta::remove(new, "managedFields");
+            let version = meta::resource_version(new).to_owned();
+            copy(new, old, "metadata");
+            if let Some(m) = managed {
+                meta::set(new, "managedFields", m);
+            }
+            if !version.is_empty() {
+                meta::set(new, "resourceVersion", version);
+            }
+        }
+        _ => {}
+    }
+}
+
+/// What a delete request comes to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Deletion {
+    /// Remove now (if no finalizer holds it).
+    Immediate,
+    /// The object was marked (or its grace shortened): store it.
+    Marked,
+    /// Already being deleted and nothing changes.
+    Pending,
+}
+
+/// The kind's graceful deletion: marks the object with the time at which it
+/// will be gone. `requested` is the grace of the delete options in seconds.
+/// Kinds without grace are always [`Deletion::Immediate`].
+pub fn begin_delete(gvk: &Gvk, object: &mut Value, requested: Option<i64>, now: Timestamp) -> Deletion {
+    if !rules(gvk).graceful_delete {
+        return Deletion::Immediate;
+    }
+    let current = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
+    if meta::is_deleting(object) {
+        let Some(current) = current else {
+            return Deletion::Immediate;
+        };
+        let Some(period) = requested.map(|p| if p < 0 { 1 } else { p }) else {
+            return Deletion::Pending;
+        };
+        if period >= current {
+            return Deletion::Pending;
+        }
+        if let Some(t) = meta::parse_time(meta::deletion_timestamp(object)) {
+            let t = t + SignedDuration::from_secs(period - current);
+            meta::set(object, "deletionTimestamp", meta::time(t));
+        }
+        meta::set(object, "deletionGracePeriodSeconds", period);
+        return if period == 0 {
+            Deletion::Immediate
+        } else {
+            Deletion::Marked
+        };
+    }
+    let period = pod::grace_period(object, requested);
+    meta::set(
+        object,
+        "deletionTimestamp",
+        meta::time(now + SignedDuration::from_secs(period)),
+    );
+    meta::set(object, "deletionGracePeriodSeconds", period);
+    if meta::generation(object) > 0 {
+        meta::set(object, "generation", meta::generation(object) + 1);
+    }
+    if period == 0 {
+        Deletion::Immediate
+    } else {
+        Deletion::Marked
+    }
+}
+
+/// Marks an object that finalizers keep: deletionTimestamp now, grace 0,
+/// generation + 1. Does nothing when already marked.
+pub fn mark_deleted(object: &mut Value, now: Timestamp) {
+    if meta::is_deleting(object) {
+        return;
+    }
+    meta::set(object, "deletionTimestamp", meta::time(now));
+    meta::set(object, "deletionGracePeriodSeconds", 0);
+    if meta::generation(object) > 0 {
+        meta::set(object, "generation", meta::generation(object) + 1);
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,128 @@
+//! Pods: first status, quality of service, grace.
+
+use serde_json::{Map, Value, json};
+
+use crate::meta;
+use crate::quantity::Quantity;
+
+pub(super) fn prepare_for_create(pod: &mut Value) {
+    let qos = qos_class(pod);
+    let mut status = json!({"phase": "Pending", "qosClass": qos});
+    if pod["spec"]["schedulingGates"]
+        .as_array()
+        .is_some_and(|g| !g.is_empty())
+    {
+        status["conditions"] = json!([{
+            "type": "PodScheduled",
+            "status": "False",
+            "reason": "SchedulingGated",
+            "message": "Scheduling is blocked due to non-empty scheduling gates",
+            "lastProbeTime": null,
+            "lastTransitionTime": null,
+        }]);
+    }
+    meta::as_map(pod).insert("status".into(), status);
+    service_account_alias(pod);
+}
+
+pub(super) fn prepare_for_update(pod: &mut Value) {
+    service_account_alias(pod);
+}
+
+/// Both names of the service account are shown.
+fn service_account_alias(pod: &mut Value) {
+    if let Some(name) = pod["spec"]["serviceAccountName"]
+        .as_str()
+        .filter(|n| !n.is_empty())
+    {
+        let name = name.to_owned();
+        pod["spec"]["serviceAccount"] = name.into();
+    }
+}
+
+pub(super) fn prepare_for_status_update(new: &mut Value, old: &Value) {
+    let owners = old["metadata"].get("ownerReferences").cloned();
+    let m = meta::metadata_mut(new);
+    match owners {
+        Some(o) => m.insert("ownerReferences".into(), o),
+        None => m.remove("ownerReferences"),
+    };
+    if new["status"]["qosClass"].as_str().unwrap_or("").is_empty()
+        && let Some(q) = old["status"].get("qosClass").cloned()
+    {
+        meta::child_object(new, "status").insert("qosClass".into(), q);
+    }
+}
+
+/// Seconds a pod gets to stop: what is asked for, else what its spec says;
+/// none when it is on no node or has ended.
+pub(super) fn grace_period(pod: &Value, requested: Option<i64>) -> i64 {
+    let spec = &pod["spec"];
+    let asked = requested
+        .or_else(|| spec["terminationGracePeriodSeconds"].as_i64())
+        .unwrap_or(0);
+    let unscheduled = spec["nodeName"].as_str().unwrap_or("").is_empty();
+    let ended = matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
+    match asked {
+        _ if unscheduled || ended => 0,
+        n if n < 0 => 1,
+        n => n,
+    }
+}
+
+/// `Guaranteed`, `Burstable` or `BestEffort`, from the requests and limits of
+/// cpu and memory of all containers (or of the pod as a whole).
+#[must_use]
+pub fn qos_class(pod: &Value) -> &'static str {
+    let spec = &pod["spec"];
+    let containers = || {
+        ["containers", "initContainers"]
+            .iter()
+            .flat_map(|l| spec[*l].as_array().into_iter().flatten())
+    };
+    let pod_level = &spec["resources"];
+    let has_pod_level = ["requests", "limits"]
+        .iter()
+        .any(|l| pod_level[*l].as_object().is_some_and(|o| !o.is_empty()));
+    let all: Vec<&Value> = if has_pod_level {
+        vec![pod_level]
+    } else {
+        containers().map(|c| &c["resources"]).collect()
+    };
+    let mut requests: [Option<Quantity>; 2] = [None; 2];
+    let mut limits: [Option<Quantity>; 2] = [None; 2];
+    let mut guaranteed = true;
+    for r in all {
+        sum(r["requests"].as_object(), &mut requests);
+        let found = sum(r["limits"].as_object(), &mut limits);
+        guaranteed &= found == 2;
+    }
+    if requests == [None; 2] && limits == [None; 2] {
+        return "BestEffort";
+    }
+    let equal = requests.iter().zip(&limits).all(|(r, l)| match (r, l) {
+        (Some(r), Some(l)) => r == l,
+        (None, None) => true,
+        _ => false,
+    });
+    let same_count = requests.iter().flatten().count() == limits.iter().flatten().count();
+    if guaranteed && equal && same_count {
+        "Guaranteed"
+    } else {
+        "Burstable"
+    }
+}
+
+fn sum(list: Option<&Map<String, Value>>, totals: &mut [Option<Quantity>; 2]) -> usize {
+    let mut found = 0;
+    for (i, name) in ["cpu", "memory"].iter().enumerate() {
+        let amount = list
+            .and_then(|l| l.get(*name))
+            .and_then(|v| Quantity::from_value(v).ok());
+        if let Some(q) = amount.filter(|q| q.sign() > 0) {
+            found += 1;
+            totals[i] = Some(totals[i].map_or(q, |t| t + q));
+        }
+    }
+    found
+}

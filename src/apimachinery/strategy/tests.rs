@@ -1,0 +1,154 @@
+use serde_json::json;
+
+use super::*;
+
+fn gvk(group: &str, kind: &str) -> Gvk {
+    Gvk::new(group, "v1", kind)
+}
+
+#[test]
+fn create_resets_status_and_counts_generation() {
+    let mut d = json!({"metadata": {"name": "a", "generation": 9, "deletionTimestamp": "x"}, "spec": {}, "status": {"replicas": 3}});
+    prepare_for_create(&gvk("apps", "Deployment"), &mut d);
+    assert_eq!(
+        d,
+        json!({"metadata": {"name": "a", "generation": 1}, "spec": {}, "status": {}})
+    );
+    let mut n = json!({"metadata": {"name": "a"}, "status": {"x": 1}});
+    prepare_for_create(&gvk("", "Node"), &mut n);
+    assert_eq!(n["status"]["x"], 1, "a kubelet registers with its status");
+    let mut ns = json!({"metadata": {"name": "a"}});
+    prepare_for_create(&gvk("", "Namespace"), &mut ns);
+    assert_eq!(ns["spec"]["finalizers"], json!(["kubernetes"]));
+    assert_eq!(ns["status"]["phase"], "Active");
+}
+
+#[test]
+fn update_keeps_status_and_bumps_generation() {
+    let old = json!({"metadata": {"name": "a", "uid": "u", "generation": 3, "creationTimestamp": "t"}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
+    let mut new = json!({"metadata": {"name": "a", "generation": 99}, "spec": {"replicas": 2}, "status": {"replicas": 7}});
+    prepare_for_update(&gvk("apps", "Deployment"), &mut new, &old);
+    assert_eq!(
+        new["metadata"],
+        json!({"name": "a", "uid": "u", "generation": 4, "creationTimestamp": "t"})
+    );
+    assert_eq!(new["status"], json!({"replicas": 1}));
+    let mut same = old.clone();
+    same["metadata"]["labels"] = json!({"x": "y"});
+    prepare_for_update(&gvk("apps", "Deployment"), &mut same, &old);
+    assert_eq!(same["metadata"]["generation"], 3);
+}
+
+#[test]
+fn status_update_touches_status() {
+    let old = json!({"metadata": {"name": "a", "generation": 3}, "spec": {"replicas": 1}, "status": {}});
+    let mut new = json!({"metadata": {"name": "a"}, "spec": {"replicas": 2}, "status": {"replicas": 2}});
+    prepare_for_status_update(&gvk("apps", "Deployment"), &mut new, &old);
+    assert_eq!(
+        new,
+        json!({"metadata": {"name": "a", "generation": 3}, "spec": {"replicas": 1}, "status": {"replicas": 2}})
+    );
+}
+
+#[test]
+fn quality_of_service() {
+    let pod = |containers: Value| json!({"spec": {"containers": containers}});
+    let table = [
+        (json!([{"name": "a"}]), "BestEffort"),
+        (json!([{"resources": {"requests": {"cpu": "1"}}}]), "Burstable"),
+        (
+            json!([{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1000m", "memory": "1024Mi"}}}]),
+            "Guaranteed",
+        ),
+        (
+            json!([{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "2", "memory": "1Gi"}}}]),
+            "Burstable",
+        ),
+        (
+            json!([{"resources": {"requests": {"cpu": "1", "memory": "1Gi"}, "limits": {"cpu": "1", "memory": "1Gi"}}}, {"name": "b"}]),
+            "Burstable",
+        ),
+        (
+            json!([{"resources": {"requests": {"ephemeral-storage": "1"}}}]),
+            "BestEffort",
+        ),
+    ];
+    for (c, want) in table {
+        assert_eq!(qos_class(&pod(c.clone())), want, "{c}");
+    }
+}
+
+#[test]
+fn graceful_deletion_of_pods() {
+    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
+    let pod = |spec: Value, phase: &str| json!({"metadata": {"generation": 1}, "spec": spec, "status": {"phase": phase}});
+    let g = gvk("", "Pod");
+    let running = pod(
+        json!({"nodeName": "n", "terminationGracePeriodSeconds": 30}),
+        "Running",
+    );
+    let table = [
+        (running.clone(), None, Deletion::Marked, 30),
+        (running.clone(), Some(5), Deletion::Marked, 5),
+        (running.clone(), Some(0), Deletion::Immediate, 0),
+        (running.clone(), Some(-1), Deletion::Marked, 1),
+        (
+            pod(json!({"terminationGracePeriodSeconds": 30}), "Pending"),
+            None,
+            Deletion::Immediate,
+            0,
+        ),
+        (
+            pod(
+                json!({"nodeName": "n", "terminationGracePeriodSeconds": 30}),
+                "Succeeded",
+            ),
+            None,
+            Deletion::Immediate,
+            0,
+        ),
+    ];
+    for (mut p, requested, want, grace) in table {
+        assert_eq!(begin_delete(&g, &mut p, requested, now), want);
+        assert_eq!(p["metadata"]["deletionGracePeriodSeconds"], grace);
+        assert_eq!(p["metadata"]["generation"], 2);
+    }
+    let mut p = running;
+    begin_delete(&g, &mut p, None, now);
+    assert_eq!(p["metadata"]["deletionTimestamp"], "2026-01-01T00:00:30Z");
+    assert_eq!(begin_delete(&g, &mut p, None, now), Deletion::Pending);
+    assert_eq!(begin_delete(&g, &mut p, Some(40), now), Deletion::Pending);
+    assert_eq!(begin_delete(&g, &mut p, Some(10), now), Deletion::Marked);
+    assert_eq!(p["metadata"]["deletionTimestamp"], "2026-01-01T00:00:10Z");
+    assert_eq!(begin_delete(&g, &mut p, Some(0), now), Deletion::Immediate);
+    assert_eq!(
+        begin_delete(&gvk("", "Service"), &mut json!({}), None, now),
+        Deletion::Immediate
+    );
+}
+
+#[test]
+fn jobs_get_their_selector() {
+    let mut j = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": {"metadata": {"labels": {"a": "b"}}}}});
+    prepare_for_create(&gvk("batch", "Job"), &mut j);
+    assert_eq!(
+        j["spec"]["selector"],
+        json!({"matchLabels": {"batch.kubernetes.io/controller-uid": "u"}})
+    );
+    assert_eq!(j["spec"]["template"]["metadata"]["labels"]["job-name"], "j");
+    assert_eq!(j["spec"]["template"]["metadata"]["labels"]["a"], "b");
+}
+
+#[test]
+fn daemon_sets_count_templates() {
+    let mut d = json!({"metadata": {"name": "d"}, "spec": {"template": {"x": 1}}});
+    prepare_for_create(&gvk("apps", "DaemonSet"), &mut d);
+    let old = d.clone();
+    d["spec"]["template"]["x"] = json!(2);
+    prepare_for_update(&gvk("apps", "DaemonSet"), &mut d, &old);
+    assert_eq!(
+        meta::annotation(&d, "deprecated.daemonset.template.generation"),
+        Some("2")
+    );
+    assert_eq!(meta::generation(&d), 2);
+}

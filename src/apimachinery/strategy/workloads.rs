@@ -1,0 +1,53 @@
+//! DaemonSets and Jobs.
+
+use serde_json::Value;
+
+use crate::meta;
+
+const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+
+pub(super) fn daemon_set_create(new: &mut Value) {
+    set_template_generation(new, 1);
+}
+
+pub(super) fn daemon_set_update(new: &mut Value, old: &Value) {
+    let current = meta::annotation(old, TEMPLATE_GENERATION)
+        .and_then(|s| s.parse().ok())
+        .unwrap_or(1);
+    let changed = new["spec"]["template"] != old["spec"]["template"];
+    set_template_generation(new, if changed { current + 1 } else { current });
+}
+
+fn set_template_generation(new: &mut Value, n: i64) {
+    let m = meta::metadata_mut(new);
+    let annotations = m.entry("annotations").or_insert(Value::Null);
+    meta::as_map(annotations).insert(TEMPLATE_GENERATION.into(), n.to_string().into());
+}
+
+/// Unless the user manages it: labels of the template and a selector by the
+/// Job's UID, so that its pods are only its own.
+pub(super) fn job_selector(new: &mut Value) {
+    if new["spec"]["manualSelector"] == true {
+        return;
+    }
+    let name = meta::name(new).to_owned();
+    let uid = meta::uid(new).to_owned();
+    let spec = meta::child_object(new, "spec");
+    let template = spec.entry("template").or_insert(Value::Null);
+    meta::as_map(template);
+    let metadata = meta::child_object(template, "metadata");
+    let labels = meta::as_map(metadata.entry("labels").or_insert(Value::Null));
+    for (key, value) in [
+        ("job-name", &name),
+        ("batch.kubernetes.io/job-name", &name),
+        ("controller-uid", &uid),
+        ("batch.kubernetes.io/controller-uid", &uid),
+    ] {
+        labels.entry(key).or_insert_with(|| value.as_str().into());
+    }
+    let selector = meta::as_map(spec.entry("selector").or_insert(Value::Null));
+    let match_labels = meta::as_map(selector.entry("matchLabels").or_insert(Value::Null));
+    match_labels
+        .entry("batch.kubernetes.io/controller-uid")
+        .or_insert_with(|| uid.into());
+}
