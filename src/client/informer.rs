@@ -212,6 +212,12 @@ impl<K: Resource + Send + Sync + 'static> Informer<K> {
         self.store.list_in(namespace)
     }
 
+    /// The newest resourceVersion this cache has seen (0: none). A write whose resourceVersion is not
+    /// above it is known to this cache: resourceVersions of one server are comparable (KEP-5504).
+    pub fn revision(&self) -> u64 {
+        self.store.revision()
+    }
+
     /// How many objects the cache holds.
     pub fn len(&self) -> usize {
         self.store.len()

@@ -1,4 +1,4 @@
-//! Owner references.
+//! Owner references and other facts in metadata.
 //!
 //! <https://kubernetes.io/docs/concepts/overview/working-with-objects/owners-dependents/>
 
@@ -37,4 +37,9 @@ pub fn controller_uid<K: Resource>(object: &K) -> Vec<String> {
         .map(|r| r.uid.clone())
         .into_iter()
         .collect()
+}
+
+/// `metadata.resourceVersion` as the number it is.
+pub fn revision(meta: &ObjectMeta) -> Option<u64> {
+    meta.resource_version.as_deref()?.parse().ok()
 }

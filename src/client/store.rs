@@ -41,6 +41,8 @@ struct State<K> {
     objects: BTreeMap<ObjectKey, Arc<K>>,
     indices: HashMap<String, Index<K>>,
     subscribers: Vec<Weak<Channel<K>>>,
+    /// The newest resourceVersion of any object seen.
+    revision: u64,
 }
 
 pub(crate) struct Store<K> {
@@ -54,12 +56,17 @@ impl<K: Resource> Store<K> {
                 objects: BTreeMap::new(),
                 indices: HashMap::new(),
                 subscribers: Vec::new(),
+                revision: 0,
             }),
         }
     }
 
     pub(crate) fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
         self.state.read().objects.get(key).cloned()
+    }
+
+    pub(crate) fn revision(&self) -> u64 {
+        self.state.read().revision
     }
 
     pub(crate) fn list(&self) -> Vec<Arc<K>> {
@@ -129,7 +136,9 @@ impl<K: Resource> Store<K> {
     }
 
     pub(crate) fn delete(&self, object: &K) {
-        self.state.write().delete(&ObjectKey::of(object), Some(object));
+        let mut state = self.state.write();
+        state.saw(object);
+        state.delete(&ObjectKey::of(object), Some(object));
     }
 
     /// Makes the cache hold exactly `objects`; subscribers hear only of differences.
@@ -160,7 +169,14 @@ impl<K: Resource> Store<K> {
 }
 
 impl<K: Resource> State<K> {
+    fn saw(&mut self, object: &K) {
+        self.revision = self
+            .revision
+            .max(crate::owner::revision(object.meta()).unwrap_or(0));
+    }
+
     fn apply(&mut self, key: ObjectKey, object: Arc<K>) {
+        self.saw(&object);
         let old = self.objects.insert(key.clone(), object.clone());
         if let Some(old) = &old {
             if same_version(&**old, &*object) {
