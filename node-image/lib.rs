@@ -1,1 +1,110 @@
-//! Door to come.
+//! What is inside a node's image, and how it is put together.
+//!
+//! In: a choice of where Debian's packages come from. Out: an image in the
+//! engine's store whose tag is a digest of its recipe, so that a changed recipe
+//! is another image.
+//!
+//! Inside are containerd, runc, nft, busybox and certificates, our own pause
+//! and tools images, and no rkind: that is handed to each node at its start. It
+//! never runs anything in the image while making it, and knows no cluster.
+
+mod applets;
+mod archive;
+mod assemble;
+mod base;
+mod error;
+mod recipe;
+
+#[cfg(test)]
+mod tests;
+
+use std::io::{Seek as _, SeekFrom};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use rkind_driver::{ByteStream, Driver};
+use tokio::io::AsyncReadExt as _;
+
+pub use base::{Base, detect};
+pub use error::Error;
+pub use recipe::{digest, reference};
+
+/// containerd's configuration, which PID 1 adjusts to its host.
+pub const CONTAINERD_CONFIG: &str = include_str!("files/containerd.toml");
+
+/// The program of the pause image: static, without a C library.
+pub(crate) const PAUSE: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/pause"));
+
+/// What was made.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    pub reference: String,
+    /// Of the unpacked file system.
+    pub size_bytes: u64,
+    pub took: Duration,
+    pub base: Base,
+}
+
+/// Makes the image and loads it into the driver's engine. `progress` is told
+/// what happens, in one line each.
+///
+/// # Errors
+/// [`Error`] with the output of what failed.
+pub async fn build(
+    driver: &dyn Driver,
+    base: Base,
+    reference: &str,
+    progress: &(dyn Fn(String) + Send + Sync),
+) -> Result<Built, Error> {
+    let started = std::time::Instant::now();
+    progress(format!("getting packages {base}"));
+    let rootfs = base::rootfs(&base).await?;
+    progress("putting the file system together".to_owned());
+    let reference = reference.to_owned();
+    let name = reference.clone();
+    let image = tokio::task::spawn_blocking(move || {
+        let mut layer = tempfile::tempfile().map_err(|e| Error::io("make a temporary file", e))?;
+        let stats = assemble::assemble(rootfs, &mut layer)?;
+        layer
+            .seek(SeekFrom::Start(0))
+            .map_err(|e| Error::io("read a temporary file", e))?;
+        let image = archive::node_image(&name, layer)?;
+        Ok::<_, Error>((stats, image))
+    })
+    .await
+    .map_err(|e| Error::io("put the file system together", std::io::Error::other(e)))??;
+    let (stats, file) = image;
+    progress(format!("loading {} ({} MB)", reference, stats.bytes / 1_000_000));
+    driver
+        .import_images(stream(file))
+        .await
+        .map_err(|source| Error::Load {
+            reference: reference.clone(),
+            source,
+        })?;
+    Ok(Built {
+        reference,
+        size_bytes: stats.bytes,
+        took: started.elapsed(),
+        base,
+    })
+}
+
+/// A file's bytes from where it stands.
+fn stream(file: std::fs::File) -> ByteStream {
+    let file = tokio::fs::File::from_std(file);
+    futures::stream::unfold(Some(file), |file| async {
+        let mut file = file?;
+        let mut buffer = vec![0; 1 << 20];
+        match file.read(&mut buffer).await {
+            Ok(0) => None,
+            Ok(n) => {
+                buffer.truncate(n);
+                Some((Ok(Bytes::from(buffer)), Some(file)))
+            }
+            Err(e) => Some((Err(rkind_driver::Error::backend("read the image", e)), None)),
+        }
+    })
+    .boxed()
+}
