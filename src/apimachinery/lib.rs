@@ -15,10 +15,13 @@ pub mod names;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
+pub mod openapi;
+pub mod protobuf;
 pub mod resources;
 pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod strategy;
 #[cfg(test)]
-mod upstream_tmp;
+pub mod table;
+pub mod validation;

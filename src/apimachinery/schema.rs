@@ -64,6 +64,17 @@ impl Schema {
         &self.types[id.0 as usize]
     }
 
+    /// The type of a CustomResourceDefinition's schemas, which some [`Type`]s hold by their own notation.
+    pub(crate) fn json_schema_props() -> &'static TypeDef {
+        static DEF: LazyLock<&'static TypeDef> = LazyLock::new(|| {
+            let name = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
+            Schema::get()
+                .type_by_name(name)
+                .expect("the generated table has JSON schemas")
+        });
+        &DEF
+    }
+
     /// All types, sorted by name within their package.
     pub fn types(&self) -> &[TypeDef] {
         &self.types

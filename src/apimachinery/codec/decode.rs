@@ -17,16 +17,8 @@ use crate::schema::{Schema, Type, TypeDef};
 /// Upstream stops collecting strict errors here.
 const MAX_STRICT_ERRORS: usize = 100;
 
-/// The one type that types with a notation of their own contain.
-static SCHEMA_PROPS: LazyLock<Type> = LazyLock::new(|| {
-    let name = "io.k8s.apiextensions-apiserver.pkg.apis.apiextensions.v1.JSONSchemaProps";
-    Type::Message(
-        Schema::get()
-            .type_by_name(name)
-            .expect("the table has JSON schemas")
-            .id,
-    )
-});
+/// What types with a notation of their own contain.
+static SCHEMA_PROPS: LazyLock<Type> = LazyLock::new(|| Type::Message(Schema::json_schema_props().id));
 
 /// What one decoding collects.
 pub(super) struct Context {
@@ -296,7 +288,7 @@ impl Typed<'_> {
             Type::String | Type::Bytes => "".into(),
             Type::Quantity => "0".into(),
             Type::Message(_) => Value::Object(Map::new()),
-            Type::Json => Value::Null,
+            Type::Json | Type::Time | Type::MicroTime => Value::Null,
             Type::List(_) => Value::Array(Vec::new()),
             _ => return None,
         })

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value};
 
-use crate::schema::{Field, Type, TypeDef};
+use crate::schema::{Field, Schema, Type, TypeDef};
 
 /// Brings a decoded object into Go's form.
 ///
@@ -39,6 +39,14 @@ fn normalize_typed(value: &mut Value, ty: &Type) {
                 .values_mut()
                 .for_each(|value| normalize_typed(value, item));
         }
+        (Type::SchemaOrBool | Type::SchemaOrArray | Type::SchemaOrStrings, value @ Value::Object(_)) => {
+            normalize(value, Schema::json_schema_props());
+        }
+        (Type::SchemaOrArray, Value::Array(items)) => {
+            items
+                .iter_mut()
+                .for_each(|value| normalize(value, Schema::json_schema_props()));
+        }
         _ => {}
     }
 }
@@ -51,6 +59,7 @@ fn drops(value: &Value, field: &Field) -> bool {
     match (value, &field.ty) {
         (Value::Object(map), Type::Message(_)) => field.omitzero && map.is_empty(),
         (_, Type::RawExtension | Type::Json | Type::FieldsV1) => false,
+        (_, Type::SchemaOrBool | Type::SchemaOrArray | Type::SchemaOrStrings) => false,
         (_, Type::IntOrString | Type::Quantity | Type::Duration) => false,
         (Value::Object(map), _) => field.omitempty && map.is_empty(),
         (Value::Array(list), _) => field.omitempty && list.is_empty(),
@@ -79,6 +88,9 @@ pub(crate) fn absent_value(field: &Field) -> Option<Value> {
             normalize(&mut empty, id.def());
             empty
         }
+        // Structs to Go, which omitempty does not concern.
+        Type::IntOrString => 0.into(),
+        Type::Quantity => "0".into(),
         _ if field.omitempty => return None,
         Type::String => "".into(),
         Type::Int32 | Type::Int64 => 0.into(),
