@@ -12,16 +12,14 @@ pub mod defaults;
 pub mod field;
 pub mod meta;
 pub mod names;
+pub mod openapi;
 pub mod patch;
 pub mod protobuf;
 pub mod quantity;
-pub mod openapi;
-pub mod protobuf;
 pub mod resources;
 pub mod schema;
 pub mod selector;
 pub mod status;
 pub mod strategy;
-#[cfg(test)]
 pub mod table;
 pub mod validation;
