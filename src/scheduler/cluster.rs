@@ -1,0 +1,388 @@
+//! The cluster as the scheduler sees it: nodes with their pods, indexed, changed object by object.
+//!
+//! It holds what the API said and, ahead of it, placements that were decided and not yet seen there
+//! (*assumed* pods).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    sync::Arc,
+};
+
+use k8s_openapi::api::{
+    core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Service},
+    policy::v1::PodDisruptionBudget,
+    storage::v1::StorageClass,
+};
+
+use crate::{
+    counts::{Counts, Matcher, NodeCounts},
+    node::NodeInfo,
+    pod::PodInfo,
+};
+
+/// A node's place in the cluster's table. A slot is used again after its node is gone.
+pub type Slot = usize;
+
+/// Where a pod is.
+#[derive(Debug)]
+struct Placed {
+    pod: Arc<PodInfo>,
+    slot: Slot,
+    /// Decided here, not yet seen in the API.
+    assumed: bool,
+}
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct Cluster {
+    nodes: Vec<NodeInfo>,
+    free: Vec<Slot>,
+    by_name: HashMap<Arc<str>, Slot>,
+    /// Nodes that exist, zones taking turns, so that looking at the first of them covers all zones.
+    order: Vec<Slot>,
+    order_outdated: bool,
+    /// By UID.
+    pods: HashMap<Arc<str>, Placed>,
+    by_namespace: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    /// Nodes with pods that have affinity terms, and with pods that refuse others.
+    with_affinity: BTreeSet<Slot>,
+    with_anti_affinity: BTreeSet<Slot>,
+    /// Pods that have a node cleared for them by preemption, by that node.
+    nominated: HashMap<Arc<str>, Vec<Arc<PodInfo>>>,
+    counts: Counts,
+    /// Number of nodes that have the image.
+    images: HashMap<String, usize>,
+    namespaces: HashMap<String, Arc<Namespace>>,
+    /// By namespace and name.
+    services: HashMap<String, HashMap<String, BTreeMap<String, String>>>,
+    /// What volumes need.
+    pub volumes: Volumes,
+    /// Budgets that preemption respects, by namespace and name.
+    pub budgets: BTreeMap<(String, String), Arc<PodDisruptionBudget>>,
+}
+
+/// Persistent volumes and claims.
+#[derive(Debug, Default)]
+pub struct Volumes {
+    /// By namespace and name.
+    pub claims: HashMap<(String, String), Arc<PersistentVolumeClaim>>,
+    /// By name.
+    pub volumes: HashMap<String, Arc<PersistentVolume>>,
+    /// By name.
+    pub classes: HashMap<String, Arc<StorageClass>>,
+}
+
+impl Cluster {
+    /// The node in a slot.
+    pub fn node(&self, slot: Slot) -> &NodeInfo {
+        &self.nodes[slot]
+    }
+
+    /// The slot of a node that exists.
+    pub fn slot(&self, name: &str) -> Option<Slot> {
+        self.by_name
+            .get(name)
+            .copied()
+            .filter(|slot| self.nodes[*slot].node.is_some())
+    }
+
+    /// Number of slots, used or not.
+    pub fn slots(&self) -> usize {
+        self.nodes.len()
+    }
+
+    /// All nodes, zones taking turns.
+    pub fn order(&mut self) -> &[Slot] {
+        if std::mem::take(&mut self.order_outdated) {
+            let mut zones: BTreeMap<Option<Arc<str>>, Vec<Slot>> = BTreeMap::new();
+            let mut known: Vec<_> = self
+                .by_name
+                .iter()
+                .filter(|(_, s)| self.nodes[**s].node.is_some())
+                .collect();
+            known.sort();
+            for (_, slot) in known {
+                zones
+                    .entry(self.nodes[*slot].zone.clone())
+                    .or_default()
+                    .push(*slot);
+            }
+            let longest = zones.values().map(Vec::len).max().unwrap_or(0);
+            self.order = (0..longest)
+                .flat_map(|turn| zones.values().filter_map(move |z| z.get(turn).copied()))
+                .collect();
+        }
+        &self.order
+    }
+
+    fn slot_or_new(&mut self, name: &str) -> Slot {
+        if let Some(slot) = self.by_name.get(name) {
+            return *slot;
+        }
+        let name: Arc<str> = name.into();
+        let node = NodeInfo::unknown(name.clone());
+        let slot = match self.free.pop() {
+            Some(slot) => {
+                self.nodes[slot] = node;
+                slot
+            }
+            None => {
+                self.nodes.push(node);
+                self.nodes.len() - 1
+            }
+        };
+        self.by_name.insert(name, slot);
+        slot
+    }
+
+    fn free_if_unused(&mut self, slot: Slot) {
+        let node = &self.nodes[slot];
+        if node.node.is_none() && node.pods.is_empty() {
+            self.by_name.remove(&node.name);
+            self.free.push(slot);
+        }
+    }
+
+    /// A node appeared or changed.
+    pub fn set_node(&mut self, node: Arc<Node>) {
+        let Some(name) = node.metadata.name.as_deref() else {
+            return;
+        };
+        let slot = self.slot_or_new(name);
+        self.count_images(slot, false);
+        let info = &mut self.nodes[slot];
+        let (new, zone) = (info.node.is_none(), info.zone.clone());
+        info.set_node(node);
+        self.order_outdated |= new || info.zone != zone;
+        self.count_images(slot, true);
+    }
+
+    /// A node is gone; its pods stay known until they go too.
+    pub fn remove_node(&mut self, name: &str) {
+        let Some(&slot) = self.by_name.get(name) else {
+            return;
+        };
+        self.count_images(slot, false);
+        let info = &mut self.nodes[slot];
+        info.node = None;
+        info.images.clear();
+        self.order_outdated = true;
+        self.free_if_unused(slot);
+    }
+
+    fn count_images(&mut self, slot: Slot, add: bool) {
+        for image in self.nodes[slot].images.keys() {
+            if add {
+                *self.images.entry(image.clone()).or_default() += 1;
+            } else if let Some(count) = self.images.get_mut(image) {
+                *count -= 1;
+                if *count == 0 {
+                    self.images.remove(image);
+                }
+            }
+        }
+    }
+
+    /// Number of nodes that have an image.
+    pub fn nodes_with_image(&self, image: &str) -> usize {
+        self.images.get(image).copied().unwrap_or(0)
+    }
+
+    /// A pod that the API shows on a node: appeared there, changed, or confirms what was assumed.
+    pub fn set_pod(&mut self, pod: Arc<PodInfo>) {
+        if let Some(name) = pod.node_name().map(Arc::<str>::from) {
+            self.place(pod, &name, false);
+        }
+    }
+
+    /// A placement was decided: counts from now on.
+    pub fn assume(&mut self, pod: Arc<PodInfo>, node: &str) {
+        self.place(pod, node, true);
+    }
+
+    fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
+        self.remove_pod(&pod.uid);
+        let slot = self.slot_or_new(node);
+        self.counts.adjust(&pod, slot, 1);
+        self.by_namespace
+            .entry(pod.namespace.clone())
+            .or_default()
+            .insert(pod.uid.clone());
+        self.pods.insert(
+            pod.uid.clone(),
+            Placed {
+                pod: pod.clone(),
+                slot,
+                assumed,
+            },
+        );
+        self.nodes[slot].add_pod(pod);
+        self.update_affinity(slot);
+    }
+
+    /// A pod is gone, has ended, or its placement failed.
+    pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let placed = self.pods.remove(uid)?;
+        let pod = self.nodes[placed.slot].remove_pod(uid)?;
+        self.counts.adjust(&pod, placed.slot, -1);
+        if let Some(pods) = self.by_namespace.get_mut(&pod.namespace) {
+            pods.remove(uid);
+            if pods.is_empty() {
+                self.by_namespace.remove(&pod.namespace);
+            }
+        }
+        self.update_affinity(placed.slot);
+        self.free_if_unused(placed.slot);
+        Some(pod)
+    }
+
+    fn update_affinity(&mut self, slot: Slot) {
+        let node = &self.nodes[slot];
+        for (set, count) in [
+            (&mut self.with_affinity, node.with_affinity),
+            (&mut self.with_anti_affinity, node.with_anti_affinity),
+        ] {
+            if count > 0 {
+                set.insert(slot);
+            } else {
+                set.remove(&slot);
+            }
+        }
+    }
+
+    /// Whether the pod counts on a node by decision only.
+    pub fn is_assumed(&self, uid: &str) -> bool {
+        self.pods.get(uid).is_some_and(|placed| placed.assumed)
+    }
+
+    /// Whether the pod counts on a node.
+    pub fn has_pod(&self, uid: &str) -> bool {
+        self.pods.contains_key(uid)
+    }
+
+    /// Number of pods on nodes.
+    pub fn pod_count(&self) -> usize {
+        self.pods.len()
+    }
+
+    /// The nodes that have pods with affinity terms of any sort.
+    pub fn nodes_with_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.with_affinity.iter().map(|slot| &self.nodes[*slot])
+    }
+
+    /// The nodes that have pods which refuse others.
+    pub fn nodes_with_anti_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
+        self.with_anti_affinity.iter().map(|slot| &self.nodes[*slot])
+    }
+
+    /// Each node with each pod on it.
+    pub fn all_pods(&self) -> impl Iterator<Item = (Slot, &Arc<PodInfo>)> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .flat_map(|(slot, node)| node.pods.iter().map(move |pod| (slot, pod)))
+    }
+
+    /// How many pods of a sort are on each node.
+    pub fn count(&mut self, matcher: Matcher) -> NodeCounts {
+        if let Some(counts) = self.counts.get(&matcher) {
+            return counts;
+        }
+        let mut counts = vec![0; self.nodes.len()];
+        for namespace in matcher.namespaces() {
+            for uid in self.by_namespace.get(namespace).into_iter().flatten() {
+                let Some(placed) = self.pods.get(uid) else {
+                    continue;
+                };
+                counts[placed.slot] += u32::from(matcher.matches(&placed.pod));
+            }
+        }
+        let counts = Arc::new(counts);
+        self.counts.insert(matcher, counts.clone());
+        counts
+    }
+
+    /// A namespace appeared, changed or (with `None`) went.
+    pub fn set_namespace(&mut self, name: &str, namespace: Option<Arc<Namespace>>) {
+        match namespace {
+            Some(namespace) => self.namespaces.insert(name.to_owned(), namespace),
+            None => self.namespaces.remove(name),
+        };
+    }
+
+    /// A namespace's labels.
+    pub fn namespace_labels(&self, name: &str) -> Option<&BTreeMap<String, String>> {
+        self.namespaces.get(name)?.metadata.labels.as_ref()
+    }
+
+    /// A service appeared, changed or (with `None`) went.
+    pub fn set_service(&mut self, namespace: &str, name: &str, service: Option<&Service>) {
+        let selector = service
+            .and_then(|s| s.spec.as_ref())
+            .and_then(|spec| spec.selector.clone());
+        match selector.filter(|selector| !selector.is_empty()) {
+            Some(selector) => {
+                self.services
+                    .entry(namespace.to_owned())
+                    .or_default()
+                    .insert(name.to_owned(), selector);
+            }
+            None => {
+                if let Some(services) = self.services.get_mut(namespace) {
+                    services.remove(name);
+                }
+            }
+        }
+    }
+
+    /// The labels that all services selecting this pod ask for together; empty when there is none.
+    pub fn service_labels(&self, pod: &PodInfo) -> BTreeMap<String, String> {
+        let mut merged = BTreeMap::new();
+        for selector in self
+            .services
+            .get(&*pod.namespace)
+            .into_iter()
+            .flat_map(HashMap::values)
+        {
+            let labels = pod.labels();
+            if selector
+                .iter()
+                .all(|(key, value)| labels.is_some_and(|labels| labels.get(key) == Some(value)))
+            {
+                merged.extend(selector.clone());
+            }
+        }
+        merged
+    }
+
+    /// Sets or clears (with `None`) the node that preemption cleared for a pod.
+    pub fn nominate(&mut self, pod: &Arc<PodInfo>, node: Option<&str>) {
+        self.nominated.retain(|_, pods| {
+            pods.retain(|known| known.uid != pod.uid);
+            !pods.is_empty()
+        });
+        if let Some(node) = node {
+            self.nominated.entry(node.into()).or_default().push(pod.clone());
+        }
+    }
+
+    /// Pods of at least this priority that a node was cleared for, without the pod itself.
+    pub fn nominated(&self, node: &str, pod: &PodInfo) -> Vec<Arc<PodInfo>> {
+        let pods = self.nominated.get(node).into_iter().flatten();
+        pods.filter(|other| other.uid != pod.uid && other.priority >= pod.priority)
+            .cloned()
+            .collect()
+    }
+
+    /// Whether any node was cleared for any pod.
+    pub fn has_nominations(&self) -> bool {
+        !self.nominated.is_empty()
+    }
+
+    /// The lower-priority pods that a node was cleared for: their claim lapses when a pod of higher
+    /// priority takes it.
+    pub fn nominated_below(&self, node: &str, priority: i32) -> Vec<Arc<PodInfo>> {
+        let pods = self.nominated.get(node).into_iter().flatten();
+        pods.filter(|other| other.priority < priority).cloned().collect()
+    }
+}

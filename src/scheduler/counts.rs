@@ -1,0 +1,96 @@
+//! How many pods of a sort are on each node, kept up to date instead of counted for every placement.
+//!
+//! Spreading and affinity ask the same question again and again: the pods of one ReplicaSet all ask for
+//! the same labels. The first question walks over the pods; from then on each change of a pod adjusts
+//! the counts.
+
+use std::sync::Arc;
+
+use rkind_client::Selector;
+
+use crate::pod::PodInfo;
+
+/// Which pods count.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Matcher {
+    /// Namespaces and labels; all must hold.
+    pub terms: Vec<(Vec<Arc<str>>, Selector)>,
+    /// Made by this controller.
+    pub owner: Option<Arc<str>>,
+    /// Pods that are being deleted count too.
+    pub terminating: bool,
+}
+
+impl Matcher {
+    /// Whether this pod counts.
+    pub fn matches(&self, pod: &PodInfo) -> bool {
+        (self.owner.is_none() || self.owner == pod.owner)
+            && (self.terminating || pod.pod.metadata.deletion_timestamp.is_none())
+            && self.terms.iter().all(|(namespaces, selector)| {
+                namespaces.contains(&pod.namespace) && selector.matches(pod.labels())
+            })
+    }
+
+    /// The namespaces that all its pods are in.
+    pub fn namespaces(&self) -> &[Arc<str>] {
+        self.terms.first().map_or(&[], |(namespaces, _)| namespaces)
+    }
+}
+
+/// Pods per node, by the node's slot. Missing slots count as 0.
+pub type NodeCounts = Arc<Vec<u32>>;
+
+/// Most questions that are remembered.
+const REMEMBERED: usize = 96;
+
+/// Remembered questions with their answers.
+#[derive(Debug, Default)]
+pub(crate) struct Counts {
+    entries: Vec<Counted>,
+    clock: u64,
+}
+
+#[derive(Debug)]
+struct Counted {
+    matcher: Matcher,
+    nodes: NodeCounts,
+    used: u64,
+}
+
+impl Counts {
+    /// The remembered answer.
+    pub(crate) fn get(&mut self, matcher: &Matcher) -> Option<NodeCounts> {
+        self.clock += 1;
+        let entry = self.entries.iter_mut().find(|entry| entry.matcher == *matcher)?;
+        entry.used = self.clock;
+        Some(entry.nodes.clone())
+    }
+
+    /// Remembers an answer, in place of the one that was of no use for longest.
+    pub(crate) fn insert(&mut self, matcher: Matcher, nodes: NodeCounts) {
+        if self.entries.len() >= REMEMBERED
+            && let Some(oldest) = (0..self.entries.len()).min_by_key(|index| self.entries[*index].used)
+        {
+            self.entries.swap_remove(oldest);
+        }
+        self.entries.push(Counted {
+            matcher,
+            nodes,
+            used: self.clock,
+        });
+    }
+
+    /// A pod came to (`1`) or left (`-1`) a node.
+    pub(crate) fn adjust(&mut self, pod: &PodInfo, slot: usize, by: i32) {
+        for entry in &mut self.entries {
+            if entry.matcher.matches(pod) {
+                // No copy unless a placement under way still holds the old answer.
+                let nodes = Arc::make_mut(&mut entry.nodes);
+                if nodes.len() <= slot {
+                    nodes.resize(slot + 1, 0);
+                }
+                nodes[slot] = nodes[slot].saturating_add_signed(by);
+            }
+        }
+    }
+}
