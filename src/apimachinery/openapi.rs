@@ -20,8 +20,14 @@ use definitions::Definitions;
 
 pub use gnostic::v2_to_protobuf;
 
-/// Media type of [`v2_to_protobuf`]'s bytes; clients also write it with `.v1.0` in place of `@v1.0`.
-pub const V2_PROTOBUF: &str = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf";
+/// What clients put into Accept for [`v2_to_protobuf`]'s bytes: older ones the second form.
+pub const V2_PROTOBUF_ACCEPT: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v2.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v2@v1.0+protobuf",
+];
+
+/// The Content-Type of those bytes: clients can't parse the form with `@` there.
+pub const V2_PROTOBUF: &str = V2_PROTOBUF_ACCEPT[0];
 
 /// Where texts for humans come from.
 pub trait Descriptions {
