@@ -1,0 +1,328 @@
+//! Probes: the state machine (pure) and the workers that feed it.
+//!
+//! <https://kubernetes.io/docs/concepts/configuration/liveness-readiness-startup-probes/>
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use parking_lot::Mutex;
+use rkind_client::EventRecorder;
+use rkind_cri::Runtime;
+use tokio::task::AbortHandle;
+
+use crate::events::{ContainerEvents, Warning};
+use crate::observed::{Instance, Observed};
+use crate::plan::Verdict;
+use crate::pod::{ContainerKind, PodExt, is_sidecar};
+
+pub(crate) mod check;
+
+/// The three kinds of probes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum ProbeKind {
+    Startup,
+    Liveness,
+    Readiness,
+}
+
+impl ProbeKind {
+    fn title(self) -> &'static str {
+        match self {
+            Self::Startup => "Startup",
+            Self::Liveness => "Liveness",
+            Self::Readiness => "Readiness",
+        }
+    }
+
+    fn of(self, container: &Container) -> Option<&Probe> {
+        match self {
+            Self::Startup => container.startup_probe.as_ref(),
+            Self::Liveness => container.liveness_probe.as_ref(),
+            Self::Readiness => container.readiness_probe.as_ref(),
+        }
+    }
+
+    /// What holds before the first result.
+    fn initial(self) -> bool {
+        self == Self::Liveness
+    }
+}
+
+/// Counts results against thresholds.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Counter {
+    success_threshold: u32,
+    failure_threshold: u32,
+    last: Option<bool>,
+    run: u32,
+}
+
+impl Counter {
+    pub(crate) fn new(probe: &Probe) -> Self {
+        let at_least_one = |value: Option<i32>, default: u32| {
+            value
+                .and_then(|v| u32::try_from(v).ok())
+                .filter(|v| *v > 0)
+                .unwrap_or(default)
+        };
+        Self {
+            success_threshold: at_least_one(probe.success_threshold, 1),
+            failure_threshold: at_least_one(probe.failure_threshold, 3),
+            last: None,
+            run: 0,
+        }
+    }
+
+    /// Takes a result; returns the new verdict when a threshold is reached.
+    pub(crate) fn record(&mut self, success: bool) -> Option<bool> {
+        if self.last == Some(success) {
+            self.run = self.run.saturating_add(1);
+        } else {
+            self.last = Some(success);
+            self.run = 1;
+        }
+        let threshold = if success {
+            self.success_threshold
+        } else {
+            self.failure_threshold
+        };
+        (self.run >= threshold).then_some(success)
+    }
+}
+
+/// Results of one container instance; `None`: no probe of this kind.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+struct Results {
+    startup: Option<bool>,
+    startup_failed: bool,
+    liveness: Option<bool>,
+    readiness: Option<bool>,
+}
+
+#[derive(Default)]
+struct Watched {
+    results: Results,
+    tasks: Vec<AbortHandle>,
+}
+
+impl Drop for Watched {
+    fn drop(&mut self) {
+        for task in &self.tasks {
+            task.abort();
+        }
+    }
+}
+
+/// All probes of this machine.
+pub(crate) struct Probes {
+    runtime: Arc<dyn Runtime>,
+    recorder: EventRecorder,
+    watched: Arc<Mutex<HashMap<String, Watched>>>,
+    /// Told the pod's uid when a verdict changes.
+    wake: Arc<dyn Fn(&str) + Send + Sync>,
+}
+
+fn seconds(value: Option<i32>, default: u64) -> Duration {
+    Duration::from_secs(
+        value
+            .and_then(|v| u64::try_from(v).ok())
+            .filter(|v| *v > 0)
+            .unwrap_or(default),
+    )
+}
+
+impl Probes {
+    pub(crate) fn new(
+        runtime: Arc<dyn Runtime>,
+        recorder: EventRecorder,
+        wake: Arc<dyn Fn(&str) + Send + Sync>,
+    ) -> Self {
+        Self {
+            runtime,
+            recorder,
+            watched: Arc::default(),
+            wake,
+        }
+    }
+
+    /// What the probes say of an instance.
+    pub(crate) fn verdict(&self, pod: &Pod, instance: &Instance) -> Verdict {
+        let results = self.watched.lock().get(&instance.id).map(|w| w.results);
+        let results = results.unwrap_or_else(|| initial(pod, &instance.name));
+        let started = results.startup.unwrap_or(true);
+        Verdict {
+            started,
+            ready: started && results.readiness.unwrap_or(true),
+            liveness_failed: results.liveness == Some(false),
+            startup_failed: results.startup_failed,
+        }
+    }
+
+    /// Probes exactly the running instances of the pod. `stopping`: only readiness is still asked.
+    pub(crate) fn reconcile(&self, pod: &Arc<Pod>, observed: &Observed, stopping: bool) {
+        let ip = if pod.host_network() {
+            pod.status().host_ip.clone()
+        } else {
+            observed.sandbox().and_then(|s| s.ips.first().cloned())
+        };
+        let mut watched = self.watched.lock();
+        for instance in &observed.containers {
+            if !instance.is_running() {
+                watched.remove(&instance.id);
+                continue;
+            }
+            if watched.contains_key(&instance.id) {
+                continue;
+            }
+            let Some((kind, container)) = pod.container(&instance.name) else {
+                continue;
+            };
+            let probed =
+                kind == ContainerKind::Regular || (kind == ContainerKind::Init && is_sidecar(&container));
+            if !probed {
+                continue;
+            }
+            let mut entry = Watched {
+                results: initial(pod, &instance.name),
+                tasks: Vec::new(),
+            };
+            for probe_kind in [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness] {
+                let Some(probe) = probe_kind.of(&container) else {
+                    continue;
+                };
+                if stopping && probe_kind != ProbeKind::Readiness {
+                    continue;
+                }
+                let worker = Worker {
+                    runtime: self.runtime.clone(),
+                    events: ContainerEvents::new(&self.recorder, pod, kind, &container.name),
+                    watched: self.watched.clone(),
+                    wake: self.wake.clone(),
+                    uid: pod.uid().to_string(),
+                    id: instance.id.clone(),
+                    container: container.clone(),
+                    host: ip.clone().unwrap_or_default(),
+                    kind: probe_kind,
+                    probe: probe.clone(),
+                };
+                entry.tasks.push(tokio::spawn(worker.run()).abort_handle());
+            }
+            watched.insert(instance.id.clone(), entry);
+        }
+    }
+
+    /// Stops probing instances.
+    pub(crate) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
+        let mut watched = self.watched.lock();
+        for id in ids {
+            watched.remove(id);
+        }
+    }
+}
+
+fn initial(pod: &Pod, name: &str) -> Results {
+    let Some((_, container)) = pod.container(name) else {
+        return Results::default();
+    };
+    let value = |kind: ProbeKind| kind.of(&container).map(|_| kind.initial());
+    Results {
+        startup: value(ProbeKind::Startup),
+        startup_failed: false,
+        liveness: value(ProbeKind::Liveness),
+        readiness: value(ProbeKind::Readiness),
+    }
+}
+
+struct Worker {
+    runtime: Arc<dyn Runtime>,
+    events: ContainerEvents,
+    watched: Arc<Mutex<HashMap<String, Watched>>>,
+    wake: Arc<dyn Fn(&str) + Send + Sync>,
+    uid: String,
+    id: String,
+    container: Container,
+    host: String,
+    kind: ProbeKind,
+    probe: Probe,
+}
+
+impl Worker {
+    async fn run(self) {
+        let period = seconds(self.probe.period_seconds, 10);
+        let timeout = seconds(self.probe.timeout_seconds, 1);
+        let mut counter = Counter::new(&self.probe);
+        tokio::time::sleep(Duration::from_secs(
+            self.probe
+                .initial_delay_seconds
+                .and_then(|d| u64::try_from(d).ok())
+                .unwrap_or(0),
+        ))
+        .await;
+        let mut ticks = tokio::time::interval(period);
+        ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            ticks.tick().await;
+            let results = self.watched.lock().get(&self.id).map(|w| w.results);
+            let Some(results) = results else { return };
+            // The startup probe holds the others back, and is done once it has succeeded.
+            match (self.kind, results.startup) {
+                (ProbeKind::Startup, Some(true)) => return,
+                (ProbeKind::Liveness | ProbeKind::Readiness, Some(false)) => {
+                    // Look again soon, so that readiness follows the start without delay.
+                    ticks.reset_after(Duration::from_millis(200).min(period));
+                    continue;
+                }
+                _ => {}
+            }
+            let outcome = check::check(
+                self.runtime.as_ref(),
+                &self.id,
+                &self.host,
+                &self.container,
+                &self.probe,
+                timeout,
+            )
+            .await;
+            let success = outcome.is_ok();
+            if let Err(message) = outcome {
+                self.events.send(
+                    Warning,
+                    "Unhealthy",
+                    format!("{} probe failed: {message}", self.kind.title()),
+                );
+            }
+            let Some(verdict) = counter.record(success) else {
+                continue;
+            };
+            if self.publish(verdict) {
+                (self.wake)(&self.uid);
+            }
+            if !verdict && self.kind != ProbeKind::Readiness {
+                // The container is going to be killed; its successor gets its own worker.
+                return;
+            }
+        }
+    }
+
+    fn publish(&self, verdict: bool) -> bool {
+        let mut watched = self.watched.lock();
+        let Some(entry) = watched.get_mut(&self.id) else {
+            return false;
+        };
+        let before = entry.results;
+        match self.kind {
+            ProbeKind::Startup => {
+                entry.results.startup = Some(verdict);
+                entry.results.startup_failed = !verdict;
+            }
+            ProbeKind::Liveness => entry.results.liveness = Some(verdict),
+            ProbeKind::Readiness => entry.results.readiness = Some(verdict),
+        }
+        before != entry.results
+    }
+}
+
+#[cfg(test)]
+mod tests;
