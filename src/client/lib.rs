@@ -26,6 +26,8 @@ mod reflect;
 pub mod selector;
 mod store;
 mod subscription;
+#[doc(hidden)]
+pub mod testing;
 pub mod wait;
 mod workers;
 
@@ -44,4 +46,4 @@ pub use workers::{Action, run_workers};
 pub type Client = kube::Client;
 
 #[cfg(test)]
-mod testing;
+mod tests;

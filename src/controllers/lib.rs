@@ -114,3 +114,6 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod whole;
