@@ -89,6 +89,15 @@ pub fn prepare_node() -> Result<(), Error> {
     Ok(())
 }
 
+/// Makes the node itself answer on `address`: it is put on loopback, which is
+/// always there. For the cluster's DNS address, which every node serves.
+pub fn claim_address(address: IpAddr) -> Result<(), Error> {
+    let net = Net::here()?;
+    let lo = net.expect_link("lo")?;
+    net.set_up(lo.index)?;
+    Ok(net.add_address(lo.index, IpNet::from(address))?)
+}
+
 /// The largest packet that leaves by the default route, bytes: what pods should
 /// use. 1500 if there is no default route.
 pub fn node_mtu() -> Result<u32, Error> {
