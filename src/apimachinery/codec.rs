@@ -151,3 +151,5 @@ fn json_error(error: serde_json::Error) -> DecodeError {
 
 #[cfg(test)]
 mod tests;
+#[cfg(test)]
+mod typed_tests;

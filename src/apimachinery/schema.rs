@@ -5,6 +5,8 @@
 //! [`TypeId`] is resolved without a table at hand.
 
 mod parse;
+#[cfg(test)]
+pub(crate) mod random;
 
 use std::collections::HashMap;
 use std::sync::LazyLock;
