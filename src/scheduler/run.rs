@@ -80,7 +80,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     let mut scheduler = Scheduler::new(writer);
     loop {
         let due = scheduler.queue.next_due().map(tokio::time::Instant::from_std);
-        let ready = scheduler.queue.is_ready(Instant::now()) && scheduler.writes.len() < WRITES;
+        let ready = scheduler.queue.is_ready(now()) && scheduler.writes.len() < WRITES;
         tokio::select! {
             biased;
             () = shutdown.cancelled() => break,
@@ -100,6 +100,11 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     }
     scheduler.writes.shutdown().await;
     Ok(())
+}
+
+/// The runtime's clock, which tests can pause.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
 }
 
 async fn sleep_until(due: Option<tokio::time::Instant>) {
@@ -249,9 +254,8 @@ impl Scheduler {
     }
 
     fn hint(&mut self, change: Change<'_>) {
-        self.queue.changed(Instant::now(), |pod, rejected_by| {
-            hints::helps(&change, pod, rejected_by)
-        });
+        self.queue
+            .changed(now(), |pod, rejected_by| hints::helps(&change, pod, rejected_by));
     }
 
     fn node_changed(&mut self, old: Option<&Node>, new: Arc<Node>) {
@@ -266,9 +270,8 @@ impl Scheduler {
         if differs && let Some(slot) = self.cluster.slot(&name) {
             let node: &NodeInfo = self.cluster.node(slot);
             let change = Change::Node(node);
-            self.queue.changed(Instant::now(), |pod, rejected_by| {
-                hints::helps(&change, pod, rejected_by)
-            });
+            self.queue
+                .changed(now(), |pod, rejected_by| hints::helps(&change, pod, rejected_by));
         }
     }
 
@@ -306,7 +309,7 @@ impl Scheduler {
             }
             return;
         }
-        self.queue.set(info, Instant::now());
+        self.queue.set(info, now());
     }
 
     fn pod_placed(&mut self, info: Arc<PodInfo>) {
@@ -351,7 +354,7 @@ impl Scheduler {
             if self.writes.len() >= WRITES {
                 return;
             }
-            match self.queue.pop(Instant::now()) {
+            match self.queue.pop(now()) {
                 Some(pod) => self.place(pod),
                 None => return,
             }
@@ -408,7 +411,7 @@ impl Scheduler {
             self.cluster.remove_pod(&pod.uid);
             self.hint(Change::PodLeft(&pod));
         }
-        self.queue.failed(&pod.uid, Instant::now());
+        self.queue.failed(&pod.uid, now());
         if error.is_not_found() {
             return;
         }
@@ -424,7 +427,7 @@ impl Scheduler {
     /// The claims learn their node; when their volumes are there, the pod is tried again and follows them.
     fn wait_for_claims(&mut self, cycle: &Cycle, node: &Arc<str>) {
         let blocked = [crate::plugins::Plugin::VolumeBinding].into_iter().collect();
-        self.queue.unschedulable(&cycle.pod.uid, blocked, Instant::now());
+        self.queue.unschedulable(&cycle.pod.uid, blocked, now());
         for claim in &cycle.claims.waiting {
             if volumes::selected_node(claim) == Some(node) {
                 continue;
@@ -465,8 +468,7 @@ impl Scheduler {
             }
         }
         tracing::debug!(pod = pod.name(), message, "no node");
-        let now = Instant::now();
-        self.queue.unschedulable(&pod.uid, failure.plugins(), now);
+        self.queue.unschedulable(&pod.uid, failure.plugins(), now());
         if let Some(node) = &nominated {
             self.cluster
                 .nominate(pod, Some(node.as_str()).filter(|node| !node.is_empty()));
@@ -508,3 +510,6 @@ impl Scheduler {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
