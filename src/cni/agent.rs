@@ -75,27 +75,24 @@ pub fn write_conflist(directory: &Path, pod_cidr: IpNet, mtu: u32) -> Result<boo
 }
 
 /// Kernel settings that pod traffic needs, in the calling thread's network
-/// namespace. A setting that is right already needs no permission.
+/// namespace. A setting that is right already needs no permission, and only
+/// forwarding is indispensable: what goes without another is logged.
 pub fn prepare_node() -> Result<(), Error> {
     sysctl::write("net/ipv4/ip_forward", "1")?;
-    // Lets a NodePort or a host port answer on 127.0.0.1; the service proxy drops
-    // what would come from outside to such addresses.
-    sysctl::write("net/ipv4/conf/all/route_localnet", "1")?;
-    if sysctl::exists("net/ipv6/conf/all/forwarding")
-        && let Err(error) = sysctl::write("net/ipv6/conf/all/forwarding", "1")
-    {
-        tracing::debug!(%error, "no IPv6 forwarding");
+    // The service proxy drops what would come from outside to such addresses.
+    let wished = [
+        (
+            "net/ipv4/conf/all/route_localnet",
+            "node ports and host ports don't answer on 127.0.0.1",
+        ),
+        ("net/ipv6/conf/all/forwarding", "no IPv6 between pods"),
+    ];
+    for (setting, without) in wished {
+        if let Err(error) = sysctl::write(setting, "1") {
+            tracing::warn!(%error, "{without}");
+        }
     }
     Ok(())
-}
-
-/// Makes the node itself answer on `address`: it is put on loopback, which is
-/// always there. For the cluster's DNS address, which every node serves.
-pub fn claim_address(address: IpAddr) -> Result<(), Error> {
-    let net = Net::here()?;
-    let lo = net.expect_link("lo")?;
-    net.set_up(lo.index)?;
-    Ok(net.add_address(lo.index, IpNet::from(address))?)
 }
 
 /// The largest packet that leaves by the default route, bytes: what pods should
