@@ -1,1 +1,217 @@
-//! Door to come.
+//! The API server.
+//!
+//! **For:** Kubernetes' API over whatever objects a store holds: a request's way from connection
+//! over authentication, authorization and admission to the registry, and watches back.
+//!
+//! **Comes in:** TCP connections with optional TLS client certificates, or in-process requests with
+//! an identity; a [`rkind_store::Store`]. **Goes out:** HTTP responses and watch streams;
+//! connections to kubelets and pods for streams and proxies.
+//!
+//! **Must never know:** what controllers, the scheduler or kubelets do with what they read; files,
+//! except in [`standalone`]; where a kind's rules come from (they are data in `apimachinery`).
+//!
+//! # Map
+//! - [`pipeline`]: the order of the stages; `request`, `authn`, `impersonation`, `authz`,
+//!   `admission`, `registry` are the stages.
+//! - `cacher`: every resource in memory as bytes, for lists and watches.
+//! - `discovery`, `health`, `metrics`: paths that are for no resource.
+//! - `streams`: what ends at a kubelet or a pod.
+//! - `services`: addresses and ports; `bootstrap`: what a cluster has from its first second.
+//! - `machinery`: the one seam to `apimachinery`.
+
+mod admission;
+mod authn;
+mod authz;
+mod bootstrap;
+mod cacher;
+mod core;
+mod discovery;
+mod error;
+mod health;
+mod impersonation;
+mod in_process;
+mod machinery;
+mod metrics;
+mod pipeline;
+mod registry;
+mod request;
+mod server;
+mod services;
+pub mod standalone;
+mod streams;
+mod user;
+
+#[cfg(test)]
+mod tests;
+
+use std::{net::IpAddr, sync::Arc};
+
+use axum::{Router, body::Body, extract::State};
+use http::{Request, Response};
+use ipnet::IpNet;
+use rkind_apimachinery::{resources, status::Status};
+use rkind_store::Store;
+use rustls::ServerConfig;
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+
+pub use bootstrap::Authorities;
+pub use in_process::InProcess;
+pub use server::{TlsError, TlsOptions};
+pub use user::UserInfo;
+
+/// The Kubernetes version served.
+pub const VERSION: &str = "v1.35.0";
+
+/// Why a server cannot start.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("cannot load from the store")]
+    Store(#[from] rkind_store::Error),
+    #[error("service account keys cannot be used")]
+    Keys(#[from] authn::jwt::Error),
+    #[error("TLS cannot be set up")]
+    Tls(#[from] TlsError),
+    #[error("cannot create what every cluster has")]
+    Bootstrap(#[source] Box<Status>),
+    #[error("cannot {action}")]
+    Io {
+        action: String,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("certificates cannot be made")]
+    Pki(#[from] rkind_pki::Error),
+}
+
+/// What a server needs.
+pub struct Options {
+    pub store: Arc<dyn Store>,
+    /// Range of service addresses.
+    pub service_subnet: IpNet,
+    /// First and last node port.
+    pub node_port_range: (u16, u16),
+    /// Where pods and nodes reach this server.
+    pub advertise_address: IpAddr,
+    /// Port at `advertise_address`.
+    pub advertise_port: u16,
+    /// Private key of service-account tokens: PKCS#8 PEM, ECDSA P-256.
+    pub sa_private_key: String,
+    /// Public keys of service-account tokens, the private key's own first, PEM.
+    pub sa_public_keys: Vec<String>,
+    /// Issuer of service-account tokens and their default audience.
+    pub issuer: String,
+    /// Authority of client certificates and of kubelets' serving certificates, PEM.
+    pub ca_cert: String,
+    /// Authority of the front proxy's certificates, PEM; empty when there is none.
+    pub front_proxy_ca_cert: String,
+    /// Certificate and key shown to kubelets, PEM; without them no kubelet is reached.
+    pub kubelet_client: Option<(String, String)>,
+}
+
+/// A running API server, without listeners until [`ApiServer::serve`].
+#[derive(Clone)]
+pub struct ApiServer {
+    core: Arc<core::Core>,
+}
+
+impl ApiServer {
+    /// Loads the store into the watch cache, starts following it, and makes what every cluster has.
+    /// When this returns the API can be used.
+    ///
+    /// # Errors
+    /// When the store cannot be read, a key is no good, or a bootstrap object is refused.
+    pub async fn new(options: Options) -> Result<Self, Error> {
+        let mut names: Vec<String> = resources::builtin()
+            .iter()
+            .filter(|d| d.has_verb("list"))
+            .map(|d| d.storage_prefix.to_owned())
+            .collect();
+        names.sort_unstable();
+        names.dedup();
+        let cache = cacher::Cache::load(options.store.clone(), &names).await?;
+        let shutdown = CancellationToken::new();
+        tokio::spawn(cache.clone().run(shutdown.clone()));
+
+        let own_key = options
+            .sa_public_keys
+            .first()
+            .ok_or(authn::jwt::Error::NoKey("public"))?;
+        let signer = authn::jwt::Signer::from_pem(&options.sa_private_key, own_key)?;
+        let verifier = authn::jwt::Verifier::from_pem(&options.sa_public_keys)?;
+        let audiences = vec![options.issuer.clone()];
+        let tokens = authn::token::Tokens::new(options.issuer, audiences, signer, verifier, cache.clone());
+        let kubelet_pair = options
+            .kubelet_client
+            .as_ref()
+            .map(|(c, k)| (c.as_str(), k.as_str()));
+        let kubelet = streams::kubelet::KubeletClient::new(&options.ca_cert, kubelet_pair)?;
+        let settings = core::Settings {
+            service_subnet: options.service_subnet,
+            node_port_range: options.node_port_range,
+            advertise_address: options.advertise_address,
+            advertise_port: options.advertise_port,
+        };
+        let allocators = services::Allocators::new(&settings);
+        if let Some(known) = cache.cacher("core/services") {
+            for service in known.snapshot(0).objects.values() {
+                allocators.learn(&service.to_value());
+            }
+        }
+        let core = Arc::new(core::Core {
+            store: options.store,
+            authorizer: authz::Authorizer {
+                rbac: authz::rbac::Rbac::new(&cache),
+            },
+            cache,
+            settings,
+            tokens,
+            admission: admission::Chain::default(),
+            services: allocators,
+            documents: discovery::Documents::default(),
+            metrics: metrics::Metrics::default(),
+            kubelet,
+            shutdown,
+        });
+        let authorities = Authorities {
+            client_ca: options.ca_cert,
+            request_header_ca: options.front_proxy_ca_cert,
+        };
+        bootstrap::run(&core, &authorities)
+            .await
+            .map_err(Error::Bootstrap)?;
+        core.cache.catch_up().await;
+        Ok(ApiServer { core })
+    }
+
+    /// The API as an axum router. Requests without a verified identity are anonymous.
+    pub fn router(&self) -> Router {
+        async fn answer(State(core): State<Arc<core::Core>>, request: Request<Body>) -> Response<Body> {
+            pipeline::handle(core, request).await
+        }
+        Router::new().fallback(answer).with_state(self.core.clone())
+    }
+
+    /// A transport for `kube::Client::new` that runs every request as `user`.
+    pub fn in_process(&self, user: UserInfo) -> InProcess {
+        InProcess::new(self.core.clone(), user)
+    }
+
+    /// Serves HTTPS until `shutdown`, then lets requests end. See [`TlsOptions::config`] for `tls`.
+    ///
+    /// # Errors
+    /// None at present; accept failures are logged and outlived.
+    pub async fn serve(
+        &self,
+        listener: TcpListener,
+        tls: Arc<ServerConfig>,
+        shutdown: CancellationToken,
+    ) -> std::io::Result<()> {
+        server::serve(self.core.clone(), listener, tls, shutdown).await
+    }
+
+    /// Ends the following of the store and all watches. [`ApiServer::serve`] does so by itself.
+    pub fn close(&self) {
+        self.core.shutdown.cancel();
+    }
+}

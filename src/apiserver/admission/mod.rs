@@ -1,0 +1,154 @@
+//! Stage between "may they" and the registry's own rules: plugins that change or refuse a write.
+//! Upstream: `k8s.io/apiserver/pkg/admission`.
+
+mod namespace_lifecycle;
+mod priority;
+mod service_account;
+mod taint_nodes;
+mod tolerations;
+
+#[cfg(test)]
+mod tests;
+
+use async_trait::async_trait;
+use rkind_apimachinery::{field::quote, meta, resources::ResourceDef, status::Status};
+use serde_json::Value;
+
+use crate::{
+    core::{Core, group_resource},
+    error::Result,
+    user::UserInfo,
+};
+
+/// What is being done to an object.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Operation {
+    Create,
+    Update,
+    Delete,
+    Connect,
+}
+
+/// A write on its way. `object` is in stored form; for a deletion it is a copy of what is there.
+pub(crate) struct Request<'a> {
+    pub core: &'a Core,
+    pub user: &'a UserInfo,
+    pub operation: Operation,
+    pub def: &'static ResourceDef,
+    /// Empty for the object itself.
+    pub sub: &'a str,
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub object: &'a mut Value,
+    /// Stored state; `None` for a create.
+    pub old: Option<&'a Value>,
+    pub dry_run: bool,
+}
+
+impl Request<'_> {
+    /// Whether this is an operation on the object itself of a resource.
+    pub(crate) fn is(&self, group: &str, resource: &str, operation: Operation) -> bool {
+        self.sub.is_empty()
+            && self.operation == operation
+            && self.def.group == group
+            && self.def.resource == resource
+    }
+
+    /// 403 in the words of upstream's `admission.NewForbidden`.
+    pub(crate) fn forbidden(&self, why: &str) -> Box<Status> {
+        let generate = self.object["metadata"]["generateName"]
+            .as_str()
+            .unwrap_or_default();
+        if self.name.is_empty() && !generate.is_empty() {
+            let gr = group_resource(self.def);
+            let mut status = Status::forbidden(&gr, "", why);
+            status.message = format!(
+                "{gr} {} is forbidden: {why}",
+                quote(&format!("{generate}Unknown"))
+            );
+            return status.into();
+        }
+        Status::forbidden(&group_resource(self.def), self.name, why).into()
+    }
+
+    /// Names of an object for messages.
+    pub(crate) fn shown_name(&self) -> &str {
+        if self.name.is_empty() {
+            meta::generate_name(self.object)
+        } else {
+            self.name
+        }
+    }
+}
+
+/// A plugin that may change a write.
+#[async_trait]
+pub(crate) trait Admit: Send + Sync {
+    /// Upstream's name of the plugin.
+    fn name(&self) -> &'static str;
+    /// Changes or refuses.
+    ///
+    /// # Errors
+    /// What the client is told.
+    async fn admit(&self, request: &mut Request<'_>) -> Result<()>;
+}
+
+/// A plugin that may refuse a write as it will be stored.
+#[async_trait]
+pub(crate) trait Validate: Send + Sync {
+    /// Upstream's name of the plugin.
+    fn name(&self) -> &'static str;
+    /// Refuses or not.
+    ///
+    /// # Errors
+    /// What the client is told.
+    async fn validate(&self, request: &Request<'_>) -> Result<()>;
+}
+
+/// The plugins in upstream's order.
+pub(crate) struct Chain {
+    mutating: Vec<Box<dyn Admit>>,
+    validating: Vec<Box<dyn Validate>>,
+}
+
+impl Default for Chain {
+    fn default() -> Self {
+        Chain {
+            mutating: vec![
+                Box::new(namespace_lifecycle::NamespaceLifecycle),
+                Box::new(service_account::ServiceAccount),
+                Box::new(taint_nodes::TaintNodesByCondition),
+                Box::new(priority::Priority),
+                Box::new(tolerations::DefaultTolerationSeconds),
+            ],
+            validating: vec![
+                Box::new(namespace_lifecycle::NamespaceLifecycle),
+                Box::new(service_account::ServiceAccount),
+            ],
+        }
+    }
+}
+
+impl Chain {
+    /// Runs the mutating plugins.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(crate) async fn mutate(&self, mut request: Request<'_>) -> Result<()> {
+        for plugin in &self.mutating {
+            plugin.admit(&mut request).await?;
+        }
+        Ok(())
+    }
+
+    /// Runs the validating plugins.
+    ///
+    /// # Errors
+    /// The first refusal.
+    pub(crate) async fn validate(&self, request: Request<'_>) -> Result<()> {
+        for plugin in &self.validating {
+            plugin.validate(&request).await?;
+        }
+        Ok(())
+    }
+}

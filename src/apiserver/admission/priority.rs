@@ -1,0 +1,75 @@
+//! Priority class -> priority and preemption policy of a pod. Upstream: `plugin/pkg/admission/priority`.
+
+use async_trait::async_trait;
+use serde_json::{Value, json};
+
+use super::{Admit, Operation, Request};
+use crate::{cacher::Obj, error::Result};
+
+pub(super) struct Priority;
+
+#[async_trait]
+impl Admit for Priority {
+    fn name(&self) -> &'static str {
+        "Priority"
+    }
+
+    async fn admit(&self, request: &mut Request<'_>) -> Result<()> {
+        if !request.is("", "pods", Operation::Create) {
+            return Ok(());
+        }
+        let name = request.object["spec"]["priorityClassName"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned();
+        let class = if name.is_empty() {
+            default_class(request)
+        } else {
+            let class = match request.core.cached("scheduling.k8s.io/priorityclasses", &name) {
+                Some(class) => Some(class),
+                None => {
+                    request.core.cache.catch_up().await;
+                    request.core.cached("scheduling.k8s.io/priorityclasses", &name)
+                }
+            };
+            let missing = || request.forbidden(&format!("no PriorityClass with name {name} was found"));
+            Some(class.ok_or_else(missing)?.to_value())
+        };
+        let value = class.as_ref().and_then(|c| c["value"].as_i64()).unwrap_or(0);
+        let policy = class
+            .as_ref()
+            .and_then(|c| c["preemptionPolicy"].as_str())
+            .unwrap_or("PreemptLowerPriority")
+            .to_owned();
+        if let Some(sent) = request.object["spec"]["priority"].as_i64()
+            && sent != value
+        {
+            return Err(request.forbidden(&format!(
+                "the integer value of priority ({sent}) must not be provided in pod spec; priority admission controller computed {value} from the given PriorityClass name"
+            )));
+        }
+        let spec = &mut request.object["spec"];
+        if name.is_empty()
+            && let Some(class) = &class
+        {
+            spec["priorityClassName"] = class["metadata"]["name"].clone();
+        }
+        spec["priority"] = json!(value);
+        if spec["preemptionPolicy"].is_null() {
+            spec["preemptionPolicy"] = json!(policy);
+        }
+        Ok(())
+    }
+}
+
+/// The class marked as default; the lowest where several are.
+fn default_class(request: &Request<'_>) -> Option<Value> {
+    let classes = request.core.cache.cacher("scheduling.k8s.io/priorityclasses")?;
+    let snapshot = classes.snapshot(0);
+    let all = snapshot
+        .objects
+        .values()
+        .map(|c: &std::sync::Arc<Obj>| c.to_value());
+    all.filter(|c| c["globalDefault"] == true)
+        .min_by_key(|c| c["value"].as_i64())
+}

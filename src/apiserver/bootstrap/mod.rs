@@ -1,0 +1,215 @@
+//! What a cluster has from its first second: namespaces, roles, priority classes, the `kubernetes`
+//! Service. All of it is made idempotently at every start.
+
+mod policy;
+
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use rkind_apimachinery::{meta, resources, status::Status};
+use serde_json::{Value, json};
+
+use crate::{
+    core::Core,
+    error::Result,
+    machinery,
+    registry::{create::Write, read},
+};
+
+/// Namespaces that always are.
+const NAMESPACES: [&str; 4] = ["default", "kube-system", "kube-public", "kube-node-lease"];
+
+/// What is put in the `extension-apiserver-authentication` ConfigMap.
+#[derive(Clone, Debug, Default)]
+pub struct Authorities {
+    /// PEM of the authority of client certificates.
+    pub client_ca: String,
+    /// PEM of the front proxy's authority; empty when there is none.
+    pub request_header_ca: String,
+}
+
+/// Makes everything.
+///
+/// # Errors
+/// Of the first write that is refused.
+pub(crate) async fn run(core: &Arc<Core>, authorities: &Authorities) -> Result<()> {
+    for namespace in NAMESPACES {
+        let object =
+            json!({"metadata": {"name": namespace, "labels": {"kubernetes.io/metadata.name": namespace}}});
+        ensure(core, "", "v1", "namespaces", "", object).await?;
+    }
+    core.cache.catch_up().await;
+    // Writes of one round share the store's disk writes.
+    futures::future::try_join_all(
+        policy::objects()
+            .into_iter()
+            .map(
+                |(resource, namespace, object)| async move { role(core, resource, &namespace, object).await },
+            ),
+    )
+    .await?;
+    for (name, value, description) in [
+        (
+            "system-cluster-critical",
+            2_000_000_000_i64,
+            "Used for system critical pods that must run in the cluster, but can be moved to another node if necessary.",
+        ),
+        (
+            "system-node-critical",
+            2_000_001_000,
+            "Used for system critical pods that must not be moved from their current node.",
+        ),
+    ] {
+        let object = json!({"metadata": {"name": name}, "value": value, "description": description});
+        ensure(core, "scheduling.k8s.io", "v1", "priorityclasses", "", object).await?;
+    }
+    authentication(core, authorities).await?;
+    kubernetes_service(core).await
+}
+
+/// Creates an object unless it is there; gives what is there.
+async fn ensure(
+    core: &Arc<Core>,
+    group: &str,
+    version: &str,
+    resource: &str,
+    namespace: &str,
+    mut object: Value,
+) -> Result<()> {
+    let def = resources::find(group, version, resource).ok_or_else(Status::unknown_resource)?;
+    object["apiVersion"] = json!(def.api_version());
+    object["kind"] = json!(def.kind);
+    let name = meta::name(&object).to_owned();
+    if read::current(core, def, namespace, &name).await.is_ok() {
+        return Ok(());
+    }
+    let write = Write::internal(core, def, namespace);
+    machinery::default(&write.gvk(), &mut object);
+    match write.create(object).await {
+        Ok(_) => Ok(()),
+        Err(error) if error.reason == "AlreadyExists" => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
+/// Creates a role or binding, or adds what a newer version of the policy has.
+async fn role(core: &Arc<Core>, resource: &'static str, namespace: &str, object: Value) -> Result<()> {
+    let def =
+        resources::find("rbac.authorization.k8s.io", "v1", resource).ok_or_else(Status::unknown_resource)?;
+    let name = meta::name(&object).to_owned();
+    match read::current(core, def, namespace, &name).await {
+        Err(error) if error.code == 404 => {
+            ensure(
+                core,
+                "rbac.authorization.k8s.io",
+                "v1",
+                resource,
+                namespace,
+                object,
+            )
+            .await
+        }
+        Err(error) => Err(error),
+        Ok(current) => {
+            let current = current.to_value();
+            let follows = meta::annotation(&current, policy::AUTOUPDATE) == Some("true");
+            let Some(merged) = follows.then(|| policy::merged(&current, &object)).flatten() else {
+                return Ok(());
+            };
+            let mut write = Write::internal(core, def, namespace);
+            write.retry = true;
+            write.change(&name, |_| Ok(merged.clone())).await.map(|_| ())
+        }
+    }
+}
+
+/// What extension API servers read to believe the same authorities.
+async fn authentication(core: &Arc<Core>, authorities: &Authorities) -> Result<()> {
+    let mut data = json!({"client-ca-file": authorities.client_ca});
+    if !authorities.request_header_ca.is_empty() {
+        data["requestheader-client-ca-file"] = json!(authorities.request_header_ca);
+        data["requestheader-allowed-names"] = json!("[\"front-proxy-client\"]");
+        data["requestheader-extra-headers-prefix"] = json!("[\"X-Remote-Extra-\"]");
+        data["requestheader-group-headers"] = json!("[\"X-Remote-Group\"]");
+        data["requestheader-username-headers"] = json!("[\"X-Remote-User\"]");
+        data["requestheader-uid-headers"] = json!("[\"X-Remote-Uid\"]");
+    }
+    let object = json!({"metadata": {"name": "extension-apiserver-authentication"}, "data": data});
+    put(core, "", "configmaps", "kube-system", object, "data").await
+}
+
+/// Creates an object, or makes one part of it what it should be.
+async fn put(
+    core: &Arc<Core>,
+    group: &str,
+    resource: &str,
+    namespace: &str,
+    object: Value,
+    part: &str,
+) -> Result<()> {
+    let def = resources::find(group, "v1", resource).ok_or_else(Status::unknown_resource)?;
+    let name = meta::name(&object).to_owned();
+    if read::current(core, def, namespace, &name).await.is_err() {
+        return ensure(core, group, "v1", resource, namespace, object).await;
+    }
+    let mut write = Write::internal(core, def, namespace);
+    write.retry = true;
+    write
+        .change(&name, |old| {
+            let mut new = old.clone();
+            new[part] = object[part].clone();
+            Ok(new)
+        })
+        .await
+        .map(|_| ())
+}
+
+/// The Service by which pods reach this server, and its endpoints.
+async fn kubernetes_service(core: &Arc<Core>) -> Result<()> {
+    let settings = &core.settings;
+    let first = settings
+        .service_subnet
+        .hosts()
+        .next()
+        .unwrap_or(settings.service_subnet.addr())
+        .to_string();
+    let labels = json!({"component": "apiserver", "provider": "kubernetes"});
+    let service = json!({
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},
+        "spec": {
+            "type": "ClusterIP", "clusterIP": first, "clusterIPs": [first], "sessionAffinity": "None",
+            "ports": [{"name": "https", "protocol": "TCP", "port": 443, "targetPort": settings.advertise_port}],
+        },
+    });
+    ensure(core, "", "v1", "services", "default", service).await?;
+    let address = settings.advertise_address.to_string();
+    let endpoints = json!({
+        "metadata": {"name": "kubernetes", "namespace": "default",
+            "labels": {"endpointslice.kubernetes.io/skip-mirror": "true"}},
+        "subsets": [{"addresses": [{"ip": address}],
+            "ports": [{"name": "https", "port": settings.advertise_port, "protocol": "TCP"}]}],
+    });
+    put(core, "", "endpoints", "default", endpoints, "subsets").await?;
+    let kind = if settings.advertise_address.is_ipv6() {
+        "IPv6"
+    } else {
+        "IPv4"
+    };
+    let slice = json!({
+        "metadata": {"name": "kubernetes", "namespace": "default", "labels": {"kubernetes.io/service-name": "kubernetes"}},
+        "addressType": kind,
+        "endpoints": [{"addresses": [address], "conditions": {"ready": true}}],
+        "ports": [{"name": "https", "port": settings.advertise_port, "protocol": "TCP"}],
+    });
+    put(
+        core,
+        "discovery.k8s.io",
+        "endpointslices",
+        "default",
+        slice,
+        "endpoints",
+    )
+    .await
+}

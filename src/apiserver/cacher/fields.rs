@@ -1,0 +1,131 @@
+//! Selectable fields of each resource. Upstream: each registry's `GetAttrs` / `ToSelectableFields`
+//! and the field label conversions of the API groups.
+
+use std::{borrow::Cow, collections::BTreeMap};
+
+use serde_json::{Value, value::RawValue};
+
+/// A selectable field beside `metadata.name` and `metadata.namespace`.
+#[derive(Debug)]
+pub(crate) struct Selectable {
+    /// As written in a selector.
+    pub name: &'static str,
+    /// Where it stands in the stored object.
+    pub path: &'static [&'static str],
+    /// Its value when absent.
+    pub default: &'static str,
+}
+
+macro_rules! table {
+    ($($name:literal = $($seg:literal).+ $(or $default:literal)?),* $(,)?) => {
+        &[$(Selectable { name: $name, path: &[$($seg),+], default: table!(@ $($default)?) }),*]
+    };
+    (@) => { "" };
+    (@ $default:literal) => { $default };
+}
+
+const PODS: &[Selectable] = table![
+    "spec.nodeName" = "spec"."nodeName",
+    "spec.restartPolicy" = "spec"."restartPolicy",
+    "spec.schedulerName" = "spec"."schedulerName",
+    "spec.serviceAccountName" = "spec"."serviceAccountName",
+    "spec.hostNetwork" = "spec"."hostNetwork" or "false",
+    "status.phase" = "status"."phase",
+    "status.podIP" = "status"."podIP",
+    "status.nominatedNodeName" = "status"."nominatedNodeName",
+];
+const EVENTS: &[Selectable] = table![
+    "involvedObject.kind" = "involvedObject"."kind",
+    "involvedObject.namespace" = "involvedObject"."namespace",
+    "involvedObject.name" = "involvedObject"."name",
+    "involvedObject.uid" = "involvedObject"."uid",
+    "involvedObject.apiVersion" = "involvedObject"."apiVersion",
+    "involvedObject.resourceVersion" = "involvedObject"."resourceVersion",
+    "involvedObject.fieldPath" = "involvedObject"."fieldPath",
+    "reason" = "reason",
+    "reportingComponent" = "reportingComponent",
+    "source" = "source"."component",
+    "type" = "type",
+    "regarding.kind" = "involvedObject"."kind",
+    "regarding.namespace" = "involvedObject"."namespace",
+    "regarding.name" = "involvedObject"."name",
+    "regarding.uid" = "involvedObject"."uid",
+    "regarding.apiVersion" = "involvedObject"."apiVersion",
+    "regarding.resourceVersion" = "involvedObject"."resourceVersion",
+    "regarding.fieldPath" = "involvedObject"."fieldPath",
+    "reportingController" = "reportingComponent",
+];
+
+/// Selectable fields of a storage prefix.
+pub(crate) fn table(resource: &str) -> &'static [Selectable] {
+    match resource {
+        "core/pods" => PODS,
+        "core/events" => EVENTS,
+        "core/nodes" => table!["spec.unschedulable" = "spec"."unschedulable" or "false"],
+        "core/namespaces" => table!["status.phase" = "status"."phase", "name" = "metadata"."name"],
+        "core/secrets" => table!["type" = "type"],
+        "core/services" => {
+            table!["spec.clusterIP" = "spec"."clusterIP", "spec.type" = "spec"."type"]
+        }
+        "core/replicationcontrollers" => table!["status.replicas" = "status"."replicas" or "0"],
+        "apps/replicasets" => table!["status.replicas" = "status"."replicas" or "0"],
+        "batch/jobs" => table!["status.successful" = "status"."succeeded" or "0"],
+        "certificates.k8s.io/certificatesigningrequests" => {
+            table!["spec.signerName" = "spec"."signerName"]
+        }
+        "certificates.k8s.io/clustertrustbundles" => table!["spec.signerName" = "spec"."signerName"],
+        "resource.k8s.io/resourceslices" => {
+            table!["spec.nodeName" = "spec"."nodeName", "spec.driver" = "spec"."driver"]
+        }
+        _ => &[],
+    }
+}
+
+/// Values of the fields of [`table`] for one object.
+pub(super) fn extract(resource: &str, key: &str, top: &BTreeMap<Cow<'_, str>, &RawValue>) -> Box<[Box<str>]> {
+    let table = table(resource);
+    if table.is_empty() {
+        return Box::default();
+    }
+    // One tree per top-level field that is needed at most, and only for the resources above.
+    let mut trees: BTreeMap<&str, Value> = BTreeMap::new();
+    let name = key.rsplit('/').next().unwrap_or_default();
+    table
+        .iter()
+        .map(|field| {
+            if field.path == ["metadata", "name"] {
+                return name.into();
+            }
+            let first = field.path[0];
+            let tree = trees.entry(first).or_insert_with(|| {
+                top.get(first)
+                    .and_then(|raw| serde_json::from_str(raw.get()).ok())
+                    .unwrap_or_default()
+            });
+            let value = field.path[1..].iter().fold(&*tree, |at, step| &at[*step]);
+            match value {
+                Value::String(text) => text.as_str().into(),
+                Value::Bool(flag) => flag.to_string().into(),
+                Value::Number(number) => number.to_string().into(),
+                _ => field.default.into(),
+            }
+        })
+        .collect()
+}
+
+/// Value of a selectable field; `None` when the resource has no such field.
+pub(crate) fn value<'a>(resource: &str, object: &'a super::Obj, field: &str) -> Option<&'a str> {
+    match field {
+        "metadata.name" => Some(object.name()),
+        "metadata.namespace" => Some(object.namespace()),
+        _ => {
+            let at = table(resource).iter().position(|f| f.name == field)?;
+            object.fields.get(at).map(|v| &**v)
+        }
+    }
+}
+
+/// Whether selectors on `field` are served for the resource.
+pub(crate) fn supported(resource: &str, field: &str) -> bool {
+    matches!(field, "metadata.name" | "metadata.namespace") || table(resource).iter().any(|f| f.name == field)
+}

@@ -1,0 +1,176 @@
+//! Watch cache: every resource in memory as bytes, fed by one watch on the store.
+//!
+//! # Flow
+//! One task reads the store's changes of all keys in revision order and hands each to the
+//! [`Cacher`] of its resource; then it publishes how far it has come. Readers that must see their
+//! own writes wait for that mark to reach the store's revision. Because there is one mark for all
+//! resources, a list's revision is the newest one, whatever the resource.
+//!
+//! # Guarantees
+//! - A list takes a snapshot of a persistent map: it never holds up a change, nor does a change it.
+//! - A change is encoded once per media type and shared by all watchers.
+//! - A watcher that does not keep up falls out of the ring and is ended; nobody waits for it.
+
+pub(crate) mod fields;
+mod object;
+mod resource;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashMap, sync::Arc, time::Duration};
+
+use arc_swap::ArcSwap;
+use futures::StreamExt;
+use rkind_store::{Entry, Event, Revision, Store};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+pub(crate) use object::{Labels, Obj};
+pub(crate) use resource::{
+    Cacher, Change, ChangeKind, Snapshot, Subscription, SubscriptionError, json_frame,
+};
+
+/// Prefix of every object's key in the store.
+pub(crate) const ROOT: &str = "/registry/";
+
+/// All caches and the mark how far they have come.
+pub(crate) struct Cache {
+    store: Arc<dyn Store>,
+    cachers: ArcSwap<HashMap<String, Arc<Cacher>>>,
+    progress: watch::Sender<Revision>,
+}
+
+impl Cache {
+    /// Loads everything from the store. Resources are named by storage prefix (`apps/deployments`).
+    ///
+    /// # Errors
+    /// Those of [`Store::range`].
+    pub(crate) async fn load(store: Arc<dyn Store>, resources: &[String]) -> rkind_store::Result<Arc<Cache>> {
+        let cachers = resources
+            .iter()
+            .map(|r| (r.clone(), Arc::new(Cacher::new(r))))
+            .collect();
+        let cache = Arc::new(Cache {
+            store,
+            cachers: ArcSwap::from_pointee(cachers),
+            progress: watch::Sender::new(0),
+        });
+        cache.reload(true).await?;
+        Ok(cache)
+    }
+
+    /// The cache of a storage prefix.
+    pub(crate) fn cacher(&self, resource: &str) -> Option<Arc<Cacher>> {
+        self.cachers.load().get(resource).cloned()
+    }
+
+    /// Revision up to which every cache is complete.
+    pub(crate) fn revision(&self) -> Revision {
+        *self.progress.borrow()
+    }
+
+    /// Waits until the caches hold everything committed before this call.
+    pub(crate) async fn catch_up(&self) -> Revision {
+        let target = self.store.revision();
+        self.reach(target, Duration::from_secs(10))
+            .await
+            .unwrap_or_else(|seen| seen)
+    }
+
+    /// Waits until the caches have reached `target`; the error is how far they had come in time.
+    pub(crate) async fn reach(&self, target: Revision, limit: Duration) -> Result<Revision, Revision> {
+        let mut seen = self.progress.subscribe();
+        if *seen.borrow() >= target {
+            return Ok(*seen.borrow());
+        }
+        let reached = tokio::time::timeout(limit, seen.wait_for(|r| *r >= target)).await;
+        match reached {
+            Ok(Ok(revision)) => Ok(*revision),
+            _ => Err(*self.progress.borrow()),
+        }
+    }
+
+    /// Adopts changes until `shutdown`; run once, as a task.
+    pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        loop {
+            let ended = tokio::select! {
+                () = shutdown.cancelled() => return,
+                ended = self.follow() => ended,
+            };
+            if matches!(ended, rkind_store::Error::Closed) {
+                return;
+            }
+            tracing::warn!(error = %ended, "store watch ended, loading anew");
+            if let Err(error) = self.reload(false).await {
+                tracing::error!(%error, "cannot load from the store");
+                tokio::select! {
+                    () = shutdown.cancelled() => return,
+                    () = tokio::time::sleep(Duration::from_millis(200)) => {}
+                }
+            }
+        }
+    }
+
+    async fn follow(&self) -> rkind_store::Error {
+        let from = self.revision() + 1;
+        let mut stream = match self.store.watch(ROOT, from).await {
+            Ok(stream) => stream,
+            Err(error) => return error,
+        };
+        while let Some(batch) = stream.next().await {
+            match batch {
+                Ok(events) => {
+                    self.apply(events);
+                    let revision = stream.revision();
+                    self.progress
+                        .send_if_modified(|r| std::mem::replace(r, revision.max(*r)) < revision);
+                }
+                Err(error) => return error,
+            }
+        }
+        rkind_store::Error::Closed
+    }
+
+    fn apply(&self, events: Vec<Event>) {
+        let cachers = self.cachers.load();
+        for event in events {
+            let Some(cacher) = resource_of(event.key()).and_then(|r| cachers.get(r)) else {
+                continue;
+            };
+            match event {
+                Event::Put { entry, .. } => cacher.put(entry),
+                Event::Delete { prev, revision } => cacher.remove(&prev.key, revision),
+            }
+        }
+    }
+
+    /// Reads all from the store; `first` fills the caches silently, later calls make up the changes
+    /// that were missed.
+    async fn reload(&self, first: bool) -> rkind_store::Result<()> {
+        let range = self.store.range(ROOT, None, 0, None).await?;
+        let mut by_resource: HashMap<&str, Vec<Entry>> = HashMap::new();
+        for entry in &range.entries {
+            if let Some(resource) = resource_of(&entry.key) {
+                by_resource.entry(resource).or_default().push(entry.clone());
+            }
+        }
+        for (name, cacher) in self.cachers.load().iter() {
+            cacher.replace(
+                by_resource.remove(name.as_str()).unwrap_or_default(),
+                range.revision,
+                first,
+            );
+        }
+        self.progress.send_replace(range.revision);
+        Ok(())
+    }
+}
+
+/// `apps/deployments` of `/registry/apps/deployments/default/web`.
+fn resource_of(key: &str) -> Option<&str> {
+    let rest = key.strip_prefix(ROOT)?;
+    let group = rest.find('/')?;
+    let end = rest[group + 1..].find('/')?;
+    Some(&rest[..group + 1 + end])
+}

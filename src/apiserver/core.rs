@@ -1,0 +1,90 @@
+//! What every stage of a request shares.
+
+use std::{net::IpAddr, sync::Arc};
+
+use ipnet::IpNet;
+use rkind_apimachinery::meta::GroupResource;
+use rkind_apimachinery::resources::ResourceDef;
+use rkind_store::Store;
+use tokio_util::sync::CancellationToken;
+
+use crate::{
+    admission::Chain,
+    authn::token::Tokens,
+    authz::Authorizer,
+    cacher::{Cache, Cacher, ROOT},
+    discovery::Documents,
+    error::Result,
+    metrics::Metrics,
+    services::Allocators,
+    streams::kubelet::KubeletClient,
+};
+
+/// Fixed facts of this server.
+#[derive(Clone, Debug)]
+pub(crate) struct Settings {
+    /// Range of service addresses; its first address is the `kubernetes` service's.
+    pub service_subnet: IpNet,
+    /// First and last node port.
+    pub node_port_range: (u16, u16),
+    /// Where others reach this server; the endpoint of the `kubernetes` service.
+    pub advertise_address: IpAddr,
+    /// Port at `advertise_address`.
+    pub advertise_port: u16,
+}
+
+/// The server's shared state.
+pub(crate) struct Core {
+    pub store: Arc<dyn Store>,
+    pub cache: Arc<Cache>,
+    pub settings: Settings,
+    pub authorizer: Authorizer,
+    pub tokens: Tokens,
+    pub admission: Chain,
+    pub services: Allocators,
+    pub documents: Documents,
+    pub metrics: Metrics,
+    pub kubelet: KubeletClient,
+    /// Ends watches and streams first, then the server.
+    pub shutdown: CancellationToken,
+}
+
+impl Core {
+    /// The cache of a resource's objects.
+    ///
+    /// # Errors
+    /// 404 when nothing is stored for the resource.
+    pub(crate) fn cacher(&self, def: &ResourceDef) -> Result<Arc<Cacher>> {
+        self.cache
+            .cacher(def.storage_prefix)
+            .ok_or_else(|| rkind_apimachinery::status::Status::unknown_resource().into())
+    }
+
+    /// A cached object by storage prefix and `namespace/name` or `name`.
+    pub(crate) fn cached(&self, resource: &str, key: &str) -> Option<Arc<crate::cacher::Obj>> {
+        self.cache.cacher(resource)?.get(key)
+    }
+}
+
+/// The group and plural name that messages use.
+pub(crate) fn group_resource(def: &ResourceDef) -> GroupResource {
+    GroupResource::new(def.group, def.resource)
+}
+
+/// `namespace/name` or `name`.
+pub(crate) fn object_key(def: &ResourceDef, namespace: &str, name: &str) -> String {
+    if def.namespaced {
+        format!("{namespace}/{name}")
+    } else {
+        name.to_owned()
+    }
+}
+
+/// Key of an object in the store.
+pub(crate) fn store_key(def: &ResourceDef, namespace: &str, name: &str) -> String {
+    format!(
+        "{ROOT}{}/{}",
+        def.storage_prefix,
+        object_key(def, namespace, name)
+    )
+}

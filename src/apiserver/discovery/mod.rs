@@ -1,0 +1,275 @@
+//! What this server serves: discovery and OpenAPI documents.
+
+mod openapi;
+
+#[cfg(test)]
+mod tests;
+
+use axum::body::Body;
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
+use rkind_apimachinery::resources::{self, ResourceDef, Subresource};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{core::Core, registry::render, request::media::clauses};
+
+pub(crate) use openapi::Documents;
+
+/// Media type of the aggregated form, without its encoding.
+const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
+
+/// Answers a discovery path; `None` when it is none.
+pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+    let body = match parts.as_slice() {
+        ["api"] if wants_aggregated(headers) => return Some(aggregated(true, headers)),
+        ["apis"] if wants_aggregated(headers) => return Some(aggregated(false, headers)),
+        ["api"] => json!({
+            "kind": "APIVersions",
+            "versions": versions(""),
+            "serverAddressByClientCIDRs": [{
+                "clientCIDR": "0.0.0.0/0",
+                "serverAddress": format!("{}:{}", core.settings.advertise_address, core.settings.advertise_port),
+            }],
+        }),
+        ["apis"] => json!({
+            "kind": "APIGroupList", "apiVersion": "v1",
+            "groups": groups().iter().map(|g| api_group(g, false)).collect::<Vec<_>>(),
+        }),
+        ["api", version] if versions("").contains(version) => resource_list("", version),
+        ["apis", group] if groups().contains(group) => api_group(group, true),
+        ["apis", group, version] if versions(group).contains(version) => resource_list(group, version),
+        _ => return None,
+    };
+    Some(tagged(&body, "application/json", headers))
+}
+
+/// Groups beside core, in discovery's order.
+pub(crate) fn groups() -> Vec<&'static str> {
+    let mut all: Vec<(&'static str, u32)> = Vec::new();
+    for def in resources::builtin() {
+        if !def.group.is_empty() && !all.iter().any(|(g, _)| *g == def.group) {
+            all.push((def.group, def.group_priority));
+        }
+    }
+    all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
+    all.into_iter().map(|(group, _)| group).collect()
+}
+
+/// Versions of a group, preferred first.
+pub(crate) fn versions(group: &str) -> Vec<&'static str> {
+    let mut all: Vec<&'static str> = Vec::new();
+    for def in resources::builtin().iter().filter(|d| d.group == group) {
+        if !all.contains(&def.version) {
+            all.push(def.version);
+        }
+    }
+    all
+}
+
+fn of(group: &str, version: &str) -> impl Iterator<Item = &'static ResourceDef> {
+    resources::builtin()
+        .iter()
+        .filter(move |d| d.group == group && d.version == version)
+}
+
+fn group_version(group: &str, version: &str) -> String {
+    if group.is_empty() {
+        version.to_owned()
+    } else {
+        format!("{group}/{version}")
+    }
+}
+
+fn api_group(group: &str, alone: bool) -> Value {
+    let all: Vec<Value> = versions(group)
+        .iter()
+        .map(|v| json!({"groupVersion": group_version(group, v), "version": v}))
+        .collect();
+    let mut value = json!({"name": group, "versions": all, "preferredVersion": all[0]});
+    if alone {
+        value["kind"] = json!("APIGroup");
+        value["apiVersion"] = json!("v1");
+    }
+    value
+}
+
+fn resource_list(group: &str, version: &str) -> Value {
+    let mut list = Vec::new();
+    for def in of(group, version) {
+        let mut entry = json!({
+            "name": def.resource, "singularName": def.singular, "namespaced": def.namespaced,
+            "kind": def.kind, "verbs": def.verbs,
+        });
+        if !def.short_names.is_empty() {
+            entry["shortNames"] = json!(def.short_names);
+        }
+        if !def.categories.is_empty() {
+            entry["categories"] = json!(def.categories);
+        }
+        if def.has_verb("list") {
+            entry["storageVersionHash"] = json!(storage_hash(def));
+        }
+        list.push(entry);
+        for sub in &def.subresources {
+            let mut entry = json!({
+                "name": format!("{}/{}", def.resource, sub.name), "singularName": "",
+                "namespaced": def.namespaced, "kind": sub.kind, "verbs": sub.verbs,
+            });
+            if (sub.group, sub.version) != (def.group, def.version) {
+                entry["group"] = json!(sub.group);
+                entry["version"] = json!(sub.version);
+            }
+            list.push(entry);
+        }
+    }
+    let mut value =
+        json!({"kind": "APIResourceList", "groupVersion": group_version(group, version), "resources": list});
+    if !group.is_empty() {
+        value["apiVersion"] = json!("v1");
+    }
+    value
+}
+
+/// Changes when the stored form does; upstream hashes group, version and kind alike.
+fn storage_hash(def: &ResourceDef) -> String {
+    use base64::Engine as _;
+    let digest = Sha256::digest(format!(
+        "{}/{}/{}",
+        def.storage_group, def.storage_version, def.kind
+    ));
+    base64::engine::general_purpose::STANDARD.encode(&digest[..8])
+}
+
+fn wants_aggregated(headers: &HeaderMap) -> bool {
+    let Some(first) = clauses(headers)
+        .into_iter()
+        .find(|c| matches!(c.kind.as_str(), "application/json" | "*/*"))
+    else {
+        return false;
+    };
+    let param = |key: &str| {
+        first
+            .params
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, v)| v.as_str())
+    };
+    param("as") == Some("APIGroupDiscoveryList")
+        && param("g") == Some("apidiscovery.k8s.io")
+        && param("v") == Some("v2")
+}
+
+fn aggregated(core: bool, headers: &HeaderMap) -> Response<Body> {
+    let groups = if core { vec![""] } else { groups() };
+    let items: Vec<Value> = groups
+        .iter()
+        .map(|group| {
+            let versions: Vec<Value> = versions(group)
+                .iter()
+                .map(|version| {
+                    let resources: Vec<Value> = of(group, version).map(aggregated_resource).collect();
+                    json!({"version": version, "resources": resources, "freshness": "Current"})
+                })
+                .collect();
+            let mut metadata = json!({"creationTimestamp": null});
+            if !group.is_empty() {
+                metadata["name"] = json!(group);
+            }
+            json!({"metadata": metadata, "versions": versions})
+        })
+        .collect();
+    let body = json!({
+        "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
+    });
+    tagged(&body, AGGREGATED, headers)
+}
+
+fn aggregated_resource(def: &'static ResourceDef) -> Value {
+    let scope = if def.namespaced { "Namespaced" } else { "Cluster" };
+    let mut entry = json!({
+        "resource": def.resource, "scope": scope, "singularResource": def.singular, "verbs": def.verbs,
+        "responseKind": {"group": def.group, "version": def.version, "kind": def.kind},
+    });
+    if !def.short_names.is_empty() {
+        entry["shortNames"] = json!(def.short_names);
+    }
+    if !def.categories.is_empty() {
+        entry["categories"] = json!(def.categories);
+    }
+    let subs: Vec<Value> = def
+        .subresources
+        .iter()
+        .map(|s: &Subresource| {
+            json!({
+                "subresource": s.name, "verbs": s.verbs,
+                "responseKind": {"group": s.group, "version": s.version, "kind": s.kind},
+            })
+        })
+        .collect();
+    if !subs.is_empty() {
+        entry["subresources"] = json!(subs);
+    }
+    entry
+}
+
+/// A document with an entity tag, or 304 when the client has it.
+fn tagged(body: &Value, content_type: &str, headers: &HeaderMap) -> Response<Body> {
+    let mut bytes = serde_json::to_vec(body).unwrap_or_default();
+    bytes.push(b'\n');
+    with_tag(bytes.into(), content_type, headers)
+}
+
+/// As [`tagged`], for bytes.
+fn with_tag(bytes: bytes::Bytes, content_type: &str, headers: &HeaderMap) -> Response<Body> {
+    let tag = format!("\"{}\"", hash(&bytes));
+    let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
+    let mut response = if known == Some(tag.as_str()) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::NOT_MODIFIED;
+        response
+    } else {
+        render::respond(StatusCode::OK, content_type, bytes, headers)
+    };
+    let map = response.headers_mut();
+    if let Ok(value) = HeaderValue::from_str(&tag) {
+        map.insert(header::ETAG, value);
+    }
+    map.insert(header::VARY, HeaderValue::from_static("Accept"));
+    response
+}
+
+/// Upper-case hexadecimal SHA-256, as upstream's entity tags.
+fn hash(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02X}")).collect()
+}
+
+/// Every path that `GET /` lists.
+pub(crate) fn root_paths() -> Value {
+    let mut paths = vec![
+        "/.well-known/openid-configuration".to_owned(),
+        "/api".into(),
+        "/api/v1".into(),
+        "/apis".into(),
+    ];
+    for group in groups() {
+        paths.push(format!("/apis/{group}"));
+        paths.extend(versions(group).iter().map(|v| format!("/apis/{group}/{v}")));
+    }
+    for path in [
+        "/healthz",
+        "/livez",
+        "/metrics",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openid/v1/jwks",
+        "/readyz",
+        "/version",
+    ] {
+        paths.push(path.into());
+    }
+    paths.sort();
+    let mut map = Map::new();
+    map.insert("paths".into(), json!(paths));
+    Value::Object(map)
+}

@@ -1,0 +1,119 @@
+//! `/healthz`, `/livez`, `/readyz`, `/version`.
+
+use axum::body::Body;
+use http::{HeaderMap, Response, StatusCode};
+use rkind_apimachinery::resources;
+use serde_json::{Value, json};
+
+use crate::{core::Core, registry::render, request::info::query_pairs};
+
+/// The version this server reports.
+pub(crate) fn version() -> Value {
+    json!({
+        "major": "1", "minor": "35", "emulationMajor": "1", "emulationMinor": "35",
+        "minCompatibilityMajor": "1", "minCompatibilityMinor": "34",
+        "gitVersion": crate::VERSION, "gitCommit": "", "gitTreeState": "clean",
+        "buildDate": "1970-01-01T00:00:00Z", "goVersion": "rust", "compiler": "rustc",
+        "platform": format!("{}/{}", std::env::consts::OS, go_arch()),
+    })
+}
+
+fn go_arch() -> &'static str {
+    match std::env::consts::ARCH {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        other => other,
+    }
+}
+
+/// Number of stored objects by resource.
+pub(crate) fn object_counts(core: &Core) -> Vec<(String, usize)> {
+    resources::builtin()
+        .iter()
+        .filter(|def| def.storage_group == def.group && def.storage_version == def.version)
+        .filter_map(|def| {
+            let count = core.cache.cacher(def.storage_prefix)?.snapshot(0).objects.len();
+            let name = if def.group.is_empty() {
+                def.resource.to_owned()
+            } else {
+                format!("{}.{}", def.resource, def.group)
+            };
+            Some((name, count))
+        })
+        .collect()
+}
+
+/// A named check: its name and what is wrong, if anything.
+type Check = (&'static str, Option<String>);
+
+fn checks(core: &Core, kind: &str) -> Vec<Check> {
+    let store = core.store.health().err().map(|e| e.to_string());
+    let mut all: Vec<Check> = vec![("ping", None), ("log", None), ("etcd", store)];
+    if kind == "readyz" {
+        all.push(("informer-sync", None));
+    }
+    if kind != "livez" {
+        all.push(("poststarthook/rbac/bootstrap-roles", None));
+        all.push(("poststarthook/scheduling/bootstrap-system-priority-classes", None));
+    }
+    if kind != "livez" && core.shutdown.is_cancelled() {
+        all.push(("shutdown", Some("process is shutting down".into())));
+    }
+    all
+}
+
+/// Answers a health path; `None` when it is none.
+pub(crate) fn serve(core: &Core, path: &str, query: Option<&str>) -> Option<Response<Body>> {
+    let path = path.trim_matches('/');
+    let (kind, single) = path.split_once('/').unwrap_or((path, ""));
+    if !matches!(kind, "healthz" | "livez" | "readyz") {
+        return None;
+    }
+    let mut all = checks(core, kind);
+    if !single.is_empty() {
+        all.retain(|(name, _)| *name == single);
+        if all.is_empty() {
+            return None;
+        }
+    }
+    let pairs = query_pairs(query);
+    let excluded: Vec<&str> = pairs
+        .iter()
+        .filter(|(k, _)| k == "exclude")
+        .map(|(_, v)| v.as_str())
+        .collect();
+    let failed = all
+        .iter()
+        .any(|(name, why)| why.is_some() && !excluded.contains(name));
+    let verbose = pairs.iter().any(|(k, _)| k == "verbose");
+    let mut text = String::new();
+    if verbose || failed {
+        for (name, why) in &all {
+            match why {
+                _ if excluded.contains(name) => text.push_str(&format!("[+]{name} excluded: ok\n")),
+                None => text.push_str(&format!("[+]{name} ok\n")),
+                Some(_) => text.push_str(&format!("[-]{name} failed: reason withheld\n")),
+            }
+        }
+        text.push_str(&format!(
+            "{kind} check {}\n",
+            if failed { "failed" } else { "passed" }
+        ));
+    } else {
+        text.push_str("ok");
+    }
+    for (name, why) in all.iter().filter_map(|(n, w)| Some((n, w.as_ref()?))) {
+        tracing::warn!(check = name, why, "health check failed");
+    }
+    let code = if failed {
+        StatusCode::INTERNAL_SERVER_ERROR
+    } else {
+        StatusCode::OK
+    };
+    let mut response = render::respond(code, "text/plain; charset=utf-8", text.into(), &HeaderMap::new());
+    response.headers_mut().insert(
+        "x-content-type-options",
+        http::HeaderValue::from_static("nosniff"),
+    );
+    Some(response)
+}

@@ -1,0 +1,105 @@
+//! Stage between authentication and authorization: acting as somebody else, where allowed.
+//! Upstream: `endpoints/filters/impersonation`.
+
+use std::collections::BTreeMap;
+
+use http::HeaderMap;
+use rkind_apimachinery::status::Status;
+
+use crate::{
+    authz::Attributes,
+    core::Core,
+    error::Result,
+    user::{ANONYMOUS, AUTHENTICATED, UNAUTHENTICATED, UserInfo},
+};
+
+const EXTRA: &str = "impersonate-extra-";
+
+/// The user that a request runs as.
+///
+/// # Errors
+/// 400 for groups without a user, 403 when not allowed.
+pub(crate) fn impersonate(core: &Core, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo> {
+    let values = |name: &str| -> Vec<String> {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|v| v.to_str().ok())
+            .map(str::to_owned)
+            .collect()
+    };
+    let name = values("impersonate-user").into_iter().next().unwrap_or_default();
+    let groups = values("impersonate-group");
+    let uid = values("impersonate-uid").into_iter().next().unwrap_or_default();
+    let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for (header, value) in headers {
+        if let Some(key) = header.as_str().strip_prefix(EXTRA)
+            && let Ok(value) = value.to_str()
+        {
+            let key = percent_encoding::percent_decode_str(key)
+                .decode_utf8_lossy()
+                .to_lowercase();
+            extra.entry(key).or_default().push(value.to_owned());
+        }
+    }
+    if name.is_empty() {
+        if groups.is_empty() && extra.is_empty() && uid.is_empty() {
+            return Ok(user);
+        }
+        return Err(Status::internal_error("requested impersonation without impersonating a user").into());
+    }
+    let may = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+        core.authorizer.check(
+            &user,
+            &Attributes {
+                verb: "impersonate".into(),
+                group: group.into(),
+                version: "v1".into(),
+                resource: resource.into(),
+                subresource: subresource.into(),
+                namespace: namespace.into(),
+                name: name.into(),
+                path: String::new(),
+                is_resource: true,
+            },
+        )
+    };
+    let mut target = UserInfo {
+        name: name.clone(),
+        groups: groups.clone(),
+        ..Default::default()
+    };
+    match target.service_account() {
+        Some((namespace, account)) => {
+            may("", "serviceaccounts", "", namespace, account)?;
+            if groups.is_empty() {
+                target.groups = vec![
+                    "system:serviceaccounts".into(),
+                    format!("system:serviceaccounts:{namespace}"),
+                ];
+            }
+        }
+        None => may("", "users", "", "", &name)?,
+    }
+    for group in &groups {
+        may("", "groups", "", "", group)?;
+    }
+    for (key, list) in &extra {
+        for value in list {
+            may("authentication.k8s.io", "userextras", key, "", value)?;
+        }
+    }
+    if !uid.is_empty() {
+        may("authentication.k8s.io", "uids", "", "", &uid)?;
+    }
+    target.extra = extra;
+    target.uid = uid;
+    if name == ANONYMOUS {
+        if !target.in_group(UNAUTHENTICATED) {
+            target.groups.push(UNAUTHENTICATED.into());
+        }
+    } else if !target.in_group(AUTHENTICATED) {
+        target.groups.push(AUTHENTICATED.into());
+    }
+    Ok(target)
+}

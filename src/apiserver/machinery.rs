@@ -1,0 +1,337 @@
+//! The seam to `apimachinery`: what the registry asks of it, in one place.
+
+use jiff::Timestamp;
+use rkind_apimachinery::{
+    codec, defaults,
+    field::ErrorList,
+    meta::Gvk,
+    openapi, protobuf, resources,
+    schema::{Schema, TypeDef},
+    status::Status,
+    strategy, table, validation,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    error::Result,
+    registry::create::check_kind,
+    request::{Encoding, options::FieldValidation},
+};
+
+/// The schema type of this name.
+///
+/// # Errors
+/// 500: the resource table names a type that the schema lacks.
+pub(crate) fn type_def(name: &str) -> Result<&'static TypeDef> {
+    Schema::get().type_by_name(name).ok_or_else(|| {
+        Box::new(Status::internal_error(&format!(
+            "type {name} is not in the schema"
+        )))
+    })
+}
+
+/// Bytes -> an object of a kind, checked against its type. Also gives warnings.
+///
+/// # Errors
+/// 400 for malformed or, under `Strict`, unknown or repeated fields.
+pub(crate) fn decode(
+    body: &[u8],
+    encoding: Encoding,
+    expected: &Gvk,
+    type_name: &str,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let def = type_def(type_name)?;
+    let mode = match validation {
+        FieldValidation::Ignore => codec::FieldValidation::Ignore,
+        FieldValidation::Warn => codec::FieldValidation::Warn,
+        FieldValidation::Strict => codec::FieldValidation::Strict,
+    };
+    let bad = |e: codec::DecodeError| -> Box<Status> {
+        let Gvk { version, kind, .. } = expected;
+        Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {e}"
+        ))
+        .into()
+    };
+    let (mut object, strict) = match encoding {
+        Encoding::Json => {
+            // A body of another kind is told so before its fields are.
+            if let Ok(codec::TypeMeta { api_version, kind }) = codec::type_meta(body)
+                && !(api_version.is_empty() && kind.is_empty())
+            {
+                check_kind(&mut json!({"apiVersion": api_version, "kind": kind}), expected)?;
+            }
+            codec::decode_json(body, def, mode).map_err(bad)?
+        }
+        Encoding::Yaml => codec::decode_yaml(body, def, mode).map_err(bad)?,
+        Encoding::Protobuf => (from_protobuf(body, def)?, Vec::new()),
+    };
+    check_kind(&mut object, expected)?;
+    let warnings = strict_outcome(&strict, validation, expected)?;
+    Ok((object, warnings))
+}
+
+/// Checks a tree (a patch's result) as [`decode`] checks bytes.
+///
+/// # Errors
+/// As [`decode`].
+pub(crate) fn recheck(
+    object: &Value,
+    expected: &Gvk,
+    type_name: &str,
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let def = type_def(type_name)?;
+    let mode = match validation {
+        FieldValidation::Ignore => codec::FieldValidation::Ignore,
+        FieldValidation::Warn => codec::FieldValidation::Warn,
+        FieldValidation::Strict => codec::FieldValidation::Strict,
+    };
+    let (mut object, strict) = codec::decode_value(object.clone(), def, mode).map_err(|e| {
+        let Gvk { version, kind, .. } = expected;
+        Box::new(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {e}"
+        )))
+    })?;
+    check_kind(&mut object, expected)?;
+    let warnings = strict_outcome(&strict, validation, expected)?;
+    Ok((object, warnings))
+}
+
+fn strict_outcome(
+    strict: &[codec::StrictError],
+    validation: FieldValidation,
+    expected: &Gvk,
+) -> Result<Vec<String>> {
+    if strict.is_empty() || validation == FieldValidation::Ignore {
+        return Ok(Vec::new());
+    }
+    if validation == FieldValidation::Strict {
+        let Gvk { version, kind, .. } = expected;
+        let message = codec::strict_message(strict);
+        return Err(Status::bad_request(format!(
+            "{kind} in version {version:?} cannot be handled as a {kind}: {message}"
+        ))
+        .into());
+    }
+    Ok(strict.iter().map(ToString::to_string).collect())
+}
+
+/// Bytes of a meta type (options, reviews) whose kind is not checked.
+///
+/// # Errors
+/// 400 for malformed input.
+pub(crate) fn decode_loose(body: &[u8], encoding: Encoding, type_name: &str) -> Result<Value> {
+    match encoding {
+        Encoding::Json => codec::decode_any(body).map_err(|e| Status::bad_request(e.to_string()).into()),
+        Encoding::Yaml => codec::yaml_to_value(body, codec::FieldValidation::Ignore)
+            .map(|(value, _)| value)
+            .map_err(|e| Status::bad_request(e.to_string()).into()),
+        Encoding::Protobuf => from_protobuf(body, type_def(type_name)?),
+    }
+}
+
+/// A tree as YAML.
+///
+/// # Errors
+/// 500; a JSON tree always has a YAML form.
+pub(crate) fn to_yaml(value: &Value) -> Result<Vec<u8>> {
+    Ok(codec::to_yaml(value).into_bytes())
+}
+
+fn from_protobuf(body: &[u8], def: &TypeDef) -> Result<Value> {
+    protobuf::decode(body, def).map_err(|e| Status::bad_request(e.to_string()).into())
+}
+
+/// A tree in Kubernetes' protobuf envelope; its `apiVersion` and `kind` name its type.
+///
+/// # Errors
+/// 406 when the type has no protobuf form.
+pub(crate) fn to_protobuf(value: &Value) -> Result<Vec<u8>> {
+    let gvk = Gvk::of(value);
+    let def = proto_type(&gvk).ok_or_else(crate::registry::not_acceptable)?;
+    protobuf::encode(value, def)
+        .map_err(|e| Status::internal_error(&format!("{} cannot be encoded: {e}", gvk.kind)).into())
+}
+
+/// The type of a kind, lists and meta kinds included.
+fn proto_type(gvk: &Gvk) -> Option<&'static TypeDef> {
+    let Gvk { group, version, kind } = gvk;
+    if let Some(def) = resources::by_kind(group, version, kind) {
+        return Some(def.type_def());
+    }
+    let schema = Schema::get();
+    if let Some(item) = kind.strip_suffix("List")
+        && let Some(def) = resources::by_kind(group, version, item)
+    {
+        return schema.type_by_name(def.list_type_name);
+    }
+    let meta = matches!(
+        kind.as_str(),
+        "Status"
+            | "PartialObjectMetadata"
+            | "PartialObjectMetadataList"
+            | "APIResourceList"
+            | "APIGroupList"
+            | "APIGroup"
+            | "APIVersions"
+    );
+    let name = if meta {
+        format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}")
+    } else {
+        let package = if group.is_empty() {
+            "core"
+        } else {
+            group.split('.').next().unwrap_or_default()
+        };
+        format!("io.k8s.api.{package}.{version}.{kind}")
+    };
+    schema.type_by_name(&name)
+}
+
+/// A watch event as a length-delimited protobuf frame.
+pub(crate) fn protobuf_watch_frame(kind: &str, object: &Value) -> Vec<u8> {
+    protobuf::watch_frame(kind, &to_protobuf(object).unwrap_or_default())
+}
+
+/// Applies defaults.
+pub(crate) fn default(gvk: &Gvk, object: &mut Value) {
+    defaults::apply(gvk, object);
+}
+
+/// How the registry treats a kind.
+pub(crate) fn rules(gvk: &Gvk) -> strategy::Rules {
+    strategy::rules(gvk)
+}
+
+/// The kind's preparation of a new object: status reset, generation.
+pub(crate) fn prepare_create(gvk: &Gvk, object: &mut Value) {
+    strategy::prepare_for_create(gvk, object);
+}
+
+/// The kind's preparation of an update through `sub` (empty: the object itself).
+pub(crate) fn prepare_update(gvk: &Gvk, sub: &str, new: &mut Value, old: &Value) {
+    match sub {
+        "" | "scale" => strategy::prepare_for_update(gvk, new, old),
+        "status" => strategy::prepare_for_status_update(gvk, new, old),
+        "approval" => only(new, old, &["status"], &["conditions"]),
+        "finalize" => only(new, old, &["spec"], &["finalizers"]),
+        "ephemeralcontainers" => only(new, old, &["spec"], &["ephemeralContainers"]),
+        "resize" => resize(new, old),
+        // Binding and eviction make their change themselves.
+        _ => {}
+    }
+}
+
+/// Takes from `new` only the named fields of one part; the rest stays as it was. Metadata that
+/// decides about conflicts is the new object's.
+fn only(new: &mut Value, old: &Value, part: &[&str], fields: &[&str]) {
+    let mut kept = old.clone();
+    for part in part {
+        for field in fields {
+            match new[*part].get(*field) {
+                Some(value) => {
+                    rkind_apimachinery::meta::child_object(&mut kept, part)
+                        .insert((*field).into(), value.clone());
+                }
+                None => {
+                    rkind_apimachinery::meta::child_object(&mut kept, part).remove(*field);
+                }
+            }
+        }
+    }
+    for field in ["resourceVersion", "managedFields"] {
+        if !new["metadata"][field].is_null() {
+            kept["metadata"][field] = new["metadata"][field].clone();
+        }
+    }
+    *new = kept;
+}
+
+/// A pod's resize changes the containers' resources and resize policies only (KEP-1287).
+fn resize(new: &mut Value, old: &Value) {
+    let mut kept = old.clone();
+    for list in ["containers", "initContainers"] {
+        let Some(containers) = kept["spec"].get_mut(list).and_then(Value::as_array_mut) else {
+            continue;
+        };
+        for container in containers {
+            let wanted = new["spec"][list]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .find(|c| c["name"] == container["name"]);
+            for field in ["resources", "resizePolicy"] {
+                match wanted.and_then(|w| w.get(field)) {
+                    Some(value) => container[field] = value.clone(),
+                    None => {
+                        container.as_object_mut().map(|c| c.remove(field));
+                    }
+                }
+            }
+        }
+    }
+    let changed = kept["spec"] != old["spec"];
+    for field in ["resourceVersion", "managedFields"] {
+        if !new["metadata"][field].is_null() {
+            kept["metadata"][field] = new["metadata"][field].clone();
+        }
+    }
+    if changed {
+        let generation = rkind_apimachinery::meta::generation(old);
+        rkind_apimachinery::meta::set(&mut kept, "generation", generation + 1);
+    }
+    *new = kept;
+}
+
+/// Validates a new object.
+pub(crate) fn validate_create(gvk: &Gvk, object: &Value) -> ErrorList {
+    validation::create(gvk, object)
+}
+
+/// Validates an update through `sub`.
+pub(crate) fn validate_update(gvk: &Gvk, sub: &str, new: &Value, old: &Value) -> ErrorList {
+    match sub {
+        "" | "scale" => validation::update(gvk, new, old),
+        _ => validation::status_update(gvk, new, old),
+    }
+}
+
+/// Column definitions of a kind's Table.
+pub(crate) fn table_columns(gvk: &Gvk) -> Value {
+    table::columns(gvk).iter().map(table::Column::to_value).collect()
+}
+
+/// One row of a kind's Table.
+pub(crate) fn table_row(gvk: &Gvk, object: &Value, include: Option<&str>, now: Timestamp) -> Value {
+    let include = include.and_then(table::Include::parse).unwrap_or_default();
+    table::row_value(gvk, object, include, now)
+}
+
+/// The Swagger document of all built-in resources.
+pub(crate) fn openapi_v2() -> Value {
+    openapi::v2(
+        resources::builtin(),
+        &[],
+        &openapi::NoDescriptions,
+        crate::VERSION,
+    )
+}
+
+/// The OpenAPI v3 document of one group and version.
+pub(crate) fn openapi_v3(group: &str, version: &str) -> Value {
+    openapi::v3(
+        group,
+        version,
+        resources::builtin(),
+        &[],
+        &openapi::NoDescriptions,
+        crate::VERSION,
+    )
+}
+
+/// A Swagger document as the protobuf that older clients ask for.
+pub(crate) fn openapi_v2_protobuf(document: &Value) -> Vec<u8> {
+    openapi::v2_to_protobuf(document)
+}

@@ -1,0 +1,317 @@
+//! create, and what all writes share.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{Response, StatusCode};
+use rkind_apimachinery::{
+    meta::{self, Gvk, api_version},
+    resources::ResourceDef,
+    status::Status,
+};
+use serde_json::Value;
+
+use super::{Context, convert, managed, read_body, render, render::Payload, unsupported_media};
+use crate::{
+    admission::{Operation, Request},
+    cacher::Obj,
+    core::{Core, group_resource, object_key, store_key},
+    error::{self, Result},
+    machinery,
+    request::{
+        media::body_encoding,
+        options::{FieldValidation, WriteOptions},
+    },
+    services,
+    user::UserInfo,
+};
+
+/// How often a generated name is tried before the client is told to.
+const NAME_TRIES: usize = 8;
+
+/// One write: by whom, to what, how.
+#[derive(Clone)]
+pub(crate) struct Write {
+    pub core: Arc<Core>,
+    pub user: UserInfo,
+    pub def: &'static ResourceDef,
+    /// Name of the subresource; empty for none.
+    pub sub: &'static str,
+    /// Empty for cluster-scoped resources.
+    pub namespace: String,
+    pub options: WriteOptions,
+    /// Make the change anew when somebody else was faster, although it carries the version it was
+    /// made from (patches).
+    pub retry: bool,
+}
+
+impl Write {
+    /// Of a request.
+    pub(crate) fn of(ctx: &Context, options: WriteOptions) -> Self {
+        Write {
+            core: ctx.core.clone(),
+            user: ctx.user.clone(),
+            def: ctx.def,
+            sub: ctx.sub_name(),
+            namespace: if ctx.def.namespaced {
+                ctx.info.namespace.clone()
+            } else {
+                String::new()
+            },
+            options,
+            retry: false,
+        }
+    }
+
+    /// Of the server itself.
+    pub(crate) fn internal(core: &Arc<Core>, def: &'static ResourceDef, namespace: &str) -> Self {
+        Write {
+            core: core.clone(),
+            user: UserInfo::loopback(),
+            def,
+            sub: "",
+            namespace: if def.namespaced {
+                namespace.to_owned()
+            } else {
+                String::new()
+            },
+            options: WriteOptions {
+                field_manager: "kube-apiserver".into(),
+                ..Default::default()
+            },
+            retry: false,
+        }
+    }
+
+    /// Group, version and kind in which the resource is stored; all rules apply to that form.
+    pub(crate) fn gvk(&self) -> Gvk {
+        Gvk::new(self.def.storage_group, self.def.storage_version, self.def.kind)
+    }
+
+    /// The request as admission plugins see it.
+    pub(crate) fn admission<'a>(
+        &'a self,
+        operation: Operation,
+        name: &'a str,
+        object: &'a mut Value,
+        old: Option<&'a Value>,
+    ) -> Request<'a> {
+        Request {
+            core: &self.core,
+            user: &self.user,
+            operation,
+            def: self.def,
+            sub: self.sub,
+            namespace: &self.namespace,
+            name,
+            object,
+            old,
+            dry_run: self.options.dry_run,
+        }
+    }
+
+    /// Reads stored bytes as an object to send.
+    ///
+    /// # Errors
+    /// 500 when they cannot be read.
+    pub(crate) fn payload(&self, name: &str, bytes: Bytes, revision: u64) -> Result<Payload> {
+        let key = object_key(self.def, &self.namespace, name);
+        Obj::from_bytes(self.def.storage_prefix, &key, bytes, revision)
+            .map(|object| Payload::Stored(Arc::new(object)))
+            .map_err(|e| Status::internal_error(&format!("written object cannot be read: {e}")).into())
+    }
+
+    /// A tree in stored form that was not stored (dry run).
+    pub(crate) fn tree(&self, object: Value) -> Payload {
+        Payload::Tree(convert::to_served(self.def, object))
+    }
+
+    /// Creates an object given in stored form, decoded and defaulted.
+    ///
+    /// # Errors
+    /// 400, 403, 409 or 422.
+    pub(crate) async fn create(&self, mut object: Value) -> Result<Payload> {
+        let gr = group_resource(self.def);
+        if !meta::resource_version(&object).is_empty() {
+            return Err(
+                Status::bad_request("resourceVersion should not be set on objects to be created").into(),
+            );
+        }
+        check_namespace(self.def, &self.namespace, &mut object)?;
+        let generate = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
+        let base = meta::generate_name(&object).to_owned();
+        for attempt in 1.. {
+            let mut object = object.clone();
+            if generate {
+                meta::set(&mut object, "name", meta::generated_name(&base));
+            }
+            let name = meta::name(&object).to_owned();
+            match self.create_named(object, &name).await {
+                Err(error) if generate && error.reason == "AlreadyExists" => {
+                    if attempt == NAME_TRIES {
+                        return Err(Status::generate_name_conflict(&gr, &name, 1).into());
+                    }
+                }
+                other => return other,
+            }
+        }
+        unreachable!("the loop above returns")
+    }
+
+    async fn create_named(&self, mut object: Value, name: &str) -> Result<Payload> {
+        let gr = group_resource(self.def);
+        let gvk = self.gvk();
+        // What only the server may say.
+        for field in [
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+            "uid",
+            "creationTimestamp",
+        ] {
+            meta::remove(&mut object, field);
+        }
+        meta::set(&mut object, "uid", meta::new_uid());
+        meta::set(&mut object, "creationTimestamp", meta::now());
+
+        self.core
+            .admission
+            .mutate(self.admission(Operation::Create, name, &mut object, None))
+            .await?;
+        machinery::default(&gvk, &mut object);
+        machinery::prepare_create(&gvk, &mut object);
+        let reservation = services::reserve(&self.core, self.def, self.sub, &mut object, None)?;
+        let errors = machinery::validate_create(&gvk, &object);
+        if !errors.is_empty() {
+            let shown = if name.is_empty() {
+                meta::generate_name(&object)
+            } else {
+                name
+            };
+            return Err(Status::invalid(self.def.group, self.def.kind, shown, &errors).into());
+        }
+        self.core
+            .admission
+            .validate(self.admission(Operation::Create, name, &mut object, None))
+            .await?;
+        managed::updated(self, None, &mut object);
+        if self.options.dry_run {
+            let key = store_key(self.def, &self.namespace, name);
+            let (there, _) = self
+                .core
+                .store
+                .get(&key, None)
+                .await
+                .map_err(|e| error::store(&gr, &e))?;
+            if there.is_some() {
+                return Err(Status::already_exists(&gr, name).into());
+            }
+            return Ok(self.tree(object));
+        }
+        let bytes = to_bytes(&mut object);
+        match self
+            .core
+            .store
+            .create(&store_key(self.def, &self.namespace, name), bytes.clone())
+            .await
+        {
+            Ok(revision) => {
+                reservation.keep();
+                self.payload(name, bytes, revision)
+            }
+            Err(rkind_store::Error::Exists { .. }) => Err(Status::already_exists(&gr, name).into()),
+            Err(error) => Err(error::store(&gr, &error)),
+        }
+    }
+}
+
+/// create by request.
+///
+/// # Errors
+/// Any `Status`.
+pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> {
+    let options = ctx.write_options("CreateOptions")?;
+    let bytes = read_body(body).await?;
+    if !ctx.info.path_name().is_empty() {
+        return Err(Status::method_not_allowed().into());
+    }
+    let (object, warnings) = decode(ctx, &bytes, options.field_validation)?;
+    let payload = Write::of(ctx, options).create(object).await?;
+    render::object(ctx, StatusCode::CREATED, payload, &warnings)
+}
+
+/// Decodes a body into the resource's stored form, defaults applied. Also gives warnings.
+///
+/// # Errors
+/// 400, 415.
+pub(crate) fn decode(
+    ctx: &Context,
+    body: &[u8],
+    validation: FieldValidation,
+) -> Result<(Value, Vec<String>)> {
+    let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
+    let def = ctx.def;
+    let expected = Gvk::new(def.group, def.version, def.kind);
+    let (mut object, warnings) = machinery::decode(body, encoding, &expected, def.type_name, validation)?;
+    machinery::default(&expected, &mut object);
+    Ok((convert::to_stored(def, object), warnings))
+}
+
+/// Checks what a body says it is against what is expected; fills in what it leaves out.
+///
+/// # Errors
+/// 400 in upstream's words.
+pub(crate) fn check_kind(object: &mut Value, expected: &Gvk) -> Result<()> {
+    let version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
+    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let wanted = api_version(&expected.group, &expected.version);
+    if !version.is_empty() && version != wanted {
+        return Err(Status::bad_request(format!(
+            "the API version in the data ({version}) does not match the expected API version ({wanted})"
+        ))
+        .into());
+    }
+    if !kind.is_empty() && kind != expected.kind {
+        return Err(Status::bad_request(format!(
+            "{kind} in version {:?} cannot be handled as a {}: converting ({wanted}.{kind}) to ({wanted}.{}): unknown conversion",
+            expected.version, expected.kind, expected.kind
+        ))
+        .into());
+    }
+    object["apiVersion"] = Value::String(wanted);
+    object["kind"] = Value::String(expected.kind.clone());
+    Ok(())
+}
+
+/// The object's namespace must be the request's.
+///
+/// # Errors
+/// 400.
+pub(crate) fn check_namespace(def: &ResourceDef, namespace: &str, object: &mut Value) -> Result<()> {
+    let own = meta::namespace(object);
+    if !def.namespaced {
+        if !own.is_empty() {
+            meta::remove(object, "namespace");
+        }
+        return Ok(());
+    }
+    if namespace.is_empty() {
+        return Err(Status::bad_request("an empty namespace may not be set during creation").into());
+    }
+    if own.is_empty() {
+        meta::set(object, "namespace", namespace);
+    } else if own != namespace {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// Canonical stored bytes: compact, sorted, without `resourceVersion`.
+pub(crate) fn to_bytes(object: &mut Value) -> Bytes {
+    meta::remove(object, "resourceVersion");
+    serde_json::to_vec(object).unwrap_or_default().into()
+}

@@ -1,0 +1,419 @@
+//! delete and deletecollection: preconditions, grace, finalizers, propagation.
+//! Upstream: `registry/rest/delete.go`, `registry/generic/registry/store.go`.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use rkind_apimachinery::{
+    meta,
+    resources::ResourceDef,
+    status::{Details, Status},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    create::{Write, to_bytes},
+    read, read_body, render, unsupported_media,
+};
+use crate::{
+    admission::Operation,
+    core::{group_resource, store_key},
+    error::{self, Result},
+    machinery,
+    request::{
+        media::body_encoding,
+        options::{DeleteOptions, ListOptions, Propagation},
+    },
+    services,
+};
+
+const ORPHAN: &str = "orphan";
+const FOREGROUND: &str = "foregroundDeletion";
+
+/// delete by request.
+///
+/// # Errors
+/// Any `Status`.
+pub(crate) async fn delete(ctx: &Context, body: Body) -> Result<Response<Body>> {
+    let options = options(ctx, body).await?;
+    let write = write(ctx, &options);
+    let name = ctx.info.path_name();
+    let deleted = write.delete(name, &options).await?;
+    if deleted.gone && !answers_object(ctx.def) {
+        let status = success(ctx.def, name, meta::uid(&deleted.last));
+        let bytes = render::encode(&status.to_value(), ctx.media)?;
+        return Ok(render::respond(
+            StatusCode::OK,
+            ctx.media.encoding.content_type(),
+            bytes.into(),
+            &ctx.headers,
+        ));
+    }
+    render::object(
+        ctx,
+        StatusCode::OK,
+        write.tree(deleted.last),
+        &warnings(ctx, &options),
+    )
+}
+
+/// deletecollection by request.
+///
+/// # Errors
+/// Any `Status`.
+pub(crate) async fn collection(ctx: &Context, body: Body) -> Result<Response<Body>> {
+    let options = options(ctx, body).await?;
+    let list = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, false)?;
+    let page = read::page(ctx, &list).await?;
+    let mut items = Vec::with_capacity(page.objects.len());
+    for object in &page.objects {
+        let mut write = write(ctx, &options);
+        if ctx.def.namespaced {
+            write.namespace = object.namespace().to_owned();
+        }
+        match write.delete(object.name(), &options).await {
+            Ok(deleted) => items.push(super::convert::to_served(ctx.def, deleted.last)),
+            Err(error) if error.code == 404 => {}
+            Err(error) => return Err(error),
+        }
+    }
+    let list = json!({
+        "kind": ctx.def.list_kind, "apiVersion": meta::api_version(ctx.def.group, ctx.def.version),
+        "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
+    });
+    let bytes = render::encode(&list, ctx.media)?;
+    Ok(render::respond(
+        StatusCode::OK,
+        ctx.media.encoding.content_type(),
+        bytes.into(),
+        &ctx.headers,
+    ))
+}
+
+async fn options(ctx: &Context, body: Body) -> Result<DeleteOptions> {
+    let bytes = read_body(body).await?;
+    if bytes.is_empty() {
+        return DeleteOptions::parse(ctx.query(), None);
+    }
+    let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
+    let value = machinery::decode_loose(
+        &bytes,
+        encoding,
+        "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
+    )?;
+    DeleteOptions::parse(ctx.query(), Some(&value))
+}
+
+fn write(ctx: &Context, options: &DeleteOptions) -> Write {
+    let write_options = crate::request::options::WriteOptions {
+        dry_run: options.dry_run,
+        ..Default::default()
+    };
+    Write::of(ctx, write_options)
+}
+
+fn warnings(ctx: &Context, options: &DeleteOptions) -> Vec<String> {
+    if ctx.def.resource == "jobs" && options.propagation.is_none() {
+        return vec!["child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning".into()];
+    }
+    Vec::new()
+}
+
+/// Resources whose deletion is answered with the object (upstream's `ReturnDeletedObject`).
+fn answers_object(def: &ResourceDef) -> bool {
+    def.group.is_empty()
+        && matches!(
+            def.resource,
+            "pods"
+                | "services"
+                | "serviceaccounts"
+                | "podtemplates"
+                | "persistentvolumes"
+                | "persistentvolumeclaims"
+                | "resourcequotas"
+        )
+}
+
+/// The answer to a completed delete.
+fn success(def: &ResourceDef, name: &str, uid: &str) -> Status {
+    Status::success(Some(Details {
+        name: name.into(),
+        group: def.group.into(),
+        kind: def.resource.into(),
+        uid: uid.into(),
+        ..Default::default()
+    }))
+}
+
+/// What a delete did.
+pub(crate) struct Deleted {
+    /// The object's last state, in stored form.
+    pub last: Value,
+    /// False when it waits for its grace period or finalizers.
+    pub gone: bool,
+}
+
+/// What a delete will do.
+#[derive(Debug, PartialEq)]
+pub(crate) enum Plan {
+    Remove,
+    /// Store this object; it waits for grace or finalizers.
+    Mark(Value),
+    /// Already waiting.
+    Nothing,
+}
+
+impl Write {
+    /// Deletes an object or begins its deletion.
+    ///
+    /// # Errors
+    /// 403, 404 or 409.
+    pub(crate) async fn delete(&self, name: &str, options: &DeleteOptions) -> Result<Deleted> {
+        let gr = group_resource(self.def);
+        let key = store_key(self.def, &self.namespace, name);
+        loop {
+            let (entry, _) = self
+                .core
+                .store
+                .get(&key, None)
+                .await
+                .map_err(|e| error::store(&gr, &e))?;
+            let Some(entry) = entry else {
+                return Err(Status::not_found(&gr, name).into());
+            };
+            let mut old: Value = serde_json::from_slice(&entry.value)
+                .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
+            meta::set(&mut old, "resourceVersion", entry.mod_revision.to_string());
+            self.preconditions(name, &old, options)?;
+            let mut shown = old.clone();
+            self.core
+                .admission
+                .mutate(self.admission(Operation::Delete, name, &mut shown, Some(&old)))
+                .await?;
+            self.core
+                .admission
+                .validate(self.admission(Operation::Delete, name, &mut shown, Some(&old)))
+                .await?;
+
+            let plan = plan(self.def, &old, options, jiff::Timestamp::now());
+            if self.options.dry_run {
+                return Ok(match plan {
+                    Plan::Mark(new) => Deleted {
+                        last: new,
+                        gone: false,
+                    },
+                    Plan::Remove => Deleted {
+                        last: old,
+                        gone: true,
+                    },
+                    Plan::Nothing => Deleted {
+                        last: old,
+                        gone: false,
+                    },
+                });
+            }
+            let done = match plan {
+                Plan::Nothing => {
+                    return Ok(Deleted {
+                        last: old,
+                        gone: false,
+                    });
+                }
+                Plan::Remove => self
+                    .core
+                    .store
+                    .delete(&key, entry.mod_revision)
+                    .await
+                    .map(|revision| {
+                        services::released(&self.core, self.def, &old);
+                        meta::set(&mut old, "resourceVersion", revision.to_string());
+                        Deleted {
+                            last: old,
+                            gone: true,
+                        }
+                    }),
+                Plan::Mark(mut new) => {
+                    let bytes = to_bytes(&mut new);
+                    self.core
+                        .store
+                        .update(&key, entry.mod_revision, bytes)
+                        .await
+                        .map(|revision| {
+                            meta::set(&mut new, "resourceVersion", revision.to_string());
+                            Deleted {
+                                last: new,
+                                gone: false,
+                            }
+                        })
+                }
+            };
+            match done {
+                Ok(deleted) => return Ok(deleted),
+                Err(rkind_store::Error::Conflict { .. }) => {}
+                Err(rkind_store::Error::NotFound { .. }) => return Err(Status::not_found(&gr, name).into()),
+                Err(error) => return Err(error::store(&gr, &error)),
+            }
+        }
+    }
+
+    fn preconditions(&self, name: &str, old: &Value, options: &DeleteOptions) -> Result<()> {
+        let gr = group_resource(self.def);
+        let uid = meta::uid(old);
+        if let Some(wanted) = &options.precondition_uid
+            && wanted != uid
+        {
+            let why =
+                format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+            return Err(Status::conflict(&gr, name, &why).into());
+        }
+        let version = meta::resource_version(old);
+        if let Some(wanted) = &options.precondition_version
+            && wanted != version
+        {
+            let why = format!(
+                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
+            );
+            return Err(Status::conflict(&gr, name, &why).into());
+        }
+        Ok(())
+    }
+}
+
+/// Decides what deleting `old` means now.
+pub(crate) fn plan(def: &ResourceDef, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Plan {
+    let mut new = old.clone();
+    set_propagation(def, &mut new, options);
+    let waits = meta::finalizers(&new).next().is_some();
+    if (def.group, def.resource) == ("", "namespaces") {
+        return plan_namespace(old, new, waits, now);
+    }
+    if (def.group, def.resource) != ("", "pods") {
+        if !waits {
+            return Plan::Remove;
+        }
+        mark(&mut new, now, 0);
+        return if new == *old {
+            Plan::Nothing
+        } else {
+            Plan::Mark(new)
+        };
+    }
+    plan_pod(old, new, waits, options, now)
+}
+
+fn plan_namespace(old: &Value, mut new: Value, waits: bool, now: jiff::Timestamp) -> Plan {
+    let held = old["spec"]["finalizers"]
+        .as_array()
+        .is_some_and(|list| !list.is_empty());
+    if !waits && !held {
+        return Plan::Remove;
+    }
+    if !meta::is_deleting(old) {
+        meta::set(&mut new, "deletionTimestamp", meta::time(now));
+    }
+    meta::child_object(&mut new, "status").insert("phase".into(), json!("Terminating"));
+    if new == *old {
+        Plan::Nothing
+    } else {
+        Plan::Mark(new)
+    }
+}
+
+fn plan_pod(old: &Value, mut new: Value, waits: bool, options: &DeleteOptions, now: jiff::Timestamp) -> Plan {
+    let running = !matches!(old["status"]["phase"].as_str(), Some("Succeeded" | "Failed"));
+    let bound = old["spec"]["nodeName"].as_str().is_some_and(|n| !n.is_empty());
+    if meta::is_deleting(old) {
+        let left = old["metadata"]["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(0);
+        let Some(wanted) = options.grace_period_seconds.map(|s| s.max(0)) else {
+            return if left == 0 && !waits {
+                Plan::Remove
+            } else {
+                Plan::Nothing
+            };
+        };
+        if wanted == 0 && !waits {
+            return Plan::Remove;
+        }
+        if wanted >= left {
+            return Plan::Nothing;
+        }
+        let at = meta::parse_time(meta::deletion_timestamp(old))
+            .unwrap_or(now)
+            .as_second()
+            - left
+            + wanted;
+        let at = jiff::Timestamp::from_second(at).unwrap_or(now);
+        meta::set(&mut new, "deletionTimestamp", meta::time(at));
+        meta::set(&mut new, "deletionGracePeriodSeconds", wanted);
+        return Plan::Mark(new);
+    }
+    let grace = if !running || !bound {
+        0
+    } else {
+        let own = old["spec"]["terminationGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(30);
+        // Upstream: a negative period means one second.
+        Some(options.grace_period_seconds.unwrap_or(own)).map_or(0, |s| if s < 0 { 1 } else { s })
+    };
+    if grace == 0 && !waits {
+        return Plan::Remove;
+    }
+    mark(&mut new, now, grace);
+    Plan::Mark(new)
+}
+
+fn mark(object: &mut Value, now: jiff::Timestamp, grace: i64) {
+    if meta::is_deleting(object) {
+        if grace == 0 {
+            meta::set(object, "deletionGracePeriodSeconds", 0);
+        }
+        return;
+    }
+    let at = jiff::Timestamp::from_second(now.as_second().saturating_add(grace)).unwrap_or(now);
+    meta::set(object, "deletionTimestamp", meta::time(at));
+    meta::set(object, "deletionGracePeriodSeconds", grace);
+    let generation = meta::generation(object);
+    if generation > 0 {
+        meta::set(object, "generation", generation + 1);
+    }
+}
+
+/// Sets the garbage collector's finalizers as `propagationPolicy` says.
+fn set_propagation(def: &ResourceDef, object: &mut Value, options: &DeleteOptions) {
+    let mut list: Vec<String> = meta::finalizers(object).map(str::to_owned).collect();
+    let has = |name: &str| list.iter().any(|f| f == name);
+    let orphans_by_default = matches!(
+        (def.group, def.resource),
+        ("batch", "jobs") | ("", "replicationcontrollers")
+    );
+    let policy = match options.propagation {
+        Some(policy) => policy,
+        None if has(ORPHAN) => Propagation::Orphan,
+        None if has(FOREGROUND) => Propagation::Foreground,
+        None if orphans_by_default => Propagation::Orphan,
+        None => Propagation::Background,
+    };
+    let wanted = match policy {
+        Propagation::Orphan => Some(ORPHAN),
+        Propagation::Foreground => Some(FOREGROUND),
+        Propagation::Background => None,
+    };
+    // Nothing to collect behind an object that is only waiting for somebody else.
+    list.retain(|f| (f != ORPHAN && f != FOREGROUND) || Some(f.as_str()) == wanted);
+    if let Some(wanted) = wanted
+        && !list.iter().any(|f| f == wanted)
+    {
+        list.push(wanted.to_owned());
+    }
+    if list.is_empty() {
+        meta::remove(object, "finalizers");
+    } else {
+        meta::set(object, "finalizers", list);
+    }
+}
+
+#[cfg(test)]
+mod tests;

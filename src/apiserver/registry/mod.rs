@@ -1,0 +1,147 @@
+//! Last stage before the store: one generic registry for every kind.
+//!
+//! Nothing here knows a kind by name except `subresource`, `reviews` and the admission plugins: what
+//! is special about a kind is data in `apimachinery` (schema, strategy, validation).
+
+pub(crate) mod convert;
+pub(crate) mod create;
+pub(crate) mod delete;
+pub(crate) mod managed;
+pub(crate) mod patch;
+pub(crate) mod read;
+pub(crate) mod render;
+pub(crate) mod reviews;
+pub(crate) mod scale;
+pub(crate) mod subresource;
+pub(crate) mod table;
+pub(crate) mod update;
+pub(crate) mod watch;
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderMap, Response};
+use http_body_util::{BodyExt as _, LengthLimitError, Limited};
+use rkind_apimachinery::{
+    resources::{ResourceDef, Subresource},
+    status::Status,
+};
+
+use crate::{
+    core::{Core, group_resource},
+    error::Result,
+    request::{Media, RequestInfo, media, options::WriteOptions},
+    user::UserInfo,
+};
+
+/// Largest request body in bytes, upstream's `MaxRequestBodyBytes`.
+pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// A request for a resource, parsed and allowed.
+pub(crate) struct Context {
+    pub core: Arc<Core>,
+    pub info: RequestInfo,
+    pub user: UserInfo,
+    pub query: Option<String>,
+    pub headers: HeaderMap,
+    pub def: &'static ResourceDef,
+    pub sub: Option<&'static Subresource>,
+    pub media: Media,
+}
+
+impl Context {
+    /// The raw query.
+    pub(crate) fn query(&self) -> Option<&str> {
+        self.query.as_deref()
+    }
+
+    /// One query parameter.
+    pub(crate) fn param(&self, key: &str) -> Option<String> {
+        crate::request::info::query_value(self.query(), key)
+    }
+
+    /// The client's program.
+    pub(crate) fn user_agent(&self) -> &str {
+        self.headers
+            .get(http::header::USER_AGENT)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default()
+    }
+
+    /// Options of a write.
+    ///
+    /// # Errors
+    /// 422.
+    pub(crate) fn write_options(&self, kind: &str) -> Result<WriteOptions> {
+        WriteOptions::parse(self.query(), self.user_agent(), kind)
+    }
+
+    /// Name of the subresource; empty for none.
+    pub(crate) fn sub_name(&self) -> &'static str {
+        self.sub.map_or("", |s| s.name)
+    }
+}
+
+/// Reads a whole body.
+///
+/// # Errors
+/// 413 above [`MAX_BODY`].
+pub(crate) async fn read_body(body: Body) -> Result<Bytes> {
+    match Limited::new(body, MAX_BODY).collect().await {
+        Ok(collected) => Ok(collected.to_bytes()),
+        Err(error) if error.is::<LengthLimitError>() => {
+            Err(Status::request_entity_too_large(&format!("limit is {MAX_BODY}")).into())
+        }
+        Err(error) => Err(Status::bad_request(format!("unable to read the request body: {error}")).into()),
+    }
+}
+
+/// Answers a request for a resource.
+///
+/// # Errors
+/// Any `Status`.
+pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<Response<Body>> {
+    let info = &ctx.info;
+    let allowed = match ctx.sub {
+        Some(sub) => {
+            // `create` on a connect subresource comes as any method.
+            let verb = if matches!(info.verb.as_str(), "list" | "watch") {
+                "get"
+            } else {
+                info.verb.as_str()
+            };
+            sub.verbs.contains(&verb)
+        }
+        None => ctx.def.has_verb(&info.verb),
+    };
+    if !allowed {
+        return Err(Status::method_not_allowed().into());
+    }
+    if let Some(sub) = ctx.sub {
+        return subresource::serve(ctx, sub.name, request).await;
+    }
+    match info.verb.as_str() {
+        "get" => read::get(&ctx).await,
+        "list" => read::list(&ctx).await,
+        "watch" => watch::watch(&ctx).await,
+        "delete" => delete::delete(&ctx, request.into_body()).await,
+        "deletecollection" => delete::collection(&ctx, request.into_body()).await,
+        "create" if reviews::is_review(ctx.def) => reviews::create(&ctx, request.into_body()).await,
+        "create" if ctx.def.resource == "bindings" => subresource::serve(ctx, "binding", request).await,
+        "create" => create::create(&ctx, request.into_body()).await,
+        "update" => update::update(&ctx, request.into_body()).await,
+        "patch" => patch::patch(&ctx, request.into_body()).await,
+        verb => Err(Status::method_not_supported(&group_resource(ctx.def), verb).into()),
+    }
+}
+
+/// 406 for an object request.
+pub(crate) fn not_acceptable() -> Box<Status> {
+    Status::not_acceptable(&media::SUPPORTED).into()
+}
+
+/// 415 for an object request.
+pub(crate) fn unsupported_media() -> Box<Status> {
+    Status::unsupported_media_type(&media::SUPPORTED).into()
+}

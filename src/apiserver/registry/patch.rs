@@ -1,0 +1,208 @@
+//! patch: JSON, merge, strategic merge and apply.
+
+use axum::body::Body;
+use http::{Response, StatusCode, header};
+use rkind_apimachinery::{
+    meta::{self, Gvk},
+    patch,
+    status::Status,
+};
+use serde_json::Value;
+
+use super::{
+    Context, convert,
+    create::Write,
+    managed, read_body,
+    render::{self},
+};
+use crate::{
+    core::{group_resource, store_key},
+    error::{self, Result},
+    machinery,
+    request::options::{FieldValidation, WriteOptions},
+};
+
+const JSON: &str = "application/json-patch+json";
+const MERGE: &str = "application/merge-patch+json";
+const STRATEGIC: &str = "application/strategic-merge-patch+json";
+const APPLY: &str = "application/apply-patch+yaml";
+const APPLY_CBOR: &str = "application/apply-patch+cbor";
+
+/// patch by request.
+///
+/// # Errors
+/// Any `Status`.
+pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
+    let kind = ctx
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|v| v.to_str().ok())
+        .unwrap_or_default();
+    let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
+    let bytes = read_body(body).await?;
+    match kind.as_str() {
+        APPLY => apply(ctx, &bytes).await,
+        JSON | MERGE | STRATEGIC => {
+            let options = ctx.write_options("PatchOptions")?;
+            if options.force {
+                let mut errors = rkind_apimachinery::field::ErrorList::new();
+                let path = rkind_apimachinery::field::Path::new("force");
+                errors.push(rkind_apimachinery::field::Error::forbidden(
+                    &path,
+                    "may not be specified for non-apply patch",
+                ));
+                return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors).into());
+            }
+            let name = ctx.info.path_name();
+            let mut write = Write::of(ctx, options.clone());
+            write.retry = !names_version(&bytes);
+            let mut warnings = Vec::new();
+            let updated = write
+                .change(name, |old| {
+                    let served = convert::to_served(ctx.def, old.clone());
+                    let patched = patched(ctx, &kind, &served, &bytes)?;
+                    check_identity(ctx, name, &served, &patched)?;
+                    let (object, found) = accept(ctx, patched, &options)?;
+                    warnings = found;
+                    Ok(object)
+                })
+                .await?;
+            render::object(ctx, StatusCode::OK, updated.payload, &warnings)
+        }
+        _ => Err(Status::unsupported_media_type(&[JSON, MERGE, STRATEGIC, APPLY, APPLY_CBOR]).into()),
+    }
+}
+
+/// Whether a patch names a `resourceVersion` and so is meant for exactly that state.
+fn names_version(patch: &[u8]) -> bool {
+    let needle = b"resourceVersion";
+    patch.windows(needle.len()).any(|window| window == needle)
+}
+
+/// Applies a patch of a media type to an object in its served version.
+///
+/// # Errors
+/// 400, 415 or 422.
+pub(crate) fn patched(ctx: &Context, kind: &str, served: &Value, bytes: &[u8]) -> Result<Value> {
+    let type_name = ctx.def.type_name;
+    Ok(match kind {
+        JSON => patch::json(served, bytes)?,
+        MERGE => patch::merge(served, bytes)?,
+        _ => patch::strategic(served, bytes, machinery::type_def(type_name)?)?,
+    })
+}
+
+fn check_identity(ctx: &Context, name: &str, served: &Value, patched: &Value) -> Result<()> {
+    let new = meta::name(patched);
+    if new != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({new}) does not match the name on the URL ({name})"
+        ))
+        .into());
+    }
+    if ctx.def.namespaced && meta::namespace(patched) != meta::namespace(served) {
+        return Err(Status::bad_request(
+            "the namespace of the provided object does not match the namespace sent on the request",
+        )
+        .into());
+    }
+    Ok(())
+}
+
+/// A patched tree -> stored form, checked and defaulted. Also gives warnings.
+///
+/// # Errors
+/// 400.
+fn accept(ctx: &Context, patched: Value, options: &WriteOptions) -> Result<(Value, Vec<String>)> {
+    let def = ctx.def;
+    let expected = Gvk::new(def.group, def.version, def.kind);
+    let (mut object, warnings) =
+        machinery::recheck(&patched, &expected, def.type_name, options.field_validation)?;
+    machinery::default(&expected, &mut object);
+    Ok((convert::to_stored(def, object), warnings))
+}
+
+/// Server-side apply.
+async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
+    let options = ctx.write_options("ApplyOptions")?;
+    if options.field_manager.is_empty() {
+        let mut errors = rkind_apimachinery::field::ErrorList::new();
+        let path = rkind_apimachinery::field::Path::new("fieldManager");
+        errors.push(rkind_apimachinery::field::Error::required(
+            &path,
+            "is required for apply patch",
+        ));
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors).into());
+    }
+    let def = ctx.def;
+    let expected = Gvk::new(def.group, def.version, def.kind);
+    // Upstream: unknown fields fail an apply unless they are to be ignored.
+    let validation = match options.field_validation {
+        FieldValidation::Warn if ctx.param("fieldValidation").is_none() => FieldValidation::Warn,
+        other => other,
+    };
+    let name = ctx.info.path_name();
+    let (mut applied, warnings) = machinery::decode(
+        bytes,
+        crate::request::Encoding::Yaml,
+        &expected,
+        def.type_name,
+        validation,
+    )?;
+    if meta::name(&applied).is_empty() {
+        meta::set(&mut applied, "name", name);
+    }
+    if meta::name(&applied) != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({}) does not match the name on the URL ({name})",
+            meta::name(&applied)
+        ))
+        .into());
+    }
+    if !applied["metadata"]["managedFields"].is_null() {
+        return Err(Status::bad_request("metadata.managedFields must be nil").into());
+    }
+    super::create::check_namespace(
+        def,
+        if def.namespaced { &ctx.info.namespace } else { "" },
+        &mut applied,
+    )?;
+    let mut write = Write::of(ctx, options.clone());
+    write.retry = meta::resource_version(&applied).is_empty();
+    let key = store_key(def, &write.namespace, name);
+    let gr = group_resource(def);
+    for _ in 0..4 {
+        let (there, _) = ctx
+            .core
+            .store
+            .get(&key, None)
+            .await
+            .map_err(|e| error::store(&gr, &e))?;
+        if there.is_none() {
+            if write.sub == "status" || !write.sub.is_empty() {
+                return Err(Status::not_found(&gr, name).into());
+            }
+            let mut object = managed::applied(&write, None, &applied)?;
+            machinery::default(&expected, &mut object);
+            match write.create(convert::to_stored(def, object)).await {
+                Ok(payload) => return render::object(ctx, StatusCode::CREATED, payload, &warnings),
+                Err(error) if error.reason == "AlreadyExists" => continue,
+                Err(error) => return Err(error),
+            }
+        }
+        let updated = write
+            .change(name, |old| {
+                let served = convert::to_served(def, old.clone());
+                let mut object = managed::applied(&write, Some(&served), &applied)?;
+                machinery::default(&expected, &mut object);
+                Ok(convert::to_stored(def, object))
+            })
+            .await;
+        match updated {
+            Err(error) if error.code == 404 => {}
+            Err(error) => return Err(error),
+            Ok(updated) => return render::object(ctx, StatusCode::OK, updated.payload, &warnings),
+        }
+    }
+    Err(Status::modified(&gr, name).into())
+}

@@ -1,0 +1,311 @@
+//! get and list.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
+use http::{Response, StatusCode};
+use rkind_apimachinery::{meta::api_version, status::Status};
+use rkind_store::Revision;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::{Context, convert, render, table};
+use crate::{
+    cacher::{Cacher, Obj, Snapshot},
+    core::{Core, group_resource, object_key, store_key},
+    error::{self, Result},
+    request::{
+        Encoding, Media, Shape,
+        options::{ListOptions, VersionMatch, parse_version},
+    },
+};
+
+/// How long a read waits for a revision that the server has not reached.
+const VERSION_WAIT: Duration = Duration::from_secs(3);
+
+/// One object by name.
+///
+/// # Errors
+/// 404.
+pub(crate) async fn get(ctx: &Context) -> Result<Response<Body>> {
+    let wanted = ctx.param("resourceVersion").unwrap_or_default();
+    let version = parse_version(&wanted)?;
+    if version > ctx.core.cache.revision() {
+        reach(&ctx.core, version).await?;
+    }
+    let object = current(&ctx.core, ctx.def, &ctx.info.namespace, ctx.info.path_name()).await?;
+    render::object(
+        ctx,
+        StatusCode::OK,
+        render::Payload::Stored(Arc::new(object)),
+        &[],
+    )
+}
+
+/// The newest committed state of an object, from the store.
+///
+/// # Errors
+/// 404.
+pub(crate) async fn current(
+    core: &Core,
+    def: &rkind_apimachinery::resources::ResourceDef,
+    namespace: &str,
+    name: &str,
+) -> Result<Obj> {
+    let gr = group_resource(def);
+    let (entry, _) = core
+        .store
+        .get(&store_key(def, namespace, name), None)
+        .await
+        .map_err(|e| error::store(&gr, &e))?;
+    let Some(entry) = entry else {
+        return Err(Status::not_found(&gr, name).into());
+    };
+    Obj::parse(def.storage_prefix, &object_key(def, namespace, name), &entry)
+        .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")).into())
+}
+
+/// Waits for a revision.
+///
+/// # Errors
+/// 504 when it does not come.
+pub(crate) async fn reach(core: &Core, version: Revision) -> Result<Revision> {
+    core.cache
+        .reach(version, VERSION_WAIT)
+        .await
+        .map_err(|seen| error::too_large_version(version, seen))
+}
+
+/// Upstream's continue token.
+#[derive(Serialize, Deserialize)]
+struct Token {
+    v: String,
+    rv: i64,
+    start: String,
+}
+
+fn expired_token() -> Box<Status> {
+    Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
+    )
+    .into()
+}
+
+/// One page of a list.
+pub(crate) struct Page {
+    pub objects: Vec<Arc<Obj>>,
+    pub revision: Revision,
+    pub next: Option<String>,
+    pub remaining: Option<u64>,
+}
+
+/// Many objects.
+///
+/// # Errors
+/// 400, 410, 422 or 504.
+pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
+    let options = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, false)?;
+    let page = page(ctx, &options).await?;
+    let bytes = match ctx.media {
+        Media {
+            encoding: Encoding::Json,
+            shape: Shape::Object,
+            pretty: false,
+        } if !convert::needed(ctx.def) => json_list(ctx, &page),
+        media => {
+            let items = page
+                .objects
+                .iter()
+                .map(|o| convert::to_served(ctx.def, o.to_value()));
+            let meta = list_meta(&page);
+            let value = match media.shape {
+                Shape::Object => json!({
+                    "kind": ctx.def.list_kind,
+                    "apiVersion": api_version(ctx.def.group, ctx.def.version),
+                    "metadata": meta,
+                    "items": items.collect::<Vec<_>>(),
+                }),
+                Shape::Table => table::list(ctx, items, meta),
+                Shape::PartialMetadata => json!({
+                    "kind": "PartialObjectMetadataList",
+                    "apiVersion": "meta.k8s.io/v1",
+                    "metadata": meta,
+                    "items": items.map(|i| table::partial_metadata(&i)).collect::<Vec<_>>(),
+                }),
+            };
+            render::encode(&value, media)?
+        }
+    };
+    Ok(render::respond(
+        StatusCode::OK,
+        ctx.media.encoding.content_type(),
+        bytes.into(),
+        &ctx.headers,
+    ))
+}
+
+/// Evaluates list options over the cache, or over the store's history where they ask for the past.
+///
+/// # Errors
+/// 400, 410 or 504.
+pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
+    let core = &ctx.core;
+    let cacher = core.cacher(ctx.def)?;
+    let prefix = scope(ctx);
+    let (snapshot, after) = if options.continue_token.is_empty() {
+        (start(ctx, &cacher, options).await?, None)
+    } else {
+        let token = B64
+            .decode(options.continue_token.trim_end_matches('='))
+            .ok()
+            .and_then(|raw| serde_json::from_slice::<Token>(&raw).ok())
+            .filter(|token| token.v == "meta.k8s.io/v1" && !token.start.contains(".."))
+            .ok_or_else(|| Box::new(Status::bad_request("continue key is not valid")))?;
+        let snapshot = if token.rv > 0 {
+            exact(ctx, &cacher, token.rv as u64)
+                .await
+                .map_err(|_| expired_token())?
+        } else {
+            cacher.snapshot(core.cache.catch_up().await)
+        };
+        (snapshot, Some(token.start))
+    };
+    let everything = options.selector.is_everything();
+    let limit = if options.limit == 0 {
+        usize::MAX
+    } else {
+        options.limit
+    };
+    let resource = ctx.def.storage_prefix;
+    // A name in the field selector is one look-up, not a scan.
+    let name = options.selector.fields.exact("metadata.name");
+    let mut objects = Vec::new();
+    let mut more = false;
+    let mut seen = 0u64;
+    match name {
+        Some(name) if !ctx.def.namespaced || !ctx.info.namespace.is_empty() => {
+            let key = object_key(ctx.def, &ctx.info.namespace, name);
+            objects.extend(
+                snapshot
+                    .objects
+                    .get(&*key)
+                    .filter(|o| options.selector.matches(resource, o))
+                    .cloned(),
+            );
+        }
+        _ => {
+            for object in snapshot.range(&prefix, after.as_deref()) {
+                if !everything && !options.selector.matches(resource, object) {
+                    continue;
+                }
+                seen += 1;
+                if objects.len() == limit {
+                    more = true;
+                    if !everything {
+                        break;
+                    }
+                    continue;
+                }
+                objects.push(object.clone());
+            }
+        }
+    }
+    let mut page = Page {
+        revision: snapshot.revision,
+        objects,
+        next: None,
+        remaining: None,
+    };
+    if more {
+        let start = page.objects.last().map(|o| o.key.to_string()).unwrap_or_default();
+        let token = Token {
+            v: "meta.k8s.io/v1".into(),
+            rv: snapshot.revision as i64,
+            start,
+        };
+        page.next = Some(B64.encode(serde_json::to_vec(&token).unwrap_or_default()));
+        page.remaining = everything.then(|| seen - limit as u64);
+        cacher.keep(&snapshot);
+    }
+    Ok(page)
+}
+
+/// Key prefix of what a request may see: a namespace or all.
+pub(crate) fn scope(ctx: &Context) -> String {
+    if ctx.def.namespaced && !ctx.info.namespace.is_empty() {
+        format!("{}/", ctx.info.namespace)
+    } else {
+        String::new()
+    }
+}
+
+async fn start(ctx: &Context, cacher: &Arc<Cacher>, options: &ListOptions) -> Result<Snapshot> {
+    let core = &ctx.core;
+    let version = options.version()?;
+    match (options.resource_version.as_str(), options.version_match) {
+        ("", _) => Ok(cacher.snapshot(core.cache.catch_up().await)),
+        ("0", _) => Ok(cacher.snapshot(core.cache.revision())),
+        (_, VersionMatch::Exact) => exact(ctx, cacher, version).await,
+        // Upstream: without a match, a version and a limit together mean exactly that version.
+        (_, VersionMatch::Unset) if options.limit > 0 => exact(ctx, cacher, version).await,
+        _ => Ok(cacher.snapshot(reach(core, version).await?)),
+    }
+}
+
+async fn exact(ctx: &Context, cacher: &Arc<Cacher>, version: Revision) -> Result<Snapshot> {
+    let core = &ctx.core;
+    reach(core, version).await?;
+    if let Some(snapshot) = cacher.kept(version) {
+        return Ok(snapshot);
+    }
+    let prefix = format!("{}{}/", crate::cacher::ROOT, ctx.def.storage_prefix);
+    let range = core
+        .store
+        .range(&prefix, None, 0, Some(version))
+        .await
+        .map_err(|e| error::store(&group_resource(ctx.def), &e))?;
+    let objects = range
+        .entries
+        .iter()
+        .filter_map(|entry| {
+            let object = Obj::parse(ctx.def.storage_prefix, &entry.key[prefix.len()..], entry).ok()?;
+            Some((object.key.clone(), Arc::new(object)))
+        })
+        .collect();
+    Ok(Snapshot {
+        revision: version,
+        objects,
+    })
+}
+
+fn list_meta(page: &Page) -> Value {
+    let mut meta = json!({"resourceVersion": page.revision.to_string()});
+    if let Some(next) = &page.next {
+        meta["continue"] = json!(next);
+    }
+    if let Some(remaining) = page.remaining {
+        meta["remainingItemCount"] = json!(remaining);
+    }
+    meta
+}
+
+fn json_list(ctx: &Context, page: &Page) -> Vec<u8> {
+    let size: usize = page.objects.iter().map(|o| o.json_len() + 1).sum();
+    let mut out = Vec::with_capacity(size + 256);
+    let head = format!(
+        "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
+        ctx.def.list_kind,
+        api_version(ctx.def.group, ctx.def.version),
+        list_meta(page)
+    );
+    out.extend_from_slice(head.as_bytes());
+    for (i, object) in page.objects.iter().enumerate() {
+        if i > 0 {
+            out.push(b',');
+        }
+        object.write_json(&mut out);
+    }
+    out.extend_from_slice(b"]}\n");
+    out
+}

@@ -1,0 +1,521 @@
+//! What stands behind an object's name in a URL.
+
+use std::sync::Arc;
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use rkind_apimachinery::{
+    field::{Error, ErrorList, Path},
+    meta::{self, Gvk},
+    selector::LabelSelector,
+    status::{Cause, Details, Status},
+};
+use serde_json::{Value, json};
+
+use super::{
+    Context,
+    create::Write,
+    patch, read, read_body,
+    render::{self, Payload},
+    scale, unsupported_media, update,
+};
+use crate::{
+    admission::Operation,
+    authn::token::Bound,
+    core::group_resource,
+    error::Result,
+    machinery,
+    request::{media::body_encoding, options::DeleteOptions},
+    streams,
+};
+
+/// Answers a request for a subresource.
+///
+/// # Errors
+/// Any `Status`.
+pub(crate) async fn serve(
+    ctx: Context,
+    sub: &'static str,
+    request: http::Request<Body>,
+) -> Result<Response<Body>> {
+    match (ctx.def.resource, sub) {
+        (_, "scale") => serve_scale(&ctx, request.into_body()).await,
+        ("pods" | "bindings", "binding") => binding(&ctx, request.into_body()).await,
+        ("pods", "eviction") => eviction(&ctx, request.into_body()).await,
+        ("serviceaccounts", "token") => token(&ctx, request.into_body()).await,
+        ("pods", "log") => streams::logs(&ctx, request).await,
+        ("pods", "exec" | "attach" | "portforward") => streams::connect(&ctx, sub, request).await,
+        ("pods" | "services" | "nodes", "proxy") => streams::proxy::serve(&ctx, request).await,
+        _ => match ctx.info.verb.as_str() {
+            "get" => read::get(&ctx).await,
+            "update" => update::update(&ctx, request.into_body()).await,
+            "patch" => patch::patch(&ctx, request.into_body()).await,
+            verb => Err(Status::method_not_supported(&group_resource(ctx.def), verb).into()),
+        },
+    }
+}
+
+/// Reads a subresource's body as its own kind, defaults applied. Also gives warnings.
+async fn body(ctx: &Context, body: Body) -> Result<(Value, Vec<String>)> {
+    let bytes = read_body(body).await?;
+    let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
+    let options = ctx.write_options("CreateOptions")?;
+    let (expected, type_name) = match ctx.sub {
+        Some(sub) => (Gvk::new(sub.group, sub.version, sub.kind), sub.type_name),
+        None => (
+            Gvk::new(ctx.def.group, ctx.def.version, ctx.def.kind),
+            ctx.def.type_name,
+        ),
+    };
+    let mut bytes = bytes;
+    // Evictions are also understood in their former version.
+    if expected.kind == "Eviction" && bytes.windows(14).any(|w| w == b"policy/v1beta1") {
+        bytes = String::from_utf8_lossy(&bytes)
+            .replace("policy/v1beta1", "policy/v1")
+            .into_bytes()
+            .into();
+    }
+    let (mut object, warnings) =
+        machinery::decode(&bytes, encoding, &expected, type_name, options.field_validation)?;
+    machinery::default(&expected, &mut object);
+    Ok((object, warnings))
+}
+
+async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
+    let name = ctx.info.path_name();
+    let reply = |payload: Payload| -> Value {
+        match payload {
+            Payload::Stored(object) => scale::of(&object.to_value()),
+            Payload::Tree(tree) => scale::of(&tree),
+        }
+    };
+    if ctx.info.verb == "get" {
+        let object = read::current(&ctx.core, ctx.def, &ctx.info.namespace, name).await?;
+        return render::object(
+            ctx,
+            StatusCode::OK,
+            Payload::Tree(scale::of(&object.to_value())),
+            &[],
+        );
+    }
+    let mut write = Write::of(ctx, ctx.write_options("UpdateOptions")?);
+    let updated = if ctx.info.verb == "update" {
+        let (wanted, _) = body(ctx, request).await?;
+        check(&wanted, name)?;
+        write.change(name, |old| changed(old, &wanted)).await?
+    } else {
+        let kind = ctx
+            .headers
+            .get(http::header::CONTENT_TYPE)
+            .and_then(|v| v.to_str().ok())
+            .unwrap_or_default();
+        let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
+        let bytes = read_body(request).await?;
+        write.retry = true;
+        write
+            .change(name, |old| {
+                let live = scale::of(old);
+                let patched = match kind.as_str() {
+                    "application/json-patch+json" => rkind_apimachinery::patch::json(&live, &bytes)?,
+                    "application/apply-patch+yaml" => {
+                        let wanted = machinery::decode_loose(&bytes, crate::request::Encoding::Yaml, "")?;
+                        rkind_apimachinery::patch::merge_value(&live, wanted)
+                    }
+                    _ => rkind_apimachinery::patch::merge(&live, &bytes)?,
+                };
+                check(&patched, name)?;
+                changed(old, &patched)
+            })
+            .await?
+    };
+    render::object(ctx, StatusCode::OK, Payload::Tree(reply(updated.payload)), &[])
+}
+
+fn changed(old: &Value, wanted: &Value) -> Result<Value> {
+    let mut new = old.clone();
+    scale::set(&mut new, wanted);
+    Ok(new)
+}
+
+fn check(wanted: &Value, name: &str) -> Result<()> {
+    let own = meta::name(wanted);
+    if !own.is_empty() && own != name {
+        return Err(Status::bad_request(format!(
+            "the name of the object ({own}) does not match the name on the URL ({name})"
+        ))
+        .into());
+    }
+    let replicas = wanted["spec"]["replicas"].as_i64().unwrap_or(0);
+    if replicas < 0 {
+        let mut errors = ErrorList::new();
+        let path = Path::new("spec").child("replicas");
+        errors.push(Error::invalid(
+            &path,
+            replicas,
+            "must be greater than or equal to 0",
+        ));
+        return Err(Status::invalid("autoscaling", "Scale", name, &errors).into());
+    }
+    Ok(())
+}
+
+/// Binds a pod to a node: the scheduler's only write. Upstream: `registry/core/pod/storage`, `BindingREST`.
+async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
+    let (binding, _) = body(ctx, request).await?;
+    let name = if ctx.def.resource == "bindings" {
+        meta::name(&binding).to_owned()
+    } else {
+        ctx.info.path_name().to_owned()
+    };
+    let own = meta::name(&binding);
+    if !own.is_empty() && own != name {
+        return Err(Status::bad_request(format!(
+            "name in URL does not match name in Binding object: {name} != {own}"
+        ))
+        .into());
+    }
+    let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+    if node.is_empty() || !matches!(binding["target"]["kind"].as_str(), None | Some("" | "Node")) {
+        let mut errors = ErrorList::new();
+        let path = Path::new("target");
+        if node.is_empty() {
+            errors.push(Error::required(&path.child("name"), ""));
+        } else {
+            let kind = binding["target"]["kind"].clone();
+            errors.push(Error::not_supported(
+                &path.child("kind"),
+                kind,
+                &["Node", "<empty>"],
+            ));
+        }
+        return Err(Status::invalid("", "Binding", &name, &errors).into());
+    }
+    let pods = rkind_apimachinery::resources::find("", "v1", "pods").ok_or_else(Status::unknown_resource)?;
+    let mut write = Write::of(ctx, ctx.write_options("CreateOptions")?);
+    write.def = pods;
+    write.sub = "binding";
+    write.namespace = ctx.info.namespace.clone();
+    write.retry = true;
+    let gr = group_resource(pods);
+    let wanted_uid = meta::uid(&binding).to_owned();
+    let annotations = binding["metadata"]["annotations"]
+        .as_object()
+        .cloned()
+        .unwrap_or_default();
+    write
+        .change(&name, |old| {
+            let conflict = |why: &str| -> Box<Status> {
+                Status::conflict(
+                    &rkind_apimachinery::meta::GroupResource::new("", "pods/binding"),
+                    &name,
+                    why,
+                )
+                .into()
+            };
+            if !wanted_uid.is_empty() && wanted_uid != meta::uid(old) {
+                let why = format!(
+                    "Precondition failed: UID in precondition: {wanted_uid}, UID in object meta: {}",
+                    meta::uid(old)
+                );
+                return Err(Status::conflict(&gr, &name, &why).into());
+            }
+            if meta::is_deleting(old) {
+                return Err(conflict(&format!(
+                    "pod {name} is being deleted, cannot be assigned to a host"
+                )));
+            }
+            if let Some(host) = old["spec"]["nodeName"].as_str().filter(|h| !h.is_empty()) {
+                return Err(conflict(&format!(
+                    "pod {name} is already assigned to node {host:?}"
+                )));
+            }
+            let mut new = old.clone();
+            new["spec"]["nodeName"] = json!(node);
+            for (key, value) in &annotations {
+                meta::metadata_mut(&mut new)
+                    .entry("annotations")
+                    .or_insert_with(|| json!({}))[key] = value.clone();
+            }
+            set_condition(&mut new, json!({"type": "PodScheduled", "status": "True"}));
+            Ok(new)
+        })
+        .await?;
+    let status = Status {
+        code: 201,
+        ..Status::success(None)
+    };
+    let bytes = render::encode(&status.to_value(), ctx.media)?;
+    Ok(render::respond(
+        StatusCode::CREATED,
+        ctx.media.encoding.content_type(),
+        bytes.into(),
+        &ctx.headers,
+    ))
+}
+
+/// Sets a pod condition, with its transition time when the status changes.
+fn set_condition(pod: &mut Value, mut condition: Value) {
+    let status = meta::child_object(pod, "status");
+    let list = status.entry("conditions").or_insert_with(|| json!([]));
+    let Some(list) = list.as_array_mut() else { return };
+    condition["lastTransitionTime"] = json!(meta::now());
+    condition["lastProbeTime"] = Value::Null;
+    match list.iter_mut().find(|c| c["type"] == condition["type"]) {
+        Some(known) if known["status"] == condition["status"] => {}
+        Some(known) => *known = condition,
+        None => list.push(condition),
+    }
+    for condition in list {
+        if let Some(map) = condition.as_object_mut() {
+            map.retain(|_, v| !v.is_null());
+        }
+    }
+}
+
+/// Deletes a pod unless a disruption budget forbids it. Upstream: `registry/core/pod/storage/eviction.go`.
+async fn eviction(ctx: &Context, request: Body) -> Result<Response<Body>> {
+    let (eviction, _) = body(ctx, request).await?;
+    let name = ctx.info.path_name();
+    let own = meta::name(&eviction);
+    if !own.is_empty() && own != name {
+        return Err(Status::bad_request("name in URL does not match name in Eviction object").into());
+    }
+    let delete = eviction.get("deleteOptions").filter(|v| v.is_object());
+    let mut options = DeleteOptions::parse(None, Some(delete.unwrap_or(&json!({}))))?;
+    let mut write = Write::of(ctx, ctx.write_options("CreateOptions")?);
+    write.options.dry_run |= options.dry_run;
+    options.dry_run = write.options.dry_run;
+    write.sub = "";
+    let pod = read::current(&ctx.core, ctx.def, &ctx.info.namespace, name).await?;
+    let pod_value = pod.to_value();
+    let done = matches!(
+        pod_value["status"]["phase"].as_str(),
+        Some("Succeeded" | "Failed" | "Pending")
+    );
+    if !done && !meta::is_deleting(&pod_value) {
+        check_budgets(ctx, &pod, &pod_value).await?;
+    }
+    write.delete(name, &options).await?;
+    let status = Status {
+        code: 201,
+        ..Status::success(None)
+    };
+    let bytes = render::encode(&status.to_value(), ctx.media)?;
+    Ok(render::respond(
+        StatusCode::CREATED,
+        ctx.media.encoding.content_type(),
+        bytes.into(),
+        &ctx.headers,
+    ))
+}
+
+async fn check_budgets(ctx: &Context, pod: &crate::cacher::Obj, pod_value: &Value) -> Result<()> {
+    let Some(budgets) = ctx.core.cache.cacher("policy/poddisruptionbudgets") else {
+        return Ok(());
+    };
+    let complete = ctx.core.cache.catch_up().await;
+    let scope = format!("{}/", ctx.info.namespace);
+    let snapshot = budgets.snapshot(complete);
+    let matching: Vec<Arc<crate::cacher::Obj>> = snapshot
+        .range(&scope, None)
+        .filter(|budget| {
+            LabelSelector::from_meta(&budget.to_value()["spec"]["selector"])
+                .is_ok_and(|selector| selector.matches_by(|key| pod.labels.get(key)))
+        })
+        .cloned()
+        .collect();
+    if matching.len() > 1 {
+        return Err(Status::internal_error(
+            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
+        )
+        .into());
+    }
+    let Some(budget) = matching.first() else {
+        return Ok(());
+    };
+    let def = rkind_apimachinery::resources::find("policy", "v1", "poddisruptionbudgets")
+        .ok_or_else(Status::unknown_resource)?;
+    let mut write = Write::internal(&ctx.core, def, &ctx.info.namespace);
+    write.sub = "status";
+    write.retry = true;
+    write.options.dry_run = ctx.param("dryRun").is_some();
+    let budget_name = budget.name().to_owned();
+    let pod_name = meta::name(pod_value).to_owned();
+    write
+        .change(&budget_name, |old| {
+            let status = &old["status"];
+            let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
+            let observed = status["observedGeneration"].as_i64().unwrap_or(0);
+            if observed < meta::generation(old) {
+                return Err(Status::too_many_requests(
+                    format!("Cannot evict pod as it would violate the pod's disruption budget. The disruption budget {budget_name} is still being processed by the server."),
+                    10,
+                )
+                .into());
+            }
+            if allowed <= 0 {
+                let mut refused = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
+                let healthy = status["currentHealthy"].as_i64().unwrap_or(0);
+                let desired = status["desiredHealthy"].as_i64().unwrap_or(0);
+                refused.details = Some(Box::new(Details {
+                    causes: vec![Cause {
+                        reason: "DisruptionBudget".into(),
+                        message: format!("The disruption budget {budget_name} needs {desired} healthy pods and has {healthy} currently"),
+                        field: String::new(),
+                    }],
+                    ..Default::default()
+                }));
+                return Err(refused.into());
+            }
+            let mut new = old.clone();
+            let status = meta::child_object(&mut new, "status");
+            status.insert("disruptionsAllowed".into(), json!(allowed - 1));
+            let disrupted = status.entry("disruptedPods").or_insert_with(|| json!({}));
+            disrupted[&pod_name] = json!(meta::now());
+            Ok(new)
+        })
+        .await?;
+    Ok(())
+}
+
+/// Issues a service-account token. Upstream: KEP-1205, `registry/core/serviceaccount/storage/token.go`.
+async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
+    let (mut review, _) = body(ctx, request).await?;
+    let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.path_name());
+    let account = read::current(&ctx.core, ctx.def, namespace, name)
+        .await?
+        .to_value();
+    let own = meta::name(&review);
+    if !own.is_empty() && own != name {
+        return Err(
+            Status::bad_request("the service account name does not match the name on the URL").into(),
+        );
+    }
+    let spec = review["spec"].clone();
+    let mut audiences: Vec<String> = spec["audiences"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(Value::as_str)
+        .map(str::to_owned)
+        .collect();
+    if audiences.is_empty() {
+        audiences = ctx.core.tokens.audiences().to_vec();
+    }
+    let seconds = spec["expirationSeconds"].as_i64().unwrap_or(3600);
+    let mut errors = ErrorList::new();
+    let path = Path::new("spec").child("expirationSeconds");
+    if seconds < 600 {
+        errors.push(Error::invalid(
+            &path,
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        ));
+    } else if seconds > 1 << 32 {
+        errors.push(Error::invalid(
+            &path,
+            seconds,
+            "may not specify a duration larger than 2^32 seconds",
+        ));
+    }
+    if !errors.is_empty() {
+        return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errors).into());
+    }
+    let (bound, node) = bound(ctx, namespace, name, &spec["boundObjectRef"]).await?;
+    let node = node.as_ref().map(|(n, u)| (n.as_str(), u.as_str()));
+    let (token, expires) = ctx
+        .core
+        .tokens
+        .issue(
+            namespace,
+            name,
+            meta::uid(&account),
+            &audiences,
+            seconds,
+            bound.as_ref(),
+            node,
+        )
+        .map_err(|e| Status::internal_error(&e.to_string()))?;
+    let review_meta = meta::metadata_mut(&mut review);
+    review_meta.insert("name".into(), json!(name));
+    review_meta.insert("namespace".into(), json!(namespace));
+    review_meta.insert("creationTimestamp".into(), json!(meta::now()));
+    review["spec"]["audiences"] = json!(audiences);
+    review["spec"]["expirationSeconds"] = json!(seconds);
+    review["status"] = json!({"token": token, "expirationTimestamp": meta::time(expires)});
+    render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &[])
+}
+
+type Node = (String, String);
+
+/// Checks the object that a token is to be bound to. Also gives the node of a pod.
+async fn bound(
+    ctx: &Context,
+    namespace: &str,
+    account: &str,
+    reference: &Value,
+) -> Result<(Option<Bound>, Option<Node>)> {
+    let (Some(kind), Some(name)) = (reference["kind"].as_str(), reference["name"].as_str()) else {
+        return Ok((None, None));
+    };
+    let (resource, scope) = match kind {
+        "Pod" => ("pods", namespace),
+        "Secret" => ("secrets", namespace),
+        "Node" => ("nodes", ""),
+        _ => return Err(Status::bad_request(format!("cannot bind token to {kind}")).into()),
+    };
+    let def = rkind_apimachinery::resources::find("", "v1", resource).ok_or_else(Status::unknown_resource)?;
+    let object = read::current(&ctx.core, def, scope, name).await?.to_value();
+    let uid = meta::uid(&object).to_owned();
+    if let Some(wanted) = reference["uid"].as_str().filter(|u| !u.is_empty())
+        && wanted != uid
+    {
+        let why = format!(
+            "the UID in the bound object reference ({wanted}) does not match the UID in record. The object might have been deleted and then recreated"
+        );
+        return Err(Status::conflict(&group_resource(def), name, &why).into());
+    }
+    let mut node = None;
+    if kind == "Pod" {
+        let used = object["spec"]["serviceAccountName"].as_str().unwrap_or_default();
+        if used != account {
+            return Err(Status::bad_request(format!(
+                "cannot bind token for serviceaccount {account:?} to pod running with different serviceaccount name."
+            ))
+            .into());
+        }
+        if let Some(host) = object["spec"]["nodeName"].as_str().filter(|h| !h.is_empty()) {
+            let uid = ctx
+                .core
+                .cached("core/nodes", host)
+                .map(|n| meta::uid(&n.to_value()).to_owned());
+            node = Some((host.to_owned(), uid.unwrap_or_default()));
+        }
+    }
+    Ok((
+        Some(Bound {
+            kind: kind.into(),
+            name: name.into(),
+            uid,
+        }),
+        node,
+    ))
+}
+
+/// Runs the admission chain for a connection (exec, attach, port-forward, proxy).
+///
+/// # Errors
+/// 403.
+pub(crate) async fn admit_connect(ctx: &Context) -> Result<()> {
+    let write = Write::of(ctx, Default::default());
+    let mut object = Value::Null;
+    let name = ctx.info.path_name();
+    ctx.core
+        .admission
+        .mutate(write.admission(Operation::Connect, name, &mut object, None))
+        .await?;
+    ctx.core
+        .admission
+        .validate(write.admission(Operation::Connect, name, &mut object, None))
+        .await
+}

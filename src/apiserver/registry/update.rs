@@ -1,0 +1,259 @@
+//! update: read, change, check, compare-and-swap.
+
+use axum::body::Body;
+use http::{Response, StatusCode};
+use rkind_apimachinery::{field, meta, status::Status};
+use rkind_store::Entry;
+use serde_json::Value;
+
+use super::{
+    Context,
+    create::{Write, check_namespace, decode, to_bytes},
+    managed, read_body,
+    render::{self, Payload},
+};
+use crate::{
+    admission::Operation,
+    core::{group_resource, store_key},
+    error::{self, Result},
+    machinery, services,
+};
+
+/// How often a change without a `resourceVersion` is tried against a moving object.
+const TRIES: usize = 16;
+
+/// What an update did.
+pub(crate) struct Updated {
+    pub payload: Payload,
+    pub created: bool,
+}
+
+/// update by request.
+///
+/// # Errors
+/// Any `Status`.
+pub(crate) async fn update(ctx: &Context, body: Body) -> Result<Response<Body>> {
+    let options = ctx.write_options("UpdateOptions")?;
+    let bytes = read_body(body).await?;
+    let (object, warnings) = decode(ctx, &bytes, options.field_validation)?;
+    let write = Write::of(ctx, options);
+    let updated = write.replace(ctx.info.path_name(), object).await?;
+    let code = if updated.created {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    render::object(ctx, code, updated.payload, &warnings)
+}
+
+impl Write {
+    /// Replaces an object by one in stored form.
+    ///
+    /// # Errors
+    /// 400, 403, 404, 409 or 422.
+    pub(crate) async fn replace(&self, name: &str, mut object: Value) -> Result<Updated> {
+        let own = meta::name(&object);
+        if own.is_empty() {
+            return Err(Status::bad_request("name must be provided").into());
+        }
+        if own != name {
+            return Err(Status::bad_request(format!(
+                "the name of the object ({own}) does not match the name on the URL ({name})"
+            ))
+            .into());
+        }
+        check_namespace(self.def, &self.namespace, &mut object)?;
+        let unconditional = meta::resource_version(&object).is_empty();
+        if unconditional && self.sub.is_empty() && machinery::rules(&self.gvk()).create_on_update {
+            let key = store_key(self.def, &self.namespace, name);
+            let gr = group_resource(self.def);
+            let (there, _) = self
+                .core
+                .store
+                .get(&key, None)
+                .await
+                .map_err(|e| error::store(&gr, &e))?;
+            if there.is_none() {
+                return Ok(Updated {
+                    payload: self.create(object).await?,
+                    created: true,
+                });
+            }
+        }
+        self.change(name, |_| Ok(object.clone())).await
+    }
+
+    /// Reads an object, lets `change` make the new one from it (both in stored form), and commits.
+    /// When somebody else was faster and the new object carries no `resourceVersion` of its own, it
+    /// is made anew from the newer state.
+    ///
+    /// # Errors
+    /// 403, 404, 409 or 422, and whatever `change` fails with.
+    pub(crate) async fn change(
+        &self,
+        name: &str,
+        mut change: impl FnMut(&Value) -> Result<Value> + Send,
+    ) -> Result<Updated> {
+        let gr = group_resource(self.def);
+        let key = store_key(self.def, &self.namespace, name);
+        let (mut entry, _) = self
+            .core
+            .store
+            .get(&key, None)
+            .await
+            .map_err(|e| error::store(&gr, &e))?;
+        for _ in 0..TRIES {
+            let Some(current) = entry.take() else {
+                return Err(Status::not_found(&gr, name).into());
+            };
+            match self.attempt(name, &key, &current, &mut change).await? {
+                Outcome::Done(payload) => {
+                    return Ok(Updated {
+                        payload,
+                        created: false,
+                    });
+                }
+                Outcome::Lost(newer) => entry = newer,
+            }
+        }
+        Err(Status::modified(&gr, name).into())
+    }
+
+    async fn attempt(
+        &self,
+        name: &str,
+        key: &str,
+        current: &Entry,
+        change: &mut (impl FnMut(&Value) -> Result<Value> + Send),
+    ) -> Result<Outcome> {
+        let gr = group_resource(self.def);
+        let gvk = self.gvk();
+        let mut old: Value = serde_json::from_slice(&current.value)
+            .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
+        meta::set(&mut old, "resourceVersion", current.mod_revision.to_string());
+        let mut new = change(&old)?;
+
+        let sent = meta::resource_version(&new).to_owned();
+        let unconditional = sent.is_empty() || sent == "0";
+        if unconditional && self.sub.is_empty() && !machinery::rules(&gvk).unconditional_update {
+            let mut errors = field::ErrorList::new();
+            let path = field::Path::new("metadata").child("resourceVersion");
+            errors.push(field::Error::invalid(&path, 0, "must be specified for an update"));
+            return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
+        }
+        if !unconditional && sent != meta::resource_version(&old) {
+            return Err(Status::modified(&gr, name).into());
+        }
+        let uid = meta::uid(&new);
+        if !uid.is_empty() && uid != meta::uid(&old) {
+            let why = format!(
+                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
+                meta::uid(&old)
+            );
+            return Err(Status::conflict(&gr, name, &why).into());
+        }
+        keep_metadata(&mut new, &old);
+
+        machinery::prepare_update(&gvk, self.sub, &mut new, &old);
+        self.core
+            .admission
+            .mutate(self.admission(Operation::Update, name, &mut new, Some(&old)))
+            .await?;
+        machinery::default(&gvk, &mut new);
+        let reservation = services::reserve(&self.core, self.def, self.sub, &mut new, Some(&old))?;
+        let errors = machinery::validate_update(&gvk, self.sub, &new, &old);
+        if !errors.is_empty() {
+            return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
+        }
+        self.core
+            .admission
+            .validate(self.admission(Operation::Update, name, &mut new, Some(&old)))
+            .await?;
+        managed::updated(self, Some(&old), &mut new);
+        if self.options.dry_run {
+            return Ok(Outcome::Done(self.tree(new)));
+        }
+        let bytes = to_bytes(&mut new);
+        if bytes == current.value {
+            return Ok(Outcome::Done(self.payload(name, bytes, current.mod_revision)?));
+        }
+        let deleted = is_finished(&new);
+        let committed = if deleted {
+            self.core.store.delete(key, current.mod_revision).await
+        } else {
+            self.core
+                .store
+                .update(key, current.mod_revision, bytes.clone())
+                .await
+        };
+        match committed {
+            Ok(revision) => {
+                if deleted {
+                    services::released(&self.core, self.def, &old);
+                } else {
+                    reservation.keep();
+                }
+                Ok(Outcome::Done(self.payload(name, bytes, revision)?))
+            }
+            Err(rkind_store::Error::Conflict { current, .. }) => {
+                if unconditional || self.retry {
+                    Ok(Outcome::Lost(current))
+                } else {
+                    Err(Status::modified(&gr, name).into())
+                }
+            }
+            Err(rkind_store::Error::NotFound { .. }) => Err(Status::not_found(&gr, name).into()),
+            Err(error) => Err(error::store(&gr, &error)),
+        }
+    }
+}
+
+enum Outcome {
+    Done(Payload),
+    /// Somebody else was faster; this is what is there now.
+    Lost(Option<Entry>),
+}
+
+/// Fills in server-owned metadata that the new object leaves out; what it contradicts is for
+/// validation to refuse.
+fn keep_metadata(new: &mut Value, old: &Value) {
+    for field in [
+        "uid",
+        "creationTimestamp",
+        "deletionTimestamp",
+        "deletionGracePeriodSeconds",
+        "generateName",
+    ] {
+        let kept = &old["metadata"][field];
+        let sent = &new["metadata"][field];
+        if sent.is_null() && !kept.is_null() {
+            meta::set(new, field, kept.clone());
+        }
+    }
+    // A client cannot begin a deletion by an update.
+    if old["metadata"]["deletionTimestamp"].is_null() {
+        meta::remove(new, "deletionTimestamp");
+        meta::remove(new, "deletionGracePeriodSeconds");
+    }
+    match &old["metadata"]["generation"] {
+        Value::Null => {
+            meta::remove(new, "generation");
+        }
+        generation => meta::set(new, "generation", generation.clone()),
+    }
+    meta::remove(new, "selfLink");
+}
+
+/// Whether an object under deletion has nothing left to wait for.
+pub(crate) fn is_finished(object: &Value) -> bool {
+    meta::is_deleting(object)
+        && meta::finalizers(object).next().is_none()
+        && object["metadata"]["deletionGracePeriodSeconds"]
+            .as_i64()
+            .unwrap_or(0)
+            == 0
+        && !(object["kind"] == "Namespace"
+            && object["spec"]["finalizers"]
+                .as_array()
+                .is_some_and(|list| !list.is_empty()))
+}

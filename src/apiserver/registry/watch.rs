@@ -1,0 +1,352 @@
+//! watch: the changes of a resource as a stream of frames.
+//!
+//! # Flow
+//! Where a watch begins (upstream's `resourceVersion` semantics for watch): unset or `0` sends what
+//! is there as ADDED and goes on from there; a revision sends what came after it, or one ERROR 410
+//! event when that is no longer known; `sendInitialEvents` sends what is there, then a bookmark
+//! marked `k8s.io/initial-events-end`.
+
+use std::{collections::VecDeque, sync::Arc, time::Duration};
+
+use axum::body::Body;
+use bytes::Bytes;
+use http::{HeaderValue, Response, StatusCode, header};
+use rand::Rng as _;
+use rkind_apimachinery::{meta::api_version, status::Status};
+use rkind_store::Revision;
+use serde_json::{Value, json};
+use tokio::time::Instant;
+
+use super::{Context, convert, read, table};
+use crate::{
+    cacher::{Cacher, Change, ChangeKind, Obj, Subscription, SubscriptionError},
+    core::Core,
+    error::Result,
+    machinery,
+    request::{
+        Encoding, Media, Shape,
+        options::{ListOptions, Selector},
+    },
+};
+
+/// How often a quiet watch learns the newest revision.
+const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
+/// Changes taken from the ring at once.
+const BATCH: usize = 256;
+
+/// Starts a watch.
+///
+/// # Errors
+/// 400, 422 or 504; later failures are ERROR events.
+pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
+    let options = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, true)?;
+    let version = options.version()?;
+    let core = &ctx.core;
+    let cacher = core.cacher(ctx.def)?;
+    let seconds = options
+        .timeout_seconds
+        .filter(|s| *s > 0)
+        .unwrap_or_else(|| rand::rng().random_range(1800..3600));
+    let mut scope = read::scope(ctx);
+    let info = &ctx.info;
+    let mut single = None;
+    // The legacy form `/watch/…/name`.
+    if !info.path_name().is_empty() {
+        single = Some(crate::core::object_key(
+            ctx.def,
+            &info.namespace,
+            info.path_name(),
+        ));
+        scope.clear();
+    }
+    let mut watcher = Watcher {
+        core: core.clone(),
+        encoder: Encoder {
+            def: ctx.def,
+            media: ctx.media,
+            include: ctx.param("includeObject"),
+            columns_sent: false,
+        },
+        filter: Filter {
+            resource: ctx.def.storage_prefix,
+            scope,
+            single,
+            selector: options.selector.clone(),
+        },
+        changes: None,
+        pending: VecDeque::new(),
+        deadline: Instant::now() + Duration::from_secs(seconds),
+        bookmarks: options.bookmarks,
+        next_bookmark: Instant::now() + BOOKMARK_EVERY,
+        done: false,
+        count: core.metrics.watcher(ctx.def),
+    };
+    watcher.begin(&cacher, &options, version).await?;
+
+    let stream = futures::stream::unfold(watcher, |mut watcher| async move {
+        let frame = watcher.next().await?;
+        Some((Ok::<_, std::convert::Infallible>(frame), watcher))
+    });
+    let mut response = Response::new(Body::from_stream(stream));
+    let content_type = match ctx.media.encoding {
+        Encoding::Protobuf => "application/vnd.kubernetes.protobuf;stream=watch",
+        Encoding::Yaml | Encoding::Json => "application/json",
+    };
+    *response.status_mut() = StatusCode::OK;
+    response
+        .headers_mut()
+        .insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response.headers_mut().insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache, private"),
+    );
+    Ok(response)
+}
+
+/// Which changes a watcher sees, and as what.
+struct Filter {
+    resource: &'static str,
+    /// `namespace/` or empty.
+    scope: String,
+    /// The one key watched, by the legacy path.
+    single: Option<String>,
+    selector: Selector,
+}
+
+impl Filter {
+    fn in_scope(&self, object: &Obj) -> bool {
+        object.key.starts_with(&self.scope) && self.single.as_deref().is_none_or(|k| k == &*object.key)
+    }
+
+    fn wants(&self, object: &Obj) -> bool {
+        self.selector.is_everything() || self.selector.matches(self.resource, object)
+    }
+
+    /// How a change looks through this filter.
+    fn see(&self, change: &Change) -> Option<ChangeKind> {
+        if !self.in_scope(&change.object) {
+            return None;
+        }
+        let before = change.prev.as_ref().is_some_and(|p| self.wants(p));
+        if change.kind == ChangeKind::Deleted {
+            return before.then_some(ChangeKind::Deleted);
+        }
+        match (before, self.wants(&change.object)) {
+            (false, true) => Some(ChangeKind::Added),
+            (true, true) => Some(ChangeKind::Modified),
+            (true, false) => Some(ChangeKind::Deleted),
+            (false, false) => None,
+        }
+    }
+}
+
+/// Events -> frames of one media type.
+struct Encoder {
+    def: &'static rkind_apimachinery::resources::ResourceDef,
+    media: Media,
+    include: Option<String>,
+    /// A Table watch carries its columns in the first event only.
+    columns_sent: bool,
+}
+
+impl Encoder {
+    fn change(&mut self, change: &Change, kind: ChangeKind) -> Bytes {
+        if self.is_plain() {
+            change.json_frame(kind)
+        } else {
+            self.tree(kind.as_str(), change.object_as(kind).to_value())
+        }
+    }
+
+    fn initial(&mut self, object: &Obj) -> Bytes {
+        if self.is_plain() {
+            crate::cacher::json_frame(ChangeKind::Added, object)
+        } else {
+            self.tree(ChangeKind::Added.as_str(), object.to_value())
+        }
+    }
+
+    /// Whether stored bytes are the wire form.
+    fn is_plain(&self) -> bool {
+        self.media.encoding != Encoding::Protobuf
+            && self.media.shape == Shape::Object
+            && !convert::needed(self.def)
+    }
+
+    fn tree(&mut self, kind: &str, stored: Value) -> Bytes {
+        let value = convert::to_served(self.def, stored);
+        let shaped = match self.media.shape {
+            Shape::Object => value,
+            Shape::PartialMetadata => table::partial_metadata(&value),
+            Shape::Table => {
+                let version = value["metadata"]["resourceVersion"].clone();
+                let include = self.include.as_deref();
+                let mut table = table::of(
+                    self.def,
+                    std::iter::once(value),
+                    json!({"resourceVersion": version}),
+                    include,
+                );
+                if std::mem::replace(&mut self.columns_sent, true) {
+                    table["columnDefinitions"] = Value::Null;
+                }
+                table
+            }
+        };
+        self.frame(kind, &shaped)
+    }
+
+    fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
+        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        if initial_end {
+            metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
+        }
+        let value = match self.media.shape {
+            Shape::Object => json!({
+                "kind": self.def.kind,
+                "apiVersion": api_version(self.def.group, self.def.version),
+                "metadata": metadata,
+            }),
+            Shape::PartialMetadata => {
+                json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
+            }
+            Shape::Table => {
+                let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
+                let mut table = table::of(
+                    self.def,
+                    std::iter::empty(),
+                    json!({"resourceVersion": revision.to_string()}),
+                    None,
+                );
+                table["rows"] = json!([{"cells": [], "object": object}]);
+                if std::mem::replace(&mut self.columns_sent, true) {
+                    table["columnDefinitions"] = Value::Null;
+                }
+                table
+            }
+        };
+        self.frame("BOOKMARK", &value)
+    }
+
+    fn frame(&self, kind: &str, object: &Value) -> Bytes {
+        if self.media.encoding == Encoding::Protobuf {
+            return machinery::protobuf_watch_frame(kind, object).into();
+        }
+        let mut bytes = serde_json::to_vec(&json!({"type": kind, "object": object})).unwrap_or_default();
+        bytes.push(b'\n');
+        bytes.into()
+    }
+}
+
+struct Watcher {
+    core: Arc<Core>,
+    encoder: Encoder,
+    filter: Filter,
+    /// `None` when the watch ends after what is pending.
+    changes: Option<Subscription>,
+    pending: VecDeque<Bytes>,
+    deadline: Instant,
+    bookmarks: bool,
+    next_bookmark: Instant,
+    done: bool,
+    #[allow(dead_code, reason = "counts while it lives")]
+    count: crate::metrics::Watching,
+}
+
+impl Watcher {
+    async fn begin(&mut self, cacher: &Arc<Cacher>, options: &ListOptions, version: Revision) -> Result<()> {
+        let core = self.core.clone();
+        let initial = match options.send_initial_events {
+            Some(initial) => initial,
+            None => matches!(options.resource_version.as_str(), "" | "0"),
+        };
+        if initial || version == 0 {
+            let complete = match options.resource_version.as_str() {
+                "" => core.cache.catch_up().await,
+                "0" => core.cache.revision(),
+                _ => read::reach(&core, version).await?,
+            };
+            let (snapshot, changes) = cacher.snapshot_and_subscribe(complete);
+            self.changes = Some(changes);
+            if initial {
+                let scope = self.filter.scope.clone();
+                for object in snapshot.range(&scope, None) {
+                    if self.filter.in_scope(object) && self.filter.wants(object) {
+                        let frame = self.encoder.initial(object);
+                        self.pending.push_back(frame);
+                    }
+                }
+                if options.send_initial_events == Some(true) && self.bookmarks {
+                    let frame = self.encoder.bookmark(snapshot.revision, true);
+                    self.pending.push_back(frame);
+                }
+            }
+            return Ok(());
+        }
+        read::reach(&core, version).await?;
+        self.changes = cacher.subscribe(version);
+        if self.changes.is_none() {
+            self.expire(&format!("too old resource version: {version}"));
+        }
+        Ok(())
+    }
+
+    fn expire(&mut self, message: &str) {
+        let frame = self.encoder.frame("ERROR", &Status::expired(message).to_value());
+        self.pending.push_back(frame);
+        self.changes = None;
+    }
+
+    /// The next frame; `None` ends the response.
+    async fn next(&mut self) -> Option<Bytes> {
+        loop {
+            if let Some(frame) = self.pending.pop_front() {
+                return Some(frame);
+            }
+            if self.done {
+                return None;
+            }
+            // Read before the ring: when the ring is then found empty, all up to here was sent.
+            let revision = self.core.cache.revision();
+            let Some(changes) = &mut self.changes else {
+                self.done = true;
+                continue;
+            };
+            match changes.poll(BATCH) {
+                Ok(batch) if batch.is_empty() => {}
+                Ok(batch) => {
+                    for change in batch {
+                        if let Some(kind) = self.filter.see(&change) {
+                            let frame = self.encoder.change(&change, kind);
+                            self.pending.push_back(frame);
+                        }
+                    }
+                    continue;
+                }
+                Err(SubscriptionError::Lagged) => {
+                    self.expire("the watch fell behind, start it anew");
+                    continue;
+                }
+                Err(SubscriptionError::Closed) => {
+                    self.done = true;
+                    continue;
+                }
+            }
+            let shutdown = self.core.shutdown.clone();
+            let (deadline, bookmark_at) = (self.deadline, self.next_bookmark);
+            let Some(changes) = &mut self.changes else {
+                continue;
+            };
+            tokio::select! {
+                waited = changes.wait() => if waited.is_err() { self.done = true },
+                () = tokio::time::sleep_until(bookmark_at), if self.bookmarks => {
+                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                    let frame = self.encoder.bookmark(revision, false);
+                    self.pending.push_back(frame);
+                }
+                () = tokio::time::sleep_until(deadline) => self.done = true,
+                () = shutdown.cancelled() => self.done = true,
+            }
+        }
+    }
+}

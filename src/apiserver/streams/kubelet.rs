@@ -1,0 +1,154 @@
+//! Connections to kubelets: HTTPS with the API server's client certificate.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use hyper::{body::Incoming, client::conn::http1::SendRequest};
+use hyper_util::rt::TokioIo;
+use rkind_apimachinery::{meta::GroupResource, status::Status};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use crate::{core::Core, error::Result, server::TlsError};
+
+/// How long connecting may take.
+const CONNECT: Duration = Duration::from_secs(10);
+
+/// Where a node's kubelet listens.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct NodeAddress {
+    /// IP address or host name.
+    pub host: String,
+    pub port: u16,
+}
+
+/// Address of a node's kubelet, from its status.
+///
+/// # Errors
+/// 404 without the node, 500 without an address.
+pub(crate) fn node_address(core: &Core, name: &str) -> Result<NodeAddress> {
+    let node = core
+        .cached("core/nodes", name)
+        .ok_or_else(|| Status::not_found(&GroupResource::new("", "nodes"), name))?
+        .to_value();
+    let addresses = node["status"]["addresses"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let host = ["InternalIP", "ExternalIP", "InternalDNS", "Hostname"]
+        .iter()
+        .find_map(|kind| addresses.iter().find(|a| a["type"] == *kind)?["address"].as_str())
+        .ok_or_else(|| Status::internal_error(&format!("no preferred addresses found for node {name:?}")))?
+        .to_owned();
+    let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
+    let port = port
+        .and_then(|p| u16::try_from(p).ok())
+        .filter(|p| *p != 0)
+        .unwrap_or(10250);
+    Ok(NodeAddress { host, port })
+}
+
+/// Connects to kubelets.
+pub(crate) struct KubeletClient {
+    tls: Option<TlsConnector>,
+}
+
+impl KubeletClient {
+    /// `ca` verifies kubelets; `pair` is the certificate chain and key shown to them, in PEM.
+    /// Without a pair no kubelet can be reached.
+    ///
+    /// # Errors
+    /// When a PEM text does not hold what it should.
+    pub(crate) fn new(ca: &str, pair: Option<(&str, &str)>) -> Result<Self, TlsError> {
+        let Some((chain, key)) = pair else {
+            return Ok(KubeletClient { tls: None });
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
+            roots.add(certificate.map_err(|_| TlsError::Pem("CA certificate"))?)?;
+        }
+        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(chain.as_bytes())
+            .collect::<Result<_, _>>()
+            .map_err(|_| TlsError::Pem("kubelet client certificate"))?;
+        let key =
+            PrivateKeyDer::from_pem_slice(key.as_bytes()).map_err(|_| TlsError::Pem("kubelet client key"))?;
+        let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_client_auth_cert(chain, key)?;
+        Ok(KubeletClient {
+            tls: Some(TlsConnector::from(Arc::new(config))),
+        })
+    }
+
+    /// A connection for one request.
+    ///
+    /// # Errors
+    /// 500 naming the node's address when it cannot be reached.
+    pub(crate) async fn connect(&self, node: &NodeAddress) -> Result<SendRequest<Body>> {
+        let at = format!("{}:{}", node.host, node.port);
+        let tls = self
+            .tls
+            .as_ref()
+            .ok_or_else(|| Status::internal_error("this server has no kubelet client certificate"))?;
+        let name = ServerName::try_from(node.host.clone())
+            .map_err(|_| Status::internal_error(&format!("{at} is no valid address")))?;
+        let dial = async {
+            let stream = TcpStream::connect((node.host.as_str(), node.port)).await?;
+            let _ = stream.set_nodelay(true);
+            tls.connect(name, stream).await
+        };
+        let stream = match tokio::time::timeout(CONNECT, dial).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => return Err(unreachable(&at, &error.to_string())),
+            Err(_) => return Err(unreachable(&at, "i/o timeout")),
+        };
+        handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| unreachable(&at, &e.to_string()))
+    }
+
+    /// Sends one request.
+    ///
+    /// # Errors
+    /// As [`KubeletClient::connect`].
+    pub(crate) async fn send(
+        &self,
+        node: &NodeAddress,
+        mut request: http::Request<Body>,
+    ) -> Result<http::Response<Incoming>> {
+        let mut sender = self.connect(node).await?;
+        let at = format!("{}:{}", node.host, node.port);
+        if let Ok(host) = http::HeaderValue::from_str(&at) {
+            request.headers_mut().insert(http::header::HOST, host);
+        }
+        sender
+            .send_request(request)
+            .await
+            .map_err(|e| unreachable(&at, &e.to_string()))
+    }
+}
+
+/// HTTP/1.1 over a connection, which may be upgraded.
+///
+/// # Errors
+/// Hyper's.
+pub(crate) async fn handshake<T>(io: T) -> hyper::Result<SendRequest<Body>>
+where
+    T: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
+{
+    let (sender, connection) = hyper::client::conn::http1::handshake(io).await?;
+    tokio::spawn(async move {
+        if let Err(error) = connection.with_upgrades().await {
+            tracing::debug!(%error, "connection to a backend ended");
+        }
+    });
+    Ok(sender)
+}
+
+/// 500, worded as upstream's failed dial.
+pub(crate) fn unreachable(at: &str, why: &str) -> Box<Status> {
+    Status::internal_error(&format!("error dialing backend: dial tcp {at}: {why}")).into()
+}

@@ -1,0 +1,313 @@
+//! pods/proxy, services/proxy and nodes/proxy. Upstream: `apimachinery/pkg/util/proxy`.
+
+use std::{sync::Arc, time::Duration};
+
+use axum::body::Body;
+use http::{Request, Response, header};
+use hyper_util::rt::TokioIo;
+use rand::seq::IndexedRandom as _;
+use rkind_apimachinery::status::Status;
+use rustls::{
+    ClientConfig, DigitallySignedStruct, SignatureScheme,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime};
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio_rustls::TlsConnector;
+
+use super::{kubelet, tunnel};
+use crate::{
+    error::Result,
+    registry::{Context, read, subresource::admit_connect},
+};
+
+/// Headers that end at this hop, and credentials that were for this server.
+const HOP: [&str; 9] = [
+    "connection",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-authorization",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "authorization",
+    "host",
+];
+
+struct Target {
+    https: bool,
+    host: String,
+    port: u16,
+}
+
+/// Passes a request on to a pod, a Service's endpoint or a kubelet.
+///
+/// # Errors
+/// 400, 403, 404, 503, or that the backend cannot be reached.
+pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<Response<Body>> {
+    admit_connect(ctx).await?;
+    let (scheme, name, port) = split(ctx.info.path_name());
+    let raw = request.uri().path();
+    let prefix = raw
+        .match_indices('/')
+        .nth(proxy_depth(ctx))
+        .map_or(raw.len(), |(at, _)| at);
+    let mut path = raw[prefix..].to_owned();
+    if path.is_empty() {
+        path.push('/');
+    }
+    if let Some(query) = request.uri().query() {
+        path.push('?');
+        path.push_str(query);
+    }
+    let inner = forwarded(&request, &path)?;
+    let sender = if ctx.def.resource == "nodes" {
+        let mut address = kubelet::node_address(&ctx.core, name)?;
+        if let Ok(port) = port.parse() {
+            address.port = port;
+        }
+        ctx.core.kubelet.connect(&address).await?
+    } else {
+        let target = if ctx.def.resource == "pods" {
+            pod(ctx, scheme, name, port).await?
+        } else {
+            service(ctx, scheme, name, port).await?
+        };
+        connect(&target).await?
+    };
+    if tunnel::is_upgrade(request.headers()) {
+        let mut upgrade = tunnel::upgrade_request(request.method().clone(), &path, request.headers())?;
+        for (name, value) in inner.headers() {
+            if !upgrade.headers().contains_key(name) {
+                upgrade.headers_mut().insert(name, value.clone());
+            }
+        }
+        return tunnel::tunnel(sender, upgrade, &mut request, ctx.core.shutdown.clone()).await;
+    }
+    let mut sender = sender;
+    let (parts, _) = inner.into_parts();
+    let body = std::mem::take(request.body_mut());
+    let response = sender
+        .send_request(Request::from_parts(parts, body))
+        .await
+        .map_err(|e| Status::service_unavailable(format!("error trying to reach service: {e}")))?;
+    let (mut parts, body) = response.into_parts();
+    for name in &HOP[..7] {
+        parts.headers.remove(*name);
+    }
+    Ok(Response::from_parts(parts, Body::new(body)))
+}
+
+/// Number of slashes before the proxied path: `/api/v1/namespaces/n/pods/p/proxy/…`.
+fn proxy_depth(ctx: &Context) -> usize {
+    if ctx.def.namespaced { 7 } else { 5 }
+}
+
+fn forwarded(request: &Request<Body>, path: &str) -> Result<Request<Body>> {
+    let mut inner = Request::new(Body::empty());
+    *inner.method_mut() = request.method().clone();
+    *inner.uri_mut() = path
+        .parse()
+        .map_err(|_| Status::bad_request("the proxied path is not valid"))?;
+    for (name, value) in request.headers() {
+        if !HOP.contains(&name.as_str()) && name != header::UPGRADE {
+            inner.headers_mut().append(name.clone(), value.clone());
+        }
+    }
+    if let Some(host) = request.headers().get(header::HOST) {
+        inner.headers_mut().insert("x-forwarded-host", host.clone());
+        inner.headers_mut().insert(header::HOST, host.clone());
+    } else {
+        inner
+            .headers_mut()
+            .insert(header::HOST, http::HeaderValue::from_static("localhost"));
+    }
+    inner
+        .headers_mut()
+        .insert("x-forwarded-proto", http::HeaderValue::from_static("https"));
+    if let Ok(uri) = http::HeaderValue::from_str(request.uri().path()) {
+        inner.headers_mut().insert("x-forwarded-uri", uri);
+    }
+    Ok(inner)
+}
+
+/// `[scheme:]name[:port]`.
+fn split(text: &str) -> (&str, &str, &str) {
+    let parts: Vec<&str> = text.split(':').collect();
+    match parts.as_slice() {
+        [scheme @ ("http" | "https"), name, port] => (scheme, name, port),
+        [name, port] => ("", name, port),
+        _ => ("", text, ""),
+    }
+}
+
+async fn pod(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Target> {
+    let pod = read::current(&ctx.core, ctx.def, &ctx.info.namespace, name)
+        .await?
+        .to_value();
+    let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
+    let ports = || {
+        containers
+            .iter()
+            .flat_map(|c| c["ports"].as_array().into_iter().flatten())
+    };
+    let number = if port.is_empty() {
+        ports().find_map(|p| p["containerPort"].as_u64()).unwrap_or(80)
+    } else {
+        match port.parse() {
+            Ok(number) => number,
+            Err(_) => ports()
+                .find(|p| p["name"] == port)
+                .and_then(|p| p["containerPort"].as_u64())
+                .ok_or_else(|| {
+                    Status::bad_request(format!("address not allowed: pod {name} has no port {port:?}"))
+                })?,
+        }
+    };
+    let Some(host) = pod["status"]["podIP"].as_str().filter(|ip| !ip.is_empty()) else {
+        return Err(Status::bad_request("address not allowed").into());
+    };
+    Ok(Target {
+        https: scheme == "https",
+        host: host.into(),
+        port: u16::try_from(number).unwrap_or(80),
+    })
+}
+
+async fn service(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Target> {
+    let namespace = &ctx.info.namespace;
+    let service = read::current(&ctx.core, ctx.def, namespace, name)
+        .await?
+        .to_value();
+    let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let chosen = ports
+        .iter()
+        .find(|p| port.is_empty() && ports.len() == 1 || p["name"] == port || p["port"].to_string() == port)
+        .or(if port.is_empty() { ports.first() } else { None })
+        .ok_or_else(|| {
+            Status::service_unavailable(format!("no service port {port:?} found for service {name:?}"))
+        })?;
+    let port_name = chosen["name"].as_str().unwrap_or_default();
+    let slices = ctx
+        .core
+        .cache
+        .cacher("discovery.k8s.io/endpointslices")
+        .ok_or_else(Status::unknown_resource)?;
+    let complete = ctx.core.cache.catch_up().await;
+    let snapshot = slices.snapshot(complete);
+    let mut targets: Vec<(String, u16)> = Vec::new();
+    for slice in snapshot.range(&format!("{namespace}/"), None) {
+        if slice.labels.get("kubernetes.io/service-name") != Some(name) {
+            continue;
+        }
+        let slice = slice.to_value();
+        let wanted = |p: &&Value| p["name"].as_str().unwrap_or_default() == port_name;
+        let Some(number) = slice["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .find(wanted)
+            .and_then(|p| p["port"].as_u64())
+        else {
+            continue;
+        };
+        for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
+            if endpoint["conditions"]["ready"] == false {
+                continue;
+            }
+            for address in endpoint["addresses"]
+                .as_array()
+                .into_iter()
+                .flatten()
+                .filter_map(Value::as_str)
+            {
+                targets.push((address.into(), u16::try_from(number).unwrap_or(0)));
+            }
+        }
+    }
+    let (host, port) = targets
+        .choose(&mut rand::rng())
+        .cloned()
+        .ok_or_else(|| Status::service_unavailable(format!("no endpoints available for service {name:?}")))?;
+    Ok(Target {
+        https: scheme == "https",
+        host,
+        port,
+    })
+}
+
+async fn connect(target: &Target) -> Result<hyper::client::conn::http1::SendRequest<Body>> {
+    let at = format!("{}:{}", target.host, target.port);
+    let failed = |why: &str| -> Box<Status> {
+        Status::service_unavailable(format!("error trying to reach service: dial tcp {at}: {why}")).into()
+    };
+    let dial = TcpStream::connect((target.host.as_str(), target.port));
+    let stream = match tokio::time::timeout(Duration::from_secs(10), dial).await {
+        Ok(Ok(stream)) => stream,
+        Ok(Err(error)) => return Err(failed(&error.to_string())),
+        Err(_) => return Err(failed("i/o timeout")),
+    };
+    if !target.https {
+        return kubelet::handshake(TokioIo::new(stream))
+            .await
+            .map_err(|e| failed(&e.to_string()));
+    }
+    let config = ClientConfig::builder_with_provider(Arc::new(rustls::crypto::ring::default_provider()))
+        .with_safe_default_protocol_versions()
+        .map_err(|e| failed(&e.to_string()))?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyCertificate))
+        .with_no_client_auth();
+    let name = ServerName::try_from(target.host.clone()).map_err(|e| failed(&e.to_string()))?;
+    let stream = TlsConnector::from(Arc::new(config))
+        .connect(name, stream)
+        .await
+        .map_err(|e| failed(&e.to_string()))?;
+    kubelet::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| failed(&e.to_string()))
+}
+
+/// Pods and Services have no certificate that could be checked; upstream's proxy checks none.
+#[derive(Debug)]
+struct AnyCertificate;
+
+impl ServerCertVerifier for AnyCertificate {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signed: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        let algorithms = rustls::crypto::ring::default_provider().signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, &algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        rustls::crypto::ring::default_provider()
+            .signature_verification_algorithms
+            .supported_schemes()
+    }
+}
