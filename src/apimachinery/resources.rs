@@ -7,6 +7,10 @@ mod parse;
 
 use std::sync::LazyLock;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use sha2::{Digest as _, Sha256};
+
 use crate::schema::{Schema, TypeDef};
 
 pub use parse::ParseError;
@@ -100,6 +104,15 @@ impl ResourceDef {
         self.verbs.contains(&verb)
     }
 
+    /// Discovery's opaque mark of the stored version; `None` for what is never stored.
+    pub fn storage_version_hash(&self) -> Option<String> {
+        if !self.has_verb("watch") {
+            return None;
+        }
+        let stored = format!("{}/{}/{}", self.storage_group, self.storage_version, self.kind);
+        Some(STANDARD.encode(&Sha256::digest(stored)[..8]))
+    }
+
     pub fn subresource(&self, name: &str) -> Option<&Subresource> {
         self.subresources
             .iter()
@@ -137,6 +150,25 @@ pub fn by_kind(group: &str, version: &str, kind: &str) -> Option<&'static Resour
     all()
         .iter()
         .find(|def| def.group == group && def.version == version && def.kind == kind)
+}
+
+/// The type of objects that call themselves so: kinds, their lists, bodies of subresources, and the kinds of
+/// `meta.k8s.io` that every group has (`Status`, `DeleteOptions`, `Table` ...).
+pub fn type_of(group: &str, version: &str, kind: &str) -> Option<&'static TypeDef> {
+    let schema = Schema::get();
+    let row = all()
+        .iter()
+        .find(|def| def.group == group && def.version == version);
+    let own = row.and_then(|def| {
+        let package = def.type_name.strip_suffix(def.kind)?;
+        schema.type_by_name(&format!("{package}{kind}"))
+    });
+    own.filter(|def| def.field("apiVersion").is_some_and(|field| field.tag == 0))
+        .or_else(|| {
+            let meta = schema.type_by_name(&format!("io.k8s.apimachinery.pkg.apis.meta.v1.{kind}"))?;
+            (meta.field("apiVersion").is_some_and(|field| field.tag == 0) || kind == "WatchEvent")
+                .then_some(meta)
+        })
 }
 
 #[cfg(test)]

@@ -1,7 +1,9 @@
+use proptest::prelude::*;
 use serde_json::json;
 
 use super::*;
 use crate::schema::Schema;
+use crate::schema::random::Random;
 
 fn def(name: &str) -> &'static TypeDef {
     Schema::get().type_by_name(name).unwrap()
@@ -244,4 +246,23 @@ fn type_meta_reads_only_its_two_fields() {
             .0
             .starts_with("couldn't get version/kind; json parse error: ")
     );
+}
+
+proptest! {
+    /// Damaged input gives an error or an object, never a panic; what is an object decodes to itself again.
+    #[test]
+    fn damaged_json(seed in any::<u64>(), at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+        let mut text = Random(seed).object(def(POD), 2).to_string().into_bytes();
+        let at = at.index(text.len());
+        text[at] = byte;
+        if cut {
+            text.truncate(at);
+        }
+        if let Ok((value, _)) = decode_json(&text, def(POD), FieldValidation::Strict) {
+            let (again, errors) = decode_value(value.clone(), def(POD), FieldValidation::Strict).unwrap();
+            prop_assert_eq!(errors, []);
+            prop_assert_eq!(again, value);
+        }
+        let _ = decode_yaml(&text, def(POD), FieldValidation::Strict);
+    }
 }

@@ -88,3 +88,53 @@ fn shared_storage_and_preference() {
         "io.k8s.api.policy.v1.Eviction"
     );
 }
+
+#[test]
+fn hashes_are_upstreams() {
+    for (group, resource, want) in [
+        ("", "pods", Some("xPOwRZ+Yhw8=")),
+        ("", "services", Some("0/CO1lhkEBI=")),
+        ("networking.k8s.io", "ingresses", Some("39NQlfNR+bo=")),
+        ("events.k8s.io", "events", Some("r2yiGXH7wu8=")),
+        ("", "bindings", None),
+    ] {
+        assert_eq!(
+            find(group, "v1", resource)
+                .unwrap()
+                .storage_version_hash()
+                .as_deref(),
+            want
+        );
+    }
+}
+
+#[test]
+fn types_by_kind() {
+    let name = |group, version, kind| type_of(group, version, kind).map(|def| &*def.name);
+    assert_eq!(
+        name("apps", "v1", "DeploymentList"),
+        Some("io.k8s.api.apps.v1.DeploymentList")
+    );
+    assert_eq!(
+        name("autoscaling", "v1", "Scale"),
+        Some("io.k8s.api.autoscaling.v1.Scale")
+    );
+    assert_eq!(
+        name("policy", "v1", "Eviction"),
+        Some("io.k8s.api.policy.v1.Eviction")
+    );
+    assert_eq!(
+        name("", "v1", "Status"),
+        Some("io.k8s.apimachinery.pkg.apis.meta.v1.Status")
+    );
+    assert_eq!(
+        name("apps", "v1", "DeleteOptions"),
+        Some("io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions")
+    );
+    assert_eq!(
+        name("meta.k8s.io", "v1", "Table"),
+        Some("io.k8s.apimachinery.pkg.apis.meta.v1.Table")
+    );
+    assert_eq!(name("apps", "v1", "DeploymentSpec"), None);
+    assert_eq!(name("example.com", "v1", "Widget"), None);
+}
