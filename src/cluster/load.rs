@@ -1,0 +1,246 @@
+//! Images from this machine into nodes.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::StreamExt as _;
+use rkind_config::paths::CONTAINERD_NAMESPACE;
+use rkind_driver::{ByteStream, Node, NodeState, run, run_with_input};
+use serde::Deserialize;
+use tokio::io::AsyncReadExt as _;
+use tokio::sync::mpsc;
+
+use crate::{Clusters, Error, Reporter};
+
+/// Where an image comes from.
+#[derive(Clone, Debug)]
+pub enum Source {
+    /// The store of the local engine, by name.
+    Engine(String),
+    /// A file that `docker save` or an OCI tool wrote.
+    Archive(PathBuf),
+}
+
+/// Which nodes got the image.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Loaded {
+    pub loaded: Vec<String>,
+    /// They had it.
+    pub present: Vec<String>,
+}
+
+/// A name as containerd knows it: with registry and tag.
+pub(crate) fn normalize(reference: &str) -> String {
+    let (name, digest) = match reference.split_once('@') {
+        Some((name, digest)) => (name, Some(digest)),
+        None => (reference, None),
+    };
+    let (first, rest) = name.split_once('/').unwrap_or(("", name));
+    let has_registry = first.contains(['.', ':']) || first == "localhost";
+    let full = match (has_registry, first.is_empty()) {
+        (true, _) => name.to_owned(),
+        (false, true) => format!("docker.io/library/{rest}"),
+        (false, false) => format!("docker.io/{name}"),
+    };
+    let tagged = full.rsplit('/').next().is_some_and(|last| last.contains(':'));
+    match digest {
+        Some(digest) => format!("{full}@{digest}"),
+        None if tagged => full,
+        None => format!("{full}:latest"),
+    }
+}
+
+impl Clusters {
+    /// Loads an image into every running node that misses it, or into those
+    /// named.
+    ///
+    /// # Errors
+    /// [`Error::NoCluster`], [`Error::NoNode`], [`Error::Load`], an unknown image.
+    pub async fn load_image(
+        &self,
+        cluster: &str,
+        source: &Source,
+        only: &[String],
+        reporter: &dyn Reporter,
+    ) -> Result<Loaded, Error> {
+        let facts = self.nodes(cluster).await?;
+        if let Some(name) = only.iter().find(|name| !facts.iter().any(|n| n.name == **name)) {
+            let names = facts.into_iter().map(|n| n.name).collect();
+            return Err(Error::NoNode {
+                name: name.clone(),
+                names,
+            });
+        }
+        let nodes: Vec<Arc<dyn Node>> = facts
+            .iter()
+            .filter(|n| n.state == NodeState::Running && (only.is_empty() || only.contains(&n.name)))
+            .map(|n| self.driver.node(n))
+            .collect();
+        if nodes.is_empty() {
+            return Err(Error::Load {
+                image: title(source),
+                message: "no node of the cluster runs".into(),
+            });
+        }
+        let step = format!("Loading {}", title(source));
+        reporter.begin(&step);
+        let started = std::time::Instant::now();
+        let result = self.load_into(&nodes, source).await;
+        reporter.end(&step, started.elapsed(), result.is_ok());
+        result
+    }
+
+    async fn load_into(&self, nodes: &[Arc<dyn Node>], source: &Source) -> Result<Loaded, Error> {
+        let mut loaded = Loaded::default();
+        let (missing, stream) = match source {
+            Source::Archive(path) => {
+                let file = tokio::fs::File::open(path).await;
+                let file = file.map_err(|source| Error::Io {
+                    action: "open",
+                    path: path.clone(),
+                    source,
+                })?;
+                (nodes.to_vec(), file_stream(file, path.clone()))
+            }
+            Source::Engine(name) => {
+                let image = self.driver.local_image(name).await?;
+                let image = image.ok_or_else(|| rkind_driver::Error::NoImage(name.clone()))?;
+                let reference = normalize(name);
+                let checks = nodes
+                    .iter()
+                    .map(|node| has_image(node.as_ref(), &reference, &image.id));
+                let present = futures::future::try_join_all(checks).await?;
+                let mut missing = Vec::new();
+                for (node, present) in nodes.iter().zip(present) {
+                    if present {
+                        loaded.present.push(node.name().to_owned());
+                    } else {
+                        missing.push(node.clone());
+                    }
+                }
+                if missing.is_empty() {
+                    return Ok(loaded);
+                }
+                (
+                    missing,
+                    self.driver.export_images(std::slice::from_ref(name)).await?,
+                )
+            }
+        };
+        let streams = fan_out(stream, missing.len());
+        let imports = missing
+            .iter()
+            .zip(streams)
+            .map(|(node, stream)| import(node.as_ref(), stream));
+        for result in futures::future::join_all(imports).await {
+            result?;
+        }
+        loaded.loaded = missing.iter().map(|n| n.name().to_owned()).collect();
+        Ok(loaded)
+    }
+}
+
+fn title(source: &Source) -> String {
+    match source {
+        Source::Engine(name) => name.clone(),
+        Source::Archive(path) => path.display().to_string(),
+    }
+}
+
+async fn import(node: &dyn Node, stream: ByteStream) -> Result<(), Error> {
+    let command = [
+        "ctr",
+        "--namespace",
+        CONTAINERD_NAMESPACE,
+        "images",
+        "import",
+        "--digests",
+        "--snapshotter",
+        "overlayfs",
+        "-",
+    ];
+    run_with_input(node, &command, stream).await?;
+    Ok(())
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    config: Option<Descriptor>,
+}
+
+#[derive(Deserialize)]
+struct Descriptor {
+    digest: String,
+}
+
+/// Whether the node has `reference` and it is the image with this id: the digest
+/// of its configuration, or of its manifest where the engine counts so.
+async fn has_image(node: &dyn Node, reference: &str, id: &str) -> Result<bool, Error> {
+    let ctr = ["ctr", "--namespace", CONTAINERD_NAMESPACE];
+    let filter = format!("name=={reference}");
+    let mut list = ctr.to_vec();
+    list.extend(["images", "ls", &filter]);
+    let listed = run(node, &list).await?.text();
+    // REF TYPE DIGEST SIZE ...
+    let row = listed
+        .lines()
+        .find(|l| l.split_whitespace().next() == Some(reference));
+    let Some(digest) = row.and_then(|l| l.split_whitespace().nth(2)) else {
+        return Ok(false);
+    };
+    if digest == id {
+        return Ok(true);
+    }
+    let mut get = ctr.to_vec();
+    get.extend(["content", "get", digest]);
+    let content = run(node, &get).await?;
+    let manifest: Option<Manifest> = serde_json::from_slice(&content.stdout).ok();
+    Ok(manifest.and_then(|m| m.config).is_some_and(|c| c.digest == id))
+}
+
+/// The same bytes for `n` readers, read once. A reader that goes away does not
+/// stop the others; the slowest sets the pace.
+pub(crate) fn fan_out(mut stream: ByteStream, n: usize) -> Vec<ByteStream> {
+    type Piece = Result<Bytes, String>;
+    let (senders, receivers): (Vec<mpsc::Sender<Piece>>, Vec<_>) = (0..n).map(|_| mpsc::channel(16)).unzip();
+    tokio::spawn(async move {
+        while let Some(piece) = stream.next().await {
+            let piece = piece.map_err(|e| rkind_client::chain(&e));
+            let sends = senders.iter().map(|sender| sender.send(piece.clone()));
+            let results = futures::future::join_all(sends).await;
+            if results.iter().all(Result::is_err) || piece.is_err() {
+                return;
+            }
+        }
+    });
+    receivers
+        .into_iter()
+        .map(|receiver| {
+            futures::stream::unfold(receiver, |mut receiver| async {
+                let piece = receiver.recv().await?;
+                Some((
+                    piece.map_err(|e| rkind_driver::Error::backend("read the image", e)),
+                    receiver,
+                ))
+            })
+            .boxed()
+        })
+        .collect()
+}
+
+fn file_stream(file: tokio::fs::File, path: PathBuf) -> ByteStream {
+    futures::stream::unfold(Some((file, path)), |state| async {
+        let (mut file, path) = state?;
+        let mut buffer = vec![0; 1 << 20];
+        match file.read(&mut buffer).await {
+            Ok(0) => None,
+            Ok(n) => {
+                buffer.truncate(n);
+                Some((Ok(Bytes::from(buffer)), Some((file, path))))
+            }
+            Err(source) => Some((Err(rkind_driver::Error::ReadFile { path, source }), None)),
+        }
+    })
+    .boxed()
+}
