@@ -7,12 +7,13 @@ use k8s_openapi::api::core::v1::{Pod, Service};
 use parking_lot::Mutex;
 use rkind_client::{Client, EventRecorder, Informer};
 use rkind_cri::Runtime;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 
 use crate::cgroups::Cgroups;
 use crate::dns::ResolvConf;
 use crate::env::Facts;
 use crate::images::Images;
+use crate::node::RuntimeHealth;
 use crate::objects::Objects;
 use crate::observed::Observed;
 use crate::options::Options;
@@ -49,6 +50,8 @@ pub(crate) struct Agent {
     pub(crate) wakers: Arc<Wakers>,
     /// Told whenever this agent changed something in the runtime.
     pub(crate) relist: Notify,
+    /// Whether the runtime and its network are ready.
+    pub(crate) health: watch::Receiver<RuntimeHealth>,
 }
 
 /// How to wake the worker of a pod.
@@ -75,10 +78,6 @@ impl Wakers {
 
     pub(crate) fn remove(&self, uid: &str) {
         self.0.lock().remove(uid);
-    }
-
-    pub(crate) fn contains(&self, uid: &str) -> bool {
-        self.0.lock().contains_key(uid)
     }
 
     pub(crate) fn wake_all(&self) {

@@ -33,6 +33,7 @@ mod probe;
 mod qos;
 mod quantity;
 mod run;
+mod server;
 mod start;
 mod status;
 mod status_writer;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use rkind_client::{Client, EventRecorder, Filter, Informers};
 use rkind_cri::Runtime;
+use tokio::net::TcpListener;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::CancellationToken;
 
@@ -18,6 +19,8 @@ use crate::options::Options;
 use crate::pleg;
 use crate::pod::PodExt;
 use crate::probe::Probes;
+use crate::server;
+use crate::tls;
 use crate::tokens::Tokens;
 use crate::volumes::Volumes;
 use crate::worker;
@@ -71,9 +74,23 @@ pub async fn run(
         source,
     })?;
 
-    let agent = build(client, runtime, options, cgroups);
     let (health_sender, health) = watch::channel(RuntimeHealth::default());
+    let agent = build(client, runtime, options, cgroups, health.clone());
     let mut tasks = tokio::task::JoinSet::new();
+    if !agent.options.serving_cert_pem.is_empty() {
+        let options = &agent.options;
+        let tls = tls::server(
+            &options.serving_cert_pem,
+            &options.serving_key_pem,
+            &options.client_ca_pem,
+        )
+        .map_err(Error::Tls)?;
+        let address = options.listen;
+        let listener = TcpListener::bind(address)
+            .await
+            .map_err(|source| Error::Listen { address, source })?;
+        tasks.spawn(server::serve(agent.clone(), listener, tls, shutdown.clone()));
+    }
     tasks.spawn(node::watch_runtime(agent.runtime.clone(), health_sender));
     let reporter = NodeReporter {
         options: agent.options.clone(),
@@ -97,7 +114,13 @@ pub async fn run(
     Ok(())
 }
 
-fn build(client: Client, runtime: Arc<dyn Runtime>, options: Options, cgroups: Cgroups) -> Arc<Agent> {
+fn build(
+    client: Client,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+    cgroups: Cgroups,
+    health: watch::Receiver<RuntimeHealth>,
+) -> Arc<Agent> {
     let informers = Informers::new(client.clone());
     let pods = informers.filtered::<Pod>(Filter::fields(format!("spec.nodeName={}", options.node_name)));
     pods.index("uid", |pod: &Pod| vec![pod.uid().to_string()]);
@@ -131,6 +154,7 @@ fn build(client: Client, runtime: Arc<dyn Runtime>, options: Options, cgroups: C
         resolv_conf,
         wakers,
         relist: Notify::new(),
+        health,
     })
 }
 

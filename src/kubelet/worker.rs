@@ -254,6 +254,15 @@ impl Worker {
             return Err(error.to_string());
         }
         if let Some(attempt) = steps.create_sandbox {
+            let health = agent.health.borrow().clone();
+            if !health.network_ready && !pod.host_network() {
+                // The worker is woken as soon as it is ready.
+                let message = format!("network is not ready: {}", health.message);
+                agent
+                    .recorder
+                    .event(pod.as_ref(), Warning, "NetworkNotReady", message);
+                return Ok(Some(Duration::from_secs(5)));
+            }
             if let Err(error) = agent.create_sandbox(pod, attempt).await {
                 let message = format!("Failed to create pod sandbox: {error}");
                 agent

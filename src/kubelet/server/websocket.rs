@@ -1,0 +1,230 @@
+//! WebSocket clients of exec, attach and port-forward, over the runtime's SPDY connection.
+//!
+//! `v5.channel.k8s.io`: the first byte of a binary message is its channel (0 stdin, 1 stdout,
+//! 2 stderr, 3 error, 4 resize, 255 close of another); v4 knows no closing; `base64.` forms are text.
+//! <https://kubernetes.io/docs/reference/using-api/api-concepts/#websocket-protocol>
+
+use std::collections::HashMap;
+
+use bytes::BytesMut;
+use futures::stream::SplitSink;
+use futures::{SinkExt, StreamExt};
+use hyper::upgrade::Upgraded;
+use hyper_util::rt::TokioIo;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use super::spdy::{self, Decoder, Encoder, Frame, SpdyError};
+
+/// Client connection after its upgrade.
+pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
+
+const CLOSE: u8 = 255;
+
+/// Which streams a request asked for.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct StreamOptions {
+    pub(crate) stdin: bool,
+    pub(crate) stdout: bool,
+    pub(crate) stderr: bool,
+    pub(crate) tty: bool,
+}
+
+impl StreamOptions {
+    /// From a query in the node agent's own or the API's words.
+    pub(crate) fn parse(query: &[(String, String)]) -> Self {
+        let any = |names: [&str; 2]| {
+            query
+                .iter()
+                .any(|(k, v)| names.contains(&k.as_str()) && (v == "1" || v.eq_ignore_ascii_case("true")))
+        };
+        let tty = any(["tty", "tty"]);
+        Self {
+            stdin: any(["input", "stdin"]),
+            stdout: any(["output", "stdout"]),
+            // A terminal mixes both into one.
+            stderr: any(["error", "stderr"]) && !tty,
+            tty,
+        }
+    }
+
+    /// Channel number and stream type of every stream, in the order in which a client opens them.
+    fn channels(self) -> Vec<(u8, &'static str)> {
+        let all = [
+            (3, "error", true),
+            (0, "stdin", self.stdin),
+            (1, "stdout", self.stdout),
+            (2, "stderr", self.stderr),
+            (4, "resize", self.tty),
+        ];
+        all.into_iter()
+            .filter(|(_, _, wanted)| *wanted)
+            .map(|(channel, kind, _)| (channel, kind))
+            .collect()
+    }
+}
+
+/// Subprotocols of remotecommand that are spoken here, best first.
+pub(crate) const PROTOCOLS: [&str; 6] = [
+    "v5.channel.k8s.io",
+    "v4.channel.k8s.io",
+    "v4.base64.channel.k8s.io",
+    "channel.k8s.io",
+    "base64.channel.k8s.io",
+    "v3.channel.k8s.io",
+];
+
+/// Copies between a WebSocket client and the runtime until either ends.
+pub(super) async fn remote_command(
+    socket: Socket,
+    upstream: TcpStream,
+    options: StreamOptions,
+    protocol: &str,
+) -> Result<(), SpdyError> {
+    let text_form = protocol.contains("base64");
+    let closes = protocol.starts_with("v5");
+    let (read, mut write) = upstream.into_split();
+    let mut decoder = Decoder::new(read);
+    let mut encoder = Encoder::new()?;
+    let mut out = BytesMut::new();
+    let mut ids: HashMap<u8, u32> = HashMap::new();
+    let mut channels: HashMap<u32, u8> = HashMap::new();
+    for (i, (channel, kind)) in options.channels().into_iter().enumerate() {
+        let id = u32::try_from(i).unwrap_or(0) * 2 + 1;
+        // Spelling of the name: Go's servers read it case-insensitively, SPDY wants lower case.
+        encoder.syn_stream(id, &vec![("streamtype".to_string(), kind.to_string())], &mut out)?;
+        ids.insert(channel, id);
+        channels.insert(id, channel);
+    }
+    write.write_all(&out.split()).await?;
+    let (mut sink, mut source) = socket.split();
+    // Streams that the runtime writes to; the command has ended when all have.
+    let mut open: Vec<u32> = channels
+        .keys()
+        .copied()
+        .filter(|id| matches!(channels[id], 1..=3))
+        .collect();
+    loop {
+        tokio::select! {
+            frame = decoder.next() => match frame? {
+                Some(Frame::Data { id, data, fin }) => {
+                    if let Some(channel) = channels.get(&id)
+                        && !data.is_empty()
+                    {
+                        send(&mut sink, *channel, &data, text_form).await?;
+                    }
+                    if fin {
+                        open.retain(|o| *o != id);
+                    }
+                }
+                Some(Frame::Reset { id, .. }) => open.retain(|o| *o != id),
+                Some(Frame::Ping { id }) => {
+                    spdy::ping(id, &mut out);
+                    write.write_all(&out.split()).await?;
+                }
+                Some(Frame::GoAway) | None => break,
+                Some(Frame::SynReply { .. } | Frame::SynStream { .. } | Frame::Other) => {}
+            },
+            message = source.next() => match message {
+                Some(Ok(Message::Binary(bytes))) if !text_form => {
+                    if let Some((channel, data)) = bytes.split_first() {
+                        forward(&mut write, &ids, *channel, data, closes, &mut out).await?;
+                    }
+                }
+                Some(Ok(Message::Text(text))) => {
+                    let bytes = text.as_bytes();
+                    if let Some((channel, data)) = bytes.split_first() {
+                        use base64::Engine;
+                        let decoded = if text_form {
+                            base64::engine::general_purpose::STANDARD.decode(data).unwrap_or_default()
+                        } else {
+                            data.to_vec()
+                        };
+                        let channel = if channel.is_ascii_digit() { channel - b'0' } else { *channel };
+                        forward(&mut write, &ids, channel, &decoded, closes, &mut out).await?;
+                    }
+                }
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => {}
+            },
+        }
+        if open.is_empty() {
+            break;
+        }
+    }
+    let _ = sink.close().await;
+    Ok(())
+}
+
+async fn forward(
+    write: &mut (impl AsyncWriteExt + Unpin),
+    ids: &HashMap<u8, u32>,
+    channel: u8,
+    data: &[u8],
+    closes: bool,
+    out: &mut BytesMut,
+) -> Result<(), SpdyError> {
+    if closes && channel == CLOSE {
+        // The message names the channel that ends: stdin.
+        if let Some(id) = data.first().and_then(|c| ids.get(c)) {
+            spdy::data(*id, b"", true, out);
+        }
+    } else if let Some(id) = ids.get(&channel).filter(|_| channel == 0 || channel == 4)
+        && !data.is_empty()
+    {
+        spdy::data(*id, data, false, out);
+    }
+    write.write_all(&out.split()).await?;
+    Ok(())
+}
+
+async fn send(
+    sink: &mut SplitSink<Socket, Message>,
+    channel: u8,
+    data: &[u8],
+    text_form: bool,
+) -> Result<(), SpdyError> {
+    let message = if text_form {
+        use base64::Engine;
+        let body = base64::engine::general_purpose::STANDARD.encode(data);
+        Message::Text(format!("{channel}{body}").into())
+    } else {
+        let mut bytes = Vec::with_capacity(data.len() + 1);
+        bytes.push(channel);
+        bytes.extend_from_slice(data);
+        Message::Binary(bytes.into())
+    };
+    sink.send(message)
+        .await
+        .map_err(|e| SpdyError::Io(std::io::Error::other(e)))
+}
+
+/// SPDY carried in binary messages: unwraps both ways.
+pub(super) async fn tunnel(socket: Socket, mut upstream: TcpStream) -> Result<(), SpdyError> {
+    let (mut sink, mut source) = socket.split();
+    let (mut read, mut write) = upstream.split();
+    let mut buffer = BytesMut::with_capacity(64 * 1024);
+    loop {
+        tokio::select! {
+            got = read.read_buf(&mut buffer) => {
+                if got? == 0 {
+                    break;
+                }
+                let message = Message::Binary(buffer.split().freeze());
+                sink.send(message).await.map_err(|e| SpdyError::Io(std::io::Error::other(e)))?;
+            }
+            message = source.next() => match message {
+                Some(Ok(Message::Binary(bytes))) => write.write_all(&bytes).await?,
+                Some(Ok(Message::Close(_)) | Err(_)) | None => break,
+                Some(Ok(_)) => {}
+            },
+        }
+    }
+    let _ = sink.close().await;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests;
