@@ -1,0 +1,85 @@
+//! Upstream-worded validation of built-in kinds.
+//!
+//! ```text
+//! validation::create(&gvk, &object) -> ErrorList
+//! validation::update(&gvk, &new, &old) -> ErrorList          // of the main resource
+//! validation::status_update(&gvk, &new, &old) -> ErrorList
+//! validation::object_meta(&object, namespaced, name_check, &path) -> ErrorList   // for custom resources
+//! ```
+//! Objects are decoded (types fit the schema), defaulted and prepared by
+//! `strategy`. The caller makes the answer:
+//! `Status::invalid(&gvk.group, &gvk.kind, name, &errors)` when not empty.
+//! Kinds without rules here are checked for their metadata only.
+
+mod core;
+mod meta;
+mod network;
+mod pod;
+mod rbac;
+mod rest;
+mod service;
+mod storage;
+mod support;
+mod workloads;
+
+use serde_json::Value;
+
+use crate::field::{ErrorList, Path};
+use crate::meta::Gvk;
+
+pub use meta::{name_check, object_meta, object_meta_update};
+
+/// Checks an object about to be created.
+#[must_use]
+pub fn create(gvk: &Gvk, object: &Value) -> ErrorList {
+    let (group, kind) = gvk.group_kind();
+    let mut errs = object_meta(
+        object,
+        meta::is_namespaced(group, kind),
+        |name, prefix| name_check(group, kind, name, prefix),
+        &Path::new("metadata"),
+    );
+    spec(group, kind, object, &mut errs);
+    errs
+}
+
+/// Checks an update of the main resource.
+#[must_use]
+pub fn update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
+    let (group, kind) = gvk.group_kind();
+    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    changes(group, kind, new, old, &mut errs);
+    errs
+}
+
+/// Checks an update of the status subresource.
+#[must_use]
+pub fn status_update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
+    let _ = gvk;
+    object_meta_update(new, old, &Path::new("metadata"))
+}
+
+fn spec(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
+    match group {
+        "" => core::create(kind, o, errs),
+        "apps" | "batch" | "autoscaling" => workloads::create(group, kind, o, errs),
+        "storage.k8s.io" => storage::create(kind, o, errs),
+        "rbac.authorization.k8s.io" => rbac::create(kind, o, errs),
+        "networking.k8s.io" | "discovery.k8s.io" => network::create(kind, o, errs),
+        _ => rest::create(group, kind, o, errs),
+    }
+}
+
+fn changes(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
+    match group {
+        "" => core::update(kind, new, old, errs),
+        "apps" | "batch" | "autoscaling" => workloads::update(group, kind, new, old, errs),
+        "storage.k8s.io" => storage::update(kind, new, old, errs),
+        "rbac.authorization.k8s.io" => rbac::update(kind, new, old, errs),
+        "networking.k8s.io" | "discovery.k8s.io" => network::update(kind, new, old, errs),
+        _ => rest::update(group, kind, new, old, errs),
+    }
+}
+
+#[cfg(test)]
+mod tests;

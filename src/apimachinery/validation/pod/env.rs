@@ -1,0 +1,198 @@
+//! Environment variables and where they come from.
+
+use serde_json::Value;
+
+use super::super::support::{list, required, text};
+use crate::field::{Error, ErrorList, Path};
+use crate::names;
+
+const ENV_FIELDS: &[&str] = &[
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.serviceAccountName",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+];
+
+pub(super) const VOLUME_FIELDS: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+];
+
+/// All that upstream's pods can be asked for by name.
+const KNOWN_FIELDS: &[&str] = &[
+    "metadata.annotations",
+    "metadata.labels",
+    "metadata.name",
+    "metadata.namespace",
+    "metadata.uid",
+    "spec.nodeName",
+    "spec.restartPolicy",
+    "spec.serviceAccountName",
+    "spec.schedulerName",
+    "spec.hostNetwork",
+    "status.phase",
+    "status.hostIP",
+    "status.hostIPs",
+    "status.podIP",
+    "status.podIPs",
+    "status.nominatedNodeName",
+];
+
+const RESOURCES: &[&str] = &[
+    "limits.cpu",
+    "limits.ephemeral-storage",
+    "limits.memory",
+    "requests.cpu",
+    "requests.ephemeral-storage",
+    "requests.memory",
+];
+
+pub(super) fn env(c: &Value, path: &Path, errs: &mut ErrorList) {
+    for (i, e) in list(&c["env"]).iter().enumerate() {
+        let p = path.child("env").index(i);
+        let name = text(e, "name");
+        if name.is_empty() {
+            errs.push(Error::required(&p.child("name"), ""));
+        } else {
+            errs.invalid_each(&p.child("name"), name, names::env_var_name(name));
+        }
+        if e["valueFrom"].is_object() {
+            value_from(e, &p.child("valueFrom"), errs);
+        }
+    }
+    for (i, e) in list(&c["envFrom"]).iter().enumerate() {
+        let p = path.child("envFrom").index(i);
+        let prefix = text(e, "prefix");
+        if !prefix.is_empty() {
+            errs.invalid_each(&p.child("prefix"), prefix, names::env_var_name(prefix));
+        }
+        let sources: Vec<&str> = ["configMapRef", "secretRef"]
+            .into_iter()
+            .filter(|s| e[*s].is_object())
+            .collect();
+        for s in &sources {
+            required(&e[*s]["name"], &p.child(s).child("name"), errs);
+        }
+        match sources.len() {
+            0 => errs.push(Error::invalid(
+                &p,
+                "",
+                "must specify one of: `configMapRef` or `secretRef`",
+            )),
+            1 => {}
+            _ => errs.push(Error::invalid(
+                &p,
+                "",
+                "may not have more than one field specified at a time",
+            )),
+        }
+    }
+}
+
+fn value_from(e: &Value, p: &Path, errs: &mut ErrorList) {
+    let from = &e["valueFrom"];
+    let mut sources = 0;
+    if from["fieldRef"].is_object() {
+        sources += 1;
+        field_ref(&from["fieldRef"], ENV_FIELDS, &p.child("fieldRef"), errs);
+    }
+    if from["resourceFieldRef"].is_object() {
+        sources += 1;
+        resource_ref(
+            &from["resourceFieldRef"],
+            false,
+            &p.child("resourceFieldRef"),
+            errs,
+        );
+    }
+    for kind in ["configMapKeyRef", "secretKeyRef"] {
+        let r = &from[kind];
+        if r.is_object() {
+            sources += 1;
+            let p = p.child(kind);
+            required(&r["name"], &p.child("name"), errs);
+            if required(&r["key"], &p.child("key"), errs) {
+                errs.invalid_each(
+                    &p.child("key"),
+                    text(r, "key"),
+                    names::config_map_key(text(r, "key")),
+                );
+            }
+        }
+    }
+    if from["fileKeyRef"].is_object() {
+        sources += 1;
+    }
+    if !text(e, "value").is_empty() {
+        if sources != 0 {
+            errs.push(Error::invalid(
+                p,
+                "",
+                "may not be specified when `value` is not empty",
+            ));
+        }
+    } else if sources == 0 {
+        errs.push(Error::invalid(
+            p,
+            "",
+            "must specify one of: `fieldRef`, `resourceFieldRef`, `configMapKeyRef`, `secretKeyRef` or `fileKeyRef`",
+        ));
+    } else if sources > 1 {
+        errs.push(Error::invalid(
+            p,
+            "",
+            "may not have more than one field specified at a time",
+        ));
+    }
+}
+
+/// `metadata.labels['key']` => (`metadata.labels`, `key`).
+fn subscript(path: &str) -> Option<(&str, &str)> {
+    path.strip_suffix("']")?.split_once("['")
+}
+
+pub(super) fn field_ref(r: &Value, allowed: &[&str], p: &Path, errs: &mut ErrorList) {
+    if !required(&r["apiVersion"], &p.child("apiVersion"), errs)
+        || !required(&r["fieldPath"], &p.child("fieldPath"), errs)
+    {
+        return;
+    }
+    let field = text(r, "fieldPath");
+    let p = p.child("fieldPath");
+    if let Some((base, key)) = subscript(field) {
+        match base {
+            "metadata.annotations" => {
+                errs.invalid_each(&p, key, names::qualified_name(&key.to_lowercase()));
+            }
+            "metadata.labels" => errs.invalid_each(&p, key, names::qualified_name(key)),
+            _ => errs.push(Error::invalid(&p, field, "does not support subscript")),
+        }
+        return;
+    }
+    if !KNOWN_FIELDS.contains(&field) {
+        let why = format!("error converting fieldPath: field label not supported: {field}");
+        errs.push(Error::invalid(&p, field, why));
+    } else if !allowed.contains(&field) {
+        errs.push(Error::not_supported(&p, field, allowed));
+    }
+}
+
+pub(super) fn resource_ref(r: &Value, in_volume: bool, p: &Path, errs: &mut ErrorList) {
+    if in_volume && text(r, "containerName").is_empty() {
+        errs.push(Error::required(&p.child("containerName"), ""));
+    } else if required(&r["resource"], &p.child("resource"), errs) {
+        let resource = text(r, "resource");
+        let huge = resource.starts_with("limits.hugepages-") || resource.starts_with("requests.hugepages-");
+        if !RESOURCES.contains(&resource) && !huge {
+            errs.push(Error::not_supported(&p.child("resource"), resource, RESOURCES));
+        }
+    }
+}

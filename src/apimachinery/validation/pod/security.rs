@@ -1,0 +1,171 @@
+//! Security contexts of pods and containers.
+
+use serde_json::Value;
+
+use super::super::support::{list, one_of, text};
+use crate::field::{Error, ErrorList, Path};
+use crate::names;
+
+/// Highest user and group id.
+const MAX_ID: i64 = i32::MAX as i64;
+
+fn id(v: &Value, path: &Path, errs: &mut ErrorList) {
+    if let Some(n) = v.as_i64().filter(|n| !(0..=MAX_ID).contains(n)) {
+        errs.push(Error::invalid(path, n, names::inclusive_range_error(0, MAX_ID)));
+    }
+}
+
+pub(super) fn pod(spec: &Value, path: &Path, errs: &mut ErrorList) {
+    let s = &spec["securityContext"];
+    let path = path.child("securityContext");
+    for f in ["fsGroup", "runAsUser", "runAsGroup"] {
+        id(&s[f], &path.child(f), errs);
+    }
+    for (i, g) in list(&s["supplementalGroups"]).iter().enumerate() {
+        id(g, &path.child("supplementalGroups").index(i), errs);
+    }
+    one_of(
+        &s["supplementalGroupsPolicy"],
+        &["Merge", "Strict"],
+        &path.child("supplementalGroupsPolicy"),
+        errs,
+    );
+    one_of(
+        &s["fsGroupChangePolicy"],
+        &["Always", "OnRootMismatch"],
+        &path.child("fsGroupChangePolicy"),
+        errs,
+    );
+    if spec["shareProcessNamespace"] == true && spec["hostPID"] == true {
+        errs.push(Error::invalid(
+            &path.child("shareProcessNamespace"),
+            true,
+            "ShareProcessNamespace and HostPID cannot both be enabled",
+        ));
+    }
+    sysctls(s, &path.child("sysctls"), errs);
+    seccomp(&s["seccompProfile"], &path.child("seccompProfile"), errs);
+    app_armor(&s["appArmorProfile"], &path.child("appArmorProfile"), errs);
+}
+
+fn sysctls(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let mut seen: Vec<&str> = vec![];
+    for (i, c) in list(&s["sysctls"]).iter().enumerate() {
+        let name = text(c, "name");
+        let p = path.index(i).child("name");
+        if name.is_empty() {
+            errs.push(Error::required(&p, ""));
+        } else if name.len() > 253
+            || !name.split(['.', '/']).all(|s| {
+                !s.is_empty()
+                    && s.bytes()
+                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
+            })
+        {
+            errs.push(Error::invalid(
+                &p,
+                name,
+                "must have at most 253 characters and match regex ^([a-z0-9]([-_a-z0-9]*[a-z0-9])?[\\./])*[a-z0-9]([-_a-z0-9]*[a-z0-9])?$",
+            ));
+        } else if seen.contains(&name) {
+            errs.push(Error::duplicate(&p, name));
+        }
+        seen.push(name);
+    }
+}
+
+fn seccomp(p: &Value, path: &Path, errs: &mut ErrorList) {
+    if !p.is_object() {
+        return;
+    }
+    let local = text(p, "localhostProfile");
+    match text(p, "type") {
+        "" => errs.push(Error::required(&path.child("type"), "")),
+        "Localhost" if local.is_empty() => errs.push(Error::required(
+            &path.child("localhostProfile"),
+            "must be set when seccomp type is Localhost",
+        )),
+        "Localhost" => super::volume::descending_path(local, &path.child("localhostProfile"), errs),
+        "RuntimeDefault" | "Unconfined" => {
+            if !local.is_empty() {
+                errs.push(Error::invalid(
+                    &path.child("localhostProfile"),
+                    local,
+                    "can only be set when seccomp type is Localhost",
+                ));
+            }
+        }
+        other => errs.push(Error::not_supported(
+            &path.child("type"),
+            other,
+            &["Localhost", "RuntimeDefault", "Unconfined"],
+        )),
+    }
+}
+
+fn app_armor(p: &Value, path: &Path, errs: &mut ErrorList) {
+    if !p.is_object() {
+        return;
+    }
+    match text(p, "type") {
+        "" => errs.push(Error::required(
+            &path.child("type"),
+            "type is required when appArmorProfile is set",
+        )),
+        "Localhost" if text(p, "localhostProfile").is_empty() => errs.push(Error::required(
+            &path.child("localhostProfile"),
+            "must be set when AppArmor type is Localhost",
+        )),
+        "Localhost" => {}
+        "RuntimeDefault" | "Unconfined" => {
+            if !text(p, "localhostProfile").is_empty() {
+                errs.push(Error::invalid(
+                    &path.child("localhostProfile"),
+                    text(p, "localhostProfile"),
+                    "can only be set when AppArmor type is Localhost",
+                ));
+            }
+        }
+        other => errs.push(Error::not_supported(
+            &path.child("type"),
+            other,
+            &["Localhost", "RuntimeDefault", "Unconfined"],
+        )),
+    }
+}
+
+pub(super) fn container(s: &Value, path: &Path, errs: &mut ErrorList) {
+    if !s.is_object() {
+        return;
+    }
+    for f in ["runAsUser", "runAsGroup"] {
+        id(&s[f], &path.child(f), errs);
+    }
+    one_of(
+        &s["procMount"],
+        &["Default", "Unmasked"],
+        &path.child("procMount"),
+        errs,
+    );
+    seccomp(&s["seccompProfile"], &path.child("seccompProfile"), errs);
+    app_armor(&s["appArmorProfile"], &path.child("appArmorProfile"), errs);
+    if s["allowPrivilegeEscalation"] == false {
+        if s["privileged"] == true {
+            errs.push(Error::invalid(
+                path,
+                s.clone(),
+                "cannot set `allowPrivilegeEscalation` to false and `privileged` to true",
+            ));
+        }
+        if list(&s["capabilities"]["add"])
+            .iter()
+            .any(|c| c == "CAP_SYS_ADMIN")
+        {
+            errs.push(Error::invalid(
+                path,
+                s.clone(),
+                "cannot set `allowPrivilegeEscalation` to false and `capabilities.Add` CAP_SYS_ADMIN",
+            ));
+        }
+    }
+}

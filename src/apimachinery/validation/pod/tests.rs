@@ -1,0 +1,177 @@
+use serde_json::{Value, json};
+
+use crate::defaults;
+use crate::meta::Gvk;
+use crate::validation::tests::messages;
+
+fn pod(spec: Value) -> Value {
+    let mut p = json!({"metadata": {"name": "p", "namespace": "d"}, "spec": spec});
+    defaults::apply(&Gvk::new("", "v1", "Pod"), &mut p);
+    p
+}
+
+fn check(spec: Value) -> Vec<String> {
+    messages(&crate::validation::create(&Gvk::new("", "v1", "Pod"), &pod(spec)))
+}
+
+fn container(extra: Value) -> Value {
+    let mut c = json!({"name": "a", "image": "i"});
+    for (k, v) in extra.as_object().unwrap() {
+        c[k] = v.clone();
+    }
+    json!({"containers": [c]})
+}
+
+#[test]
+fn good_pods_pass() {
+    assert!(check(container(json!({}))).is_empty());
+    let full = json!({
+        "containers": [{
+            "name": "a", "image": "i",
+            "ports": [{"name": "http", "containerPort": 80}],
+            "env": [{"name": "A", "value": "b"}, {"name": "IP", "valueFrom": {"fieldRef": {"fieldPath": "status.podIP"}}},
+                {"name": "L", "valueFrom": {"fieldRef": {"fieldPath": "metadata.labels['app']"}}}],
+            "envFrom": [{"configMapRef": {"name": "c"}}],
+            "volumeMounts": [{"name": "v", "mountPath": "/v"}],
+            "readinessProbe": {"httpGet": {"port": "http"}},
+            "resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "2", "memory": "1Gi"}},
+            "securityContext": {"runAsUser": 1000},
+        }],
+        "initContainers": [{"name": "b", "image": "i"}],
+        "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "x"}}]}}],
+        "tolerations": [{"operator": "Exists"}, {"key": "k", "effect": "NoExecute", "tolerationSeconds": 300, "operator": "Exists"}],
+        "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
+            {"weight": 1, "podAffinityTerm": {"topologyKey": "kubernetes.io/hostname", "labelSelector": {"matchLabels": {"a": "b"}}}}]}},
+        "topologySpreadConstraints": [{"maxSkew": 1, "topologyKey": "zone", "whenUnsatisfiable": "DoNotSchedule"}],
+    });
+    assert_eq!(check(full), Vec::<String>::new());
+}
+
+#[test]
+fn messages_are_upstreams() {
+    let table = [
+        (json!({}), vec!["spec.containers: Required value"]),
+        (
+            json!({"containers": [{"name": "a"}]}),
+            vec!["spec.containers[0].image: Required value"],
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "i"}, {"name": "a", "image": "i"}]}),
+            vec!["spec.containers[1].name: Duplicate value: \"a\""],
+        ),
+        (
+            container(json!({"imagePullPolicy": "Sometimes"})),
+            vec![
+                "spec.containers[0].imagePullPolicy: Unsupported value: \"Sometimes\": supported values: \"Always\", \"IfNotPresent\", \"Never\"",
+            ],
+        ),
+        (
+            container(json!({"ports": [{"containerPort": 70000}]})),
+            vec![
+                "spec.containers[0].ports[0].containerPort: Invalid value: 70000: must be between 1 and 65535, inclusive",
+            ],
+        ),
+        (
+            container(json!({"volumeMounts": [{"name": "x", "mountPath": "/x"}]})),
+            vec!["spec.containers[0].volumeMounts[0].name: Not found: \"x\""],
+        ),
+        (
+            container(json!({"resources": {"requests": {"cpu": "2"}, "limits": {"cpu": "1"}}})),
+            vec![
+                "spec.containers[0].resources.requests: Invalid value: \"2\": must be less than or equal to cpu limit of 1",
+            ],
+        ),
+        (
+            container(json!({"resources": {"limits": {"cpus": "1"}}})),
+            vec![
+                "spec.containers[0].resources.limits[cpus]: Invalid value: \"cpus\": must be a standard resource for containers",
+                "spec.containers[0].resources.requests[cpus]: Invalid value: \"cpus\": must be a standard resource for containers",
+            ],
+        ),
+        (
+            container(json!({"env": [{"name": "a", "valueFrom": {"fieldRef": {"fieldPath": "spec.x"}}}]})),
+            vec![
+                "spec.containers[0].env[0].valueFrom.fieldRef.fieldPath: Invalid value: \"spec.x\": error converting fieldPath: field label not supported: spec.x",
+            ],
+        ),
+        (
+            container(json!({"livenessProbe": {}})),
+            vec!["spec.containers[0].livenessProbe: Required value: must specify a handler type"],
+        ),
+        (
+            container(json!({"livenessProbe": {"tcpSocket": {"port": 1}, "successThreshold": 2}})),
+            vec!["spec.containers[0].livenessProbe.successThreshold: Invalid value: 2: must be 1"],
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "i"}], "volumes": [{"name": "v", "configMap": {}}]}),
+            vec!["spec.volumes[0].configMap.name: Required value"],
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "i"}], "restartPolicy": "Maybe"}),
+            vec![
+                "spec.restartPolicy: Unsupported value: \"Maybe\": supported values: \"Always\", \"OnFailure\", \"Never\"",
+            ],
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "i"}], "tolerations": [{"key": "", "operator": "Equal"}]}),
+            vec![
+                "spec.tolerations[0].operator: Invalid value: \"Equal\": operator must be Exists when `key` is empty, which means \"match all values and all keys\"",
+            ],
+        ),
+        (
+            json!({"containers": [{"name": "a", "image": "i"}], "initContainers": [{"name": "b", "image": "i", "readinessProbe": {"tcpSocket": {"port": 1}}}]}),
+            vec![
+                "spec.initContainers[0].readinessProbe: Forbidden: may not be set for init containers without restartPolicy=Always",
+            ],
+        ),
+    ];
+    for (spec, want) in table {
+        assert_eq!(check(spec.clone()), want, "{spec}");
+    }
+}
+
+#[test]
+fn updates() {
+    let old = pod(
+        json!({"containers": [{"name": "a", "image": "i"}], "tolerations": [{"key": "k", "operator": "Exists"}],
+        "schedulingGates": [{"name": "g"}]}),
+    );
+    let check = |f: &dyn Fn(&mut Value)| {
+        let mut new = old.clone();
+        f(&mut new);
+        messages(&crate::validation::update(&Gvk::new("", "v1", "Pod"), &new, &old))
+    };
+    assert!(check(&|_| {}).is_empty());
+    assert!(check(&|p| p["spec"]["containers"][0]["image"] = json!("j")).is_empty());
+    assert!(check(&|p| p["spec"]["activeDeadlineSeconds"] = json!(5)).is_empty());
+    assert!(
+        check(&|p| p["spec"]["tolerations"]
+            .as_array_mut()
+            .unwrap()
+            .push(json!({"key": "x", "operator": "Exists"})))
+        .is_empty()
+    );
+    assert!(check(&|p| p["spec"]["schedulingGates"] = json!([])).is_empty());
+    let e = check(&|p| p["spec"]["containers"][0]["command"] = json!(["x"]));
+    assert_eq!(e.len(), 1);
+    assert!(
+        e[0].starts_with(
+            "spec: Forbidden: pod updates may not change fields other than `spec.containers[*].image`,"
+        ),
+        "{}",
+        e[0]
+    );
+    assert!(
+        e[0].ends_with("+ spec.containers[0].command: [\"x\"]"),
+        "{}",
+        e[0]
+    );
+    assert_eq!(
+        check(&|p| p["spec"]["schedulingGates"] = json!([{"name": "h"}])),
+        ["spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"]
+    );
+    assert_eq!(
+        check(&|p| p["spec"]["containers"].as_array_mut().unwrap().clear()),
+        ["spec.containers: Forbidden: pod updates may not add or remove containers"]
+    );
+}

@@ -1,0 +1,312 @@
+//! Volumes and their sources.
+
+use std::collections::HashSet;
+
+use serde_json::Value;
+
+use super::super::support::{list, nonnegative_quantity, required, text};
+use super::env::{VOLUME_FIELDS, field_ref, resource_ref};
+use crate::field::{Error, ErrorList, Path};
+use crate::names;
+
+const HOST_PATH_TYPES: &[&str] = &[
+    "",
+    "BlockDevice",
+    "CharDevice",
+    "Directory",
+    "DirectoryOrCreate",
+    "File",
+    "FileOrCreate",
+    "Socket",
+];
+
+/// Checks all volumes; returns the names that can be mounted.
+pub(super) fn all<'a>(spec: &'a Value, path: &Path, errs: &mut ErrorList) -> Vec<&'a str> {
+    let mut seen: HashSet<&str> = HashSet::new();
+    let mut usable = vec![];
+    for (i, v) in list(&spec["volumes"]).iter().enumerate() {
+        let p = path.index(i);
+        let before = errs.len();
+        source(v, &p, errs);
+        let name = text(v, "name");
+        if name.is_empty() {
+            errs.push(Error::required(&p.child("name"), ""));
+        } else {
+            errs.invalid_each(&p.child("name"), name, names::dns1123_label(name));
+        }
+        if seen.contains(name) {
+            errs.push(Error::duplicate(&p.child("name"), name));
+        }
+        if errs.len() == before {
+            seen.insert(name);
+            usable.push(name);
+        }
+    }
+    usable
+}
+
+/// A relative path that does not climb.
+pub(super) fn descending_path(target: &str, path: &Path, errs: &mut ErrorList) {
+    if target.starts_with('/') {
+        errs.push(Error::invalid(path, target, "must be a relative path"));
+    }
+    no_backsteps(target, path, errs);
+}
+
+fn no_backsteps(target: &str, path: &Path, errs: &mut ErrorList) {
+    if target.split('/').any(|s| s == "..") {
+        errs.push(Error::invalid(path, target, "must not contain '..'"));
+    }
+}
+
+/// A path in a volume: relative, and not of the names kept for the kubelet.
+fn local_path(target: &str, path: &Path, errs: &mut ErrorList) {
+    descending_path(target, path, errs);
+    if target.starts_with("..") && !target.starts_with("../") {
+        errs.push(Error::invalid(path, target, "must not start with '..'"));
+    }
+}
+
+fn mode(v: &Value, path: &Path, errs: &mut ErrorList) {
+    if let Some(n) = v.as_i64().filter(|n| !(0..=0o777).contains(n)) {
+        errs.push(Error::invalid(
+            path,
+            n,
+            "must be a number between 0 and 0777 (octal), both inclusive",
+        ));
+    }
+}
+
+/// The single source of a volume, or of a PersistentVolume's spec.
+pub(in super::super) fn source(v: &Value, path: &Path, errs: &mut ErrorList) {
+    const SOURCES: &[&str] = &[
+        "emptyDir",
+        "hostPath",
+        "gitRepo",
+        "gcePersistentDisk",
+        "awsElasticBlockStore",
+        "secret",
+        "nfs",
+        "iscsi",
+        "glusterfs",
+        "flexVolume",
+        "configMap",
+        "persistentVolumeClaim",
+        "rbd",
+        "cinder",
+        "cephfs",
+        "flocker",
+        "downwardAPI",
+        "fc",
+        "azureFile",
+        "vsphereVolume",
+        "quobyte",
+        "azureDisk",
+        "storageos",
+        "projected",
+        "scaleIO",
+        "local",
+        "csi",
+        "ephemeral",
+        "photonPersistentDisk",
+        "portworxVolume",
+        "image",
+    ];
+    let mut found = 0;
+    for name in SOURCES {
+        let s = &v[*name];
+        if !s.is_object() {
+            continue;
+        }
+        found += 1;
+        let p = path.child(name);
+        if found > 1 {
+            errs.push(Error::forbidden(&p, "may not specify more than 1 volume type"));
+            continue;
+        }
+        one(name, s, &p, errs);
+    }
+    if found == 0 {
+        errs.push(Error::required(path, "must specify a volume type"));
+    }
+}
+
+fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
+    match name {
+        "emptyDir" => {
+            if !s["sizeLimit"].is_null() {
+                let before = errs.len();
+                nonnegative_quantity(&s["sizeLimit"], &p.child("sizeLimit"), errs);
+                if errs.len() > before {
+                    errs.0.truncate(before);
+                    errs.push(Error::forbidden(
+                        &p.child("sizeLimit"),
+                        "SizeLimit field must be a valid resource quantity",
+                    ));
+                }
+            }
+        }
+        "hostPath" => {
+            if required(&s["path"], &p.child("path"), errs) {
+                no_backsteps(text(s, "path"), &p.child("path"), errs);
+            }
+            let kind = text(s, "type");
+            if !HOST_PATH_TYPES.contains(&kind) {
+                errs.push(Error::not_supported(&p.child("type"), kind, HOST_PATH_TYPES));
+            }
+        }
+        "secret" => {
+            required(&s["secretName"], &p.child("secretName"), errs);
+            mode(&s["defaultMode"], &p.child("defaultMode"), errs);
+            items(s, p, errs);
+        }
+        "configMap" => {
+            required(&s["name"], &p.child("name"), errs);
+            mode(&s["defaultMode"], &p.child("defaultMode"), errs);
+            items(s, p, errs);
+        }
+        "persistentVolumeClaim" => {
+            required(&s["claimName"], &p.child("claimName"), errs);
+        }
+        "downwardAPI" => {
+            mode(&s["defaultMode"], &p.child("defaultMode"), errs);
+            downward(s, &p.child("items"), errs);
+        }
+        "projected" => projected(s, p, errs),
+        "nfs" => {
+            required(&s["server"], &p.child("server"), errs);
+            if required(&s["path"], &p.child("path"), errs) && !text(s, "path").starts_with('/') {
+                errs.push(Error::invalid(
+                    &p.child("path"),
+                    text(s, "path"),
+                    "must be an absolute path",
+                ));
+            }
+        }
+        "csi" => {
+            required(&s["driver"], &p.child("driver"), errs);
+        }
+        "local" => {
+            if required(&s["path"], &p.child("path"), errs) {
+                no_backsteps(text(s, "path"), &p.child("path"), errs);
+            }
+        }
+        "ephemeral" => {
+            let t = &s["volumeClaimTemplate"];
+            if required(t, &p.child("volumeClaimTemplate"), errs) {
+                super::super::storage::claim_spec(
+                    &t["spec"],
+                    &p.child("volumeClaimTemplate").child("spec"),
+                    errs,
+                );
+            }
+        }
+        _ => {}
+    }
+}
+
+fn items(s: &Value, path: &Path, errs: &mut ErrorList) {
+    for (i, item) in list(&s["items"]).iter().enumerate() {
+        let p = path.child("items").index(i);
+        required(&item["key"], &p.child("key"), errs);
+        if required(&item["path"], &p.child("path"), errs) {
+            local_path(text(item, "path"), &p.child("path"), errs);
+        }
+        mode(&item["mode"], &p.child("mode"), errs);
+    }
+}
+
+fn downward(s: &Value, path: &Path, errs: &mut ErrorList) {
+    for (i, f) in list(&s["items"]).iter().enumerate() {
+        let p = path.index(i);
+        if required(&f["path"], &p.child("path"), errs) {
+            local_path(text(f, "path"), &p.child("path"), errs);
+        }
+        let (by_field, by_resource) = (f["fieldRef"].is_object(), f["resourceFieldRef"].is_object());
+        if by_field {
+            field_ref(&f["fieldRef"], VOLUME_FIELDS, &p.child("fieldRef"), errs);
+            if by_resource {
+                errs.push(Error::invalid(
+                    &p,
+                    "resource",
+                    "fieldRef and resourceFieldRef can not be specified simultaneously",
+                ));
+            }
+        } else if by_resource {
+            resource_ref(&f["resourceFieldRef"], true, &p.child("resourceFieldRef"), errs);
+        } else {
+            errs.push(Error::required(
+                &p,
+                "one of fieldRef and resourceFieldRef is required",
+            ));
+        }
+        mode(&f["mode"], &p.child("mode"), errs);
+    }
+}
+
+fn projected(s: &Value, path: &Path, errs: &mut ErrorList) {
+    mode(&s["defaultMode"], &path.child("defaultMode"), errs);
+    let mut paths: HashSet<&str> = HashSet::new();
+    for (i, src) in list(&s["sources"]).iter().enumerate() {
+        let p = path.child("sources").index(i);
+        let mut found = 0;
+        for kind in [
+            "secret",
+            "configMap",
+            "downwardAPI",
+            "serviceAccountToken",
+            "clusterTrustBundle",
+            "podCertificate",
+        ] {
+            let v = &src[kind];
+            if !v.is_object() {
+                continue;
+            }
+            found += 1;
+            let p = p.child(kind);
+            if found > 1 {
+                errs.push(Error::forbidden(&p, "may not specify more than 1 volume type"));
+                continue;
+            }
+            match kind {
+                "secret" | "configMap" => {
+                    required(&v["name"], &p.child("name"), errs);
+                    items(v, &p, errs);
+                }
+                "downwardAPI" => downward(v, &p, errs),
+                "serviceAccountToken" => token(v, &p, errs),
+                _ => {}
+            }
+            for at in list(&v["items"]).iter().chain(std::iter::once(v)) {
+                let at = text(at, "path");
+                if !at.is_empty() && !paths.insert(at) {
+                    errs.push(Error::invalid(&p, at, "conflicting duplicate paths"));
+                }
+            }
+        }
+        if found == 0 {
+            errs.push(Error::required(&p, "must specify a volume type"));
+        }
+    }
+}
+
+fn token(v: &Value, p: &Path, errs: &mut ErrorList) {
+    let seconds = v["expirationSeconds"].as_i64().unwrap_or(3600);
+    if seconds < 600 {
+        errs.push(Error::invalid(
+            &p.child("expirationSeconds"),
+            seconds,
+            "may not specify a duration less than 10 minutes",
+        ));
+    }
+    if seconds > 1 << 32 {
+        errs.push(Error::invalid(
+            &p.child("expirationSeconds"),
+            seconds,
+            "may not specify a duration larger than 2^32 seconds",
+        ));
+    }
+    if required(&v["path"], &p.child("path"), errs) {
+        local_path(text(v, "path"), &p.child("path"), errs);
+    }
+}

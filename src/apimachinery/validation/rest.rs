@@ -1,0 +1,242 @@
+//! policy, scheduling, coordination, node, certificates, admission and
+//! apiregistration.
+
+use serde_json::Value;
+
+use super::support::{
+    immutable, int_or_percent, label_selector, list, not_over_100_percent, one_of, required, same, text,
+};
+use crate::field::{Error, ErrorList, Path};
+use crate::{meta, names};
+
+/// The highest priority of a user's class.
+const MAX_PRIORITY: i64 = 1_000_000_000;
+
+pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
+    match (group, kind) {
+        ("policy", "PodDisruptionBudget") => disruption_budget(&o["spec"], &Path::new("spec"), errs),
+        ("scheduling.k8s.io", "PriorityClass") => priority_class(o, errs),
+        ("coordination.k8s.io", "Lease") => lease(&o["spec"], &Path::new("spec"), errs),
+        ("node.k8s.io", "RuntimeClass") => {
+            if required(&o["handler"], &Path::new("handler"), errs) {
+                let h = text(o, "handler");
+                errs.invalid_each(&Path::new("handler"), h, names::dns1123_label(h));
+            }
+        }
+        ("certificates.k8s.io", "CertificateSigningRequest") => signing_request(o, errs),
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => webhooks(o, errs),
+        ("apiregistration.k8s.io", "APIService") => api_service(o, errs),
+        _ => {}
+    }
+}
+
+pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
+    create(group, kind, new, errs);
+    match (group, kind) {
+        ("scheduling.k8s.io", "PriorityClass") => {
+            if !same(&new["value"], &old["value"]) {
+                errs.push(Error::forbidden(
+                    &Path::new("value"),
+                    "may not be changed in an update.",
+                ));
+            }
+            immutable(
+                &new["preemptionPolicy"],
+                &old["preemptionPolicy"],
+                &Path::new("preemptionPolicy"),
+                errs,
+            );
+        }
+        ("node.k8s.io", "RuntimeClass") => {
+            immutable(&new["handler"], &old["handler"], &Path::new("handler"), errs);
+        }
+        _ => {}
+    }
+}
+
+fn disruption_budget(s: &Value, path: &Path, errs: &mut ErrorList) {
+    if !s["minAvailable"].is_null() && !s["maxUnavailable"].is_null() {
+        errs.push(Error::invalid(
+            path,
+            s.clone(),
+            "minAvailable and maxUnavailable cannot be both set",
+        ));
+    }
+    for f in ["minAvailable", "maxUnavailable"] {
+        int_or_percent(&s[f], &path.child(f), errs);
+        not_over_100_percent(&s[f], &path.child(f), errs);
+    }
+    label_selector(&s["selector"], &path.child("selector"), errs);
+    one_of(
+        &s["unhealthyPodEvictionPolicy"],
+        &["AlwaysAllow", "IfHealthyBudget"],
+        &path.child("unhealthyPodEvictionPolicy"),
+        errs,
+    );
+}
+
+fn priority_class(o: &Value, errs: &mut ErrorList) {
+    let name = meta::name(o);
+    if name.starts_with("system-") {
+        let known = match name {
+            "system-cluster-critical" => Some(2_000_000_000),
+            "system-node-critical" => Some(2_000_001_000),
+            _ => None,
+        };
+        if known.is_none() || known != o["value"].as_i64() {
+            errs.push(Error::forbidden(
+                &Path::new("metadata").child("name"),
+                "priority class names with 'system-' prefix are reserved for system use only",
+            ));
+        }
+    } else if o["value"].as_i64().unwrap_or(0) > MAX_PRIORITY {
+        errs.push(Error::forbidden(
+            &Path::new("value"),
+            format!("maximum allowed value of a user defined priority is {MAX_PRIORITY}"),
+        ));
+    }
+    one_of(
+        &o["preemptionPolicy"],
+        &["Never", "PreemptLowerPriority"],
+        &Path::new("preemptionPolicy"),
+        errs,
+    );
+}
+
+fn lease(s: &Value, path: &Path, errs: &mut ErrorList) {
+    if let Some(n) = s["leaseDurationSeconds"].as_i64().filter(|n| *n <= 0) {
+        errs.push(Error::invalid(
+            &path.child("leaseDurationSeconds"),
+            n,
+            "must be greater than 0",
+        ));
+    }
+    if let Some(n) = s["leaseTransitions"].as_i64().filter(|n| *n < 0) {
+        errs.push(Error::invalid(
+            &path.child("leaseTransitions"),
+            n,
+            "must be greater than or equal to 0",
+        ));
+    }
+}
+
+fn signing_request(o: &Value, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    let p = Path::new("spec");
+    if list(&s["usages"]).is_empty() {
+        errs.push(Error::required(
+            &p.child("usages"),
+            "usages must contain at least one value",
+        ));
+    }
+    required(&s["request"], &p.child("request"), errs);
+    let signer = text(s, "signerName");
+    if signer.is_empty() {
+        errs.push(Error::required(&p.child("signerName"), ""));
+    } else if !signer.contains('/') {
+        errs.push(Error::invalid(
+            &p.child("signerName"),
+            signer,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        ));
+    }
+    if let Some(n) = s["expirationSeconds"].as_i64().filter(|n| *n < 600) {
+        errs.push(Error::invalid(
+            &p.child("expirationSeconds"),
+            n,
+            "may not specify a duration less than 600 seconds (10 minutes)",
+        ));
+    }
+}
+
+fn webhooks(o: &Value, errs: &mut ErrorList) {
+    let mut seen: Vec<&str> = vec![];
+    for (i, w) in list(&o["webhooks"]).iter().enumerate() {
+        let p = Path::new("webhooks").index(i);
+        let name = text(w, "name");
+        errs.invalid_each(&p.child("name"), name, names::is_fully_qualified_name(name));
+        if seen.contains(&name) {
+            errs.push(Error::duplicate(&p.child("name"), name));
+        }
+        seen.push(name);
+        one_of(
+            &w["failurePolicy"],
+            &["Fail", "Ignore"],
+            &p.child("failurePolicy"),
+            errs,
+        );
+        one_of(
+            &w["matchPolicy"],
+            &["Equivalent", "Exact"],
+            &p.child("matchPolicy"),
+            errs,
+        );
+        if text(w, "sideEffects").is_empty() {
+            errs.push(Error::required(
+                &p.child("sideEffects"),
+                "must specify one of None, NoneOnDryRun",
+            ));
+        } else {
+            one_of(
+                &w["sideEffects"],
+                &["None", "NoneOnDryRun"],
+                &p.child("sideEffects"),
+                errs,
+            );
+        }
+        if let Some(n) = w["timeoutSeconds"].as_i64().filter(|n| !(1..=30).contains(n)) {
+            errs.push(Error::invalid(
+                &p.child("timeoutSeconds"),
+                n,
+                "the timeout value must be between 1 and 30 seconds",
+            ));
+        }
+        if list(&w["admissionReviewVersions"]).is_empty() {
+            errs.push(Error::required(
+                &p.child("admissionReviewVersions"),
+                "must specify one of v1, v1beta1",
+            ));
+        }
+        let c = &w["clientConfig"];
+        if c["url"].is_null() == c["service"].is_null() {
+            errs.push(Error::required(
+                &p.child("clientConfig"),
+                "exactly one of url or service is required",
+            ));
+        }
+        for f in ["namespaceSelector", "objectSelector"] {
+            label_selector(&w[f], &p.child(f), errs);
+        }
+    }
+}
+
+fn api_service(o: &Value, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    let required_name = format!("{}.{}", text(s, "version"), text(s, "group"));
+    let name = meta::name(o);
+    if name != required_name {
+        errs.push(Error::invalid(
+            &Path::new("metadata").child("name"),
+            name,
+            format!(
+                "must be `spec.version+\".\"+spec.group`: {}",
+                crate::field::quote(&required_name)
+            ),
+        ));
+    }
+    let p = Path::new("spec");
+    required(&s["version"], &p.child("version"), errs);
+    for (f, max) in [("groupPriorityMinimum", 20000), ("versionPriority", 1000)] {
+        let n = s[f].as_i64().unwrap_or(0);
+        if n <= 0 || n > max {
+            errs.push(Error::invalid(
+                &p.child(f),
+                n,
+                format!("must be positive and less than {max}"),
+            ));
+        }
+    }
+}

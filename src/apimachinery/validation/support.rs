@@ -1,0 +1,153 @@
+//! Small checks many kinds share.
+
+use serde_json::Value;
+
+use super::meta::labels;
+use crate::field::{Error, ErrorList, Path};
+use crate::names;
+use crate::quantity::Quantity;
+
+/// A list's items; none when it is absent.
+pub(super) fn list(v: &Value) -> &[Value] {
+    v.as_array().map_or(&[], Vec::as_slice)
+}
+
+/// A text; empty when it is absent.
+pub(super) fn text<'a>(v: &'a Value, field: &str) -> &'a str {
+    v[field].as_str().unwrap_or("")
+}
+
+/// Absent and empty are the same to a comparison.
+fn bare(v: &Value) -> bool {
+    match v {
+        Value::Null => true,
+        Value::String(s) => s.is_empty(),
+        Value::Array(a) => a.is_empty(),
+        Value::Object(o) => o.is_empty(),
+        _ => false,
+    }
+}
+
+/// Equal, where absent equals empty.
+pub(super) fn same(a: &Value, b: &Value) -> bool {
+    a == b || (bare(a) && bare(b))
+}
+
+pub(super) fn immutable(new: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
+    if !same(new, old) {
+        errs.push(Error::invalid(path, new.clone(), "field is immutable"));
+    }
+}
+
+/// A number that must not be below zero.
+pub(super) fn nonnegative(v: &Value, path: &Path, errs: &mut ErrorList) {
+    if let Some(n) = v.as_i64().filter(|n| *n < 0) {
+        errs.push(Error::invalid(path, n, "must be greater than or equal to 0"));
+    }
+}
+
+/// An enumerated text that must be given.
+pub(super) fn required_one_of(v: &Value, allowed: &[&str], path: &Path, errs: &mut ErrorList) {
+    match v.as_str().unwrap_or("") {
+        "" => errs.push(Error::required(path, "")),
+        s if allowed.contains(&s) => {}
+        s => errs.push(Error::not_supported(path, s, allowed)),
+    }
+}
+
+/// An enumerated text that may be absent.
+pub(super) fn one_of(v: &Value, allowed: &[&str], path: &Path, errs: &mut ErrorList) {
+    match v.as_str().unwrap_or("") {
+        "" => {}
+        s if allowed.contains(&s) => {}
+        s => errs.push(Error::not_supported(path, s, allowed)),
+    }
+}
+
+pub(super) fn required(v: &Value, path: &Path, errs: &mut ErrorList) -> bool {
+    let missing = bare(v);
+    if missing {
+        errs.push(Error::required(path, ""));
+    }
+    !missing
+}
+
+/// `metav1.LabelSelector`.
+pub(super) fn label_selector(v: &Value, path: &Path, errs: &mut ErrorList) {
+    labels(&v["matchLabels"], &path.child("matchLabels"), errs);
+    for (i, e) in list(&v["matchExpressions"]).iter().enumerate() {
+        let p = path.child("matchExpressions").index(i);
+        let values = list(&e["values"]);
+        match text(e, "operator") {
+            "In" | "NotIn" if values.is_empty() => errs.push(Error::required(
+                &p.child("values"),
+                "must be specified when `operator` is 'In' or 'NotIn'",
+            )),
+            "Exists" | "DoesNotExist" if !values.is_empty() => errs.push(Error::forbidden(
+                &p.child("values"),
+                "may not be specified when `operator` is 'Exists' or 'DoesNotExist'",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => {
+                errs.push(Error::invalid(
+                    &p.child("operator"),
+                    other,
+                    "not a valid selector operator",
+                ));
+            }
+        }
+        errs.invalid_each(
+            &p.child("key"),
+            text(e, "key"),
+            names::qualified_name(text(e, "key")),
+        );
+        for (j, v) in values.iter().enumerate() {
+            let v = v.as_str().unwrap_or("");
+            errs.invalid_each(&p.child("values").index(j), v, names::label_value(v));
+        }
+    }
+}
+
+/// A count or a percentage; the number it stands for, when it is one.
+pub(super) fn int_or_percent(v: &Value, path: &Path, errs: &mut ErrorList) {
+    match v {
+        Value::Null => {}
+        Value::String(s) => {
+            if !names::percent(s).is_empty() {
+                errs.push(Error::invalid(path, s.as_str(), names::percent(s).join("; ")));
+            }
+        }
+        Value::Number(_) => nonnegative(v, path, errs),
+        other => errs.push(Error::invalid(
+            path,
+            other.clone(),
+            "must be an integer or percentage (e.g '5%%')",
+        )),
+    }
+}
+
+/// The percentage of an `int_or_percent`, when it is one.
+pub(super) fn percentage(v: &Value) -> Option<i64> {
+    v.as_str()?.strip_suffix('%')?.parse().ok()
+}
+
+pub(super) fn not_over_100_percent(v: &Value, path: &Path, errs: &mut ErrorList) {
+    if percentage(v).is_some_and(|p| p > 100) {
+        errs.push(Error::invalid(path, v.clone(), "must not be greater than 100%"));
+    }
+}
+
+/// A quantity that must not be below zero.
+pub(super) fn nonnegative_quantity(v: &Value, path: &Path, errs: &mut ErrorList) {
+    match Quantity::from_value(v) {
+        Ok(q) if q.sign() < 0 => {
+            errs.push(Error::invalid(
+                path,
+                q.to_string(),
+                "must be greater than or equal to 0",
+            ));
+        }
+        Ok(_) => {}
+        Err(e) => errs.push(Error::invalid(path, v.clone(), e.to_string())),
+    }
+}

@@ -1,0 +1,280 @@
+use serde_json::json;
+
+use super::*;
+
+pub(super) fn messages(errs: &ErrorList) -> Vec<String> {
+    errs.iter().map(ToString::to_string).collect()
+}
+
+#[test]
+fn object_meta_on_create() {
+    let check = |o: Value| messages(&create(&Gvk::new("example.k8s.io", "v1", "Thing"), &o));
+    let ok = json!({"metadata": {"name": "a", "namespace": "d"}});
+    assert!(check(ok).is_empty());
+    assert_eq!(
+        check(json!({"metadata": {"namespace": "d"}})),
+        ["metadata.name: Required value: name or generateName is required"]
+    );
+    assert!(
+        check(json!({"metadata": {"name": "A", "namespace": "d"}}))[0].starts_with(
+            "metadata.name: Invalid value: \"A\": a lowercase RFC 1123 subdomain must consist of"
+        )
+    );
+    assert!(check(json!({"metadata": {"name": "a", "generateName": "a-", "namespace": "d"}})).is_empty());
+    assert_eq!(
+        check(
+            json!({"metadata": {"name": "a", "namespace": "d", "ownerReferences": [{"apiVersion": "v1", "kind": "Pod", "name": "x"}]}})
+        ),
+        ["metadata.ownerReferences.uid: Invalid value: \"\": must not be empty"]
+    );
+    assert_eq!(
+        check(
+            json!({"metadata": {"name": "a", "namespace": "d", "annotations": {"k": "x".repeat(262_144)}}})
+        ),
+        ["metadata.annotations: Too long: may not be more than 262144 bytes"]
+    );
+    assert_eq!(
+        check(json!({"metadata": {"name": "a", "namespace": "d", "finalizers": ["mine"]}})),
+        [
+            "metadata.finalizers: Invalid value: \"mine\": name is neither a standard finalizer name nor is it fully qualified"
+        ]
+    );
+}
+
+#[test]
+fn object_meta_on_update() {
+    let old = json!({"metadata": {"name": "a", "namespace": "d", "uid": "1", "deletionTimestamp": "t"}});
+    let mut new = old.clone();
+    let gvk = Gvk::new("example.k8s.io", "v1", "Thing");
+    assert!(update(&gvk, &new, &old).is_empty());
+    new["metadata"]["uid"] = json!("2");
+    new["metadata"]["finalizers"] = json!(["a/b"]);
+    assert_eq!(
+        messages(&update(&gvk, &new, &old)),
+        [
+            "metadata.finalizers: Forbidden: no new finalizers can be added if the object is being deleted, found new finalizers []string{\"a/b\"}",
+            "metadata.uid: Invalid value: \"2\": field is immutable",
+        ]
+    );
+}
+
+fn valid(group: &str, kind: &str, mut o: Value) -> Vec<String> {
+    let gvk = Gvk::new(
+        group,
+        if kind == "HorizontalPodAutoscaler" {
+            "v2"
+        } else {
+            "v1"
+        },
+        kind,
+    );
+    crate::defaults::apply(&gvk, &mut o);
+    messages(&create(&gvk, &o))
+}
+
+fn named(spec: Value) -> Value {
+    json!({"metadata": {"name": "x", "namespace": "d"}, "spec": spec})
+}
+
+fn template(labels: Value) -> Value {
+    json!({"metadata": {"labels": labels}, "spec": {"containers": [{"name": "a", "image": "i"}]}})
+}
+
+#[test]
+fn deployments() {
+    let d = |spec| valid("apps", "Deployment", named(spec));
+    let ok = json!({"selector": {"matchLabels": {"a": "b"}}, "template": template(json!({"a": "b"}))});
+    assert!(d(ok.clone()).is_empty());
+    assert_eq!(
+        d(json!({"selector": {"matchLabels": {"a": "c"}}, "template": template(json!({"a": "b"}))})),
+        [
+            "spec.template.metadata.labels: Invalid value: {\"a\":\"b\"}: `selector` does not match template `labels`"
+        ]
+    );
+    assert_eq!(
+        d(json!({"template": template(json!({}))})),
+        ["spec.selector: Required value"]
+    );
+    let mut s = ok.clone();
+    s["replicas"] = json!(-1);
+    assert_eq!(
+        d(s),
+        ["spec.replicas: Invalid value: -1: must be greater than or equal to 0"]
+    );
+    let mut s = ok.clone();
+    s["strategy"] = json!({"type": "Recreate", "rollingUpdate": {}});
+    assert_eq!(
+        d(s),
+        ["spec.strategy.rollingUpdate: Forbidden: may not be specified when strategy `type` is 'Recreate'"]
+    );
+    let gvk = Gvk::new("apps", "v1", "Deployment");
+    let mut old = named(ok);
+    crate::defaults::apply(&gvk, &mut old);
+    let mut new = old.clone();
+    new["spec"]["selector"]["matchLabels"] = json!({"z": "y"});
+    new["spec"]["template"]["metadata"]["labels"] = json!({"z": "y"});
+    assert_eq!(
+        messages(&update(&gvk, &new, &old)),
+        ["spec.selector: Invalid value: {\"matchLabels\":{\"z\":\"y\"}}: field is immutable"]
+    );
+}
+
+#[test]
+fn services() {
+    let s = |spec| valid("", "Service", named(spec));
+    assert!(s(json!({"ports": [{"port": 80}]})).is_empty());
+    assert!(s(json!({"clusterIP": "None"})).is_empty());
+    assert!(s(json!({"type": "ExternalName", "externalName": "a.b."})).is_empty());
+    assert_eq!(s(json!({})), ["spec.ports: Required value"]);
+    assert_eq!(
+        s(json!({"ports": [{"port": 80}, {"port": 81}]})),
+        [
+            "spec.ports[0].name: Required value",
+            "spec.ports[1].name: Required value"
+        ]
+    );
+    assert_eq!(
+        s(json!({"ports": [{"port": 0}]})),
+        [
+            "spec.ports[0].port: Invalid value: 0: must be between 1 and 65535, inclusive",
+            "spec.ports[0].targetPort: Invalid value: 0: must be between 1 and 65535, inclusive",
+        ]
+    );
+    assert_eq!(
+        s(json!({"ports": [{"port": 80, "nodePort": 30000}]})),
+        ["spec.ports[0].nodePort: Forbidden: may not be used when `type` is 'ClusterIP'"]
+    );
+    let old = named(json!({"clusterIP": "10.96.0.1", "clusterIPs": ["10.96.0.1"]}));
+    let gvk = Gvk::new("", "v1", "Service");
+    let mut new =
+        named(json!({"ports": [{"port": 80}], "clusterIP": "10.96.0.2", "clusterIPs": ["10.96.0.2"]}));
+    crate::defaults::apply(&gvk, &mut new);
+    assert_eq!(
+        messages(&update(&gvk, &new, &old)),
+        ["spec.clusterIPs[0]: Invalid value: [\"10.96.0.2\"]: may not change once set"]
+    );
+}
+
+#[test]
+fn data_kinds() {
+    let meta = json!({"name": "x", "namespace": "d"});
+    let c = |data: Value| valid("", "ConfigMap", json!({"metadata": meta, "data": data}));
+    assert!(c(json!({"a.b": "c"})).is_empty());
+    assert!(
+        c(json!({"a/b": "c"}))[0].starts_with("data[a/b]: Invalid value: \"a/b\": a valid config key must")
+    );
+    assert_eq!(
+        c(json!({"a": "x".repeat(1_048_577)})),
+        ["[]: Too long: may not be more than 1048576 bytes"]
+    );
+    let s = |kind: &str, data: Value| {
+        valid(
+            "",
+            "Secret",
+            json!({"metadata": meta, "type": kind, "data": data}),
+        )
+    };
+    assert_eq!(
+        s("kubernetes.io/tls", json!({})),
+        ["data[tls.crt]: Required value", "data[tls.key]: Required value"]
+    );
+    let old = json!({"metadata": meta, "immutable": true, "data": {"a": "b"}});
+    let new = json!({"metadata": meta, "data": {"a": "c"}});
+    assert_eq!(
+        messages(&update(&Gvk::new("", "v1", "ConfigMap"), &new, &old)),
+        [
+            "immutable: Forbidden: field is immutable when `immutable` is set",
+            "data: Forbidden: field is immutable when `immutable` is set",
+        ]
+    );
+}
+
+#[test]
+fn other_kinds() {
+    let table: Vec<(&str, &str, Value, Vec<&str>)> = vec![
+        (
+            "rbac.authorization.k8s.io",
+            "Role",
+            json!({"metadata": {"name": "x", "namespace": "d"}, "rules": [{"apiGroups": [""], "resources": ["pods"]}]}),
+            vec!["rules[0].verbs: Required value: verbs must contain at least one value"],
+        ),
+        (
+            "rbac.authorization.k8s.io",
+            "RoleBinding",
+            json!({"metadata": {"name": "x", "namespace": "d"}, "roleRef": {"kind": "Thing", "name": "y"}}),
+            vec!["roleRef.kind: Unsupported value: \"Thing\": supported values: \"Role\", \"ClusterRole\""],
+        ),
+        (
+            "batch",
+            "Job",
+            named(json!({"selector": {}, "template": template(json!({}))})),
+            vec!["spec.template.spec.restartPolicy: Required value: valid values: \"OnFailure\", \"Never\""],
+        ),
+        (
+            "batch",
+            "CronJob",
+            named(
+                json!({"schedule": "* * * *", "jobTemplate": {"spec": {"template": {"spec": {
+                "restartPolicy": "Never", "containers": [{"name": "a", "image": "i"}]}}}}}),
+            ),
+            vec!["spec.schedule: Invalid value: \"* * * *\": expected exactly 5 fields, found 4: [* * * *]"],
+        ),
+        (
+            "",
+            "PersistentVolumeClaim",
+            named(json!({})),
+            vec![
+                "spec.accessModes: Required value: at least 1 access mode is required",
+                "spec.resources[storage]: Required value",
+            ],
+        ),
+        (
+            "networking.k8s.io",
+            "NetworkPolicy",
+            named(json!({"ingress": [{"from": [{}]}]})),
+            vec!["spec.ingress[0].from[0]: Required value: must specify a peer"],
+        ),
+        (
+            "autoscaling",
+            "HorizontalPodAutoscaler",
+            named(json!({"scaleTargetRef": {"kind": "Deployment", "name": "d"}, "maxReplicas": 0})),
+            vec![
+                "spec.maxReplicas: Invalid value: 0: must be greater than 0",
+                "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",
+            ],
+        ),
+        (
+            "",
+            "Node",
+            json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "effect": "Never"}]}}),
+            vec![
+                "spec.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+            ],
+        ),
+        (
+            "scheduling.k8s.io",
+            "PriorityClass",
+            json!({"metadata": {"name": "p"}, "value": 2_000_000_000}),
+            vec!["value: Forbidden: maximum allowed value of a user defined priority is 1000000000"],
+        ),
+        (
+            "discovery.k8s.io",
+            "EndpointSlice",
+            json!({"metadata": {"name": "p", "namespace": "d"}, "addressType": "IPv4", "endpoints": [{"addresses": ["127.0.0.1"]}]}),
+            vec![
+                "endpoints[0].addresses[0]: Invalid value: \"127.0.0.1\": may not be in the loopback range (127.0.0.0/8, ::1/128)",
+            ],
+        ),
+        (
+            "apps",
+            "StatefulSet",
+            named(
+                json!({"selector": {"matchLabels": {"a": "b"}}, "template": template(json!({"a": "b"})), "podManagementPolicy": "X"}),
+            ),
+            vec!["spec.podManagementPolicy: Invalid value: \"X\": must be 'OrderedReady' or 'Parallel'"],
+        ),
+    ];
+    for (group, kind, o, want) in table {
+        assert_eq!(valid(group, kind, o), want, "{kind}");
+    }
+}

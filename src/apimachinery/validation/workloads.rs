@@ -1,0 +1,637 @@
+//! apps, batch and autoscaling.
+
+use serde_json::{Value, json};
+
+use super::pod;
+use super::support::{
+    immutable, int_or_percent, label_selector, list, nonnegative, not_over_100_percent, required,
+    required_one_of, same, text,
+};
+use crate::field::{Error, ErrorList, Path};
+use crate::selector::LabelSelector;
+use crate::{meta, names};
+
+const MISMATCH: &str = "`selector` does not match template `labels`";
+
+pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
+    let path = Path::new("spec");
+    match (group, kind) {
+        ("apps", "Deployment") => deployment(&o["spec"], &path, errs),
+        ("apps", "ReplicaSet") => replica_set(&o["spec"], &path, errs),
+        ("apps", "StatefulSet") => stateful_set(&o["spec"], &path, errs),
+        ("apps", "DaemonSet") => daemon_set(&o["spec"], &path, errs),
+        ("batch", "Job") => {
+            if meta::name(o).len() > 63 {
+                errs.invalid_each(
+                    &Path::new("metadata").child("name"),
+                    meta::name(o),
+                    vec![names::max_len_error(63)],
+                );
+            }
+            job(&o["spec"], &path, true, errs);
+        }
+        ("batch", "CronJob") => cron_job(o, &path, errs),
+        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(&o["spec"], &path, errs),
+        _ => {}
+    }
+}
+
+pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
+    let (n, o) = (&new["spec"], &old["spec"]);
+    let path = Path::new("spec");
+    match (group, kind) {
+        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet") => {
+            create(group, kind, new, errs);
+            immutable(&n["selector"], &o["selector"], &path.child("selector"), errs);
+        }
+        ("apps", "StatefulSet") => {
+            create(group, kind, new, errs);
+            stateful_set_update(n, o, &path, errs);
+        }
+        ("apps", "ControllerRevision") => immutable(&new["data"], &old["data"], &Path::new("data"), errs),
+        ("batch", "Job") => {
+            create(group, kind, new, errs);
+            job_update(new, old, &path, errs);
+        }
+        _ => create(group, kind, new, errs),
+    }
+}
+
+/// Selector and template of a controller; returns whether they were checked
+/// against each other.
+fn selected(s: &Value, what: &str, path: &Path, errs: &mut ErrorList) {
+    let p = path.child("selector");
+    let selector = &s["selector"];
+    if selector.is_null() {
+        errs.push(Error::required(&p, ""));
+    } else {
+        label_selector(selector, &p, errs);
+        if *selector == json!({}) {
+            errs.push(Error::invalid(
+                &p,
+                selector.clone(),
+                format!("empty selector is invalid for {what}"),
+            ));
+        }
+    }
+    match LabelSelector::from_meta(selector) {
+        Err(_) => errs.push(Error::invalid(&p, selector.clone(), "invalid label selector")),
+        Ok(l) if !selector.is_null() && !l.is_everything() => {
+            let labels = &s["template"]["metadata"]["labels"];
+            if !l.matches(labels.as_object()) {
+                let p = path.child("template").child("metadata").child("labels");
+                errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
+            }
+        }
+        Ok(_) => {}
+    }
+}
+
+/// The template of pods that run for ever.
+fn long_running(s: &Value, what: &str, path: &Path, errs: &mut ErrorList) {
+    let p = path.child("template");
+    pod::template(&s["template"], &p, errs);
+    let spec = &s["template"]["spec"];
+    let policy = text(spec, "restartPolicy");
+    if !matches!(policy, "Always" | "") {
+        errs.push(Error::not_supported(
+            &p.child("spec").child("restartPolicy"),
+            policy,
+            &["Always"],
+        ));
+    }
+    if !spec["activeDeadlineSeconds"].is_null() {
+        errs.push(Error::forbidden(
+            &p.child("spec").child("activeDeadlineSeconds"),
+            format!("activeDeadlineSeconds in {what} is not Supported"),
+        ));
+    }
+}
+
+fn deployment(s: &Value, path: &Path, errs: &mut ErrorList) {
+    nonnegative(&s["replicas"], &path.child("replicas"), errs);
+    selected(s, "deployment", path, errs);
+    long_running(s, "ReplicaSet", path, errs);
+    strategy(&s["strategy"], &path.child("strategy"), errs);
+    for f in [
+        "minReadySeconds",
+        "revisionHistoryLimit",
+        "progressDeadlineSeconds",
+    ] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    if let Some(d) = s["progressDeadlineSeconds"].as_i64()
+        && d <= s["minReadySeconds"].as_i64().unwrap_or(0)
+    {
+        errs.push(Error::invalid(
+            &path.child("progressDeadlineSeconds"),
+            d,
+            "must be greater than minReadySeconds",
+        ));
+    }
+}
+
+fn zero(v: &Value) -> bool {
+    v.is_null() || *v == 0 || *v == "0%"
+}
+
+fn strategy(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let rolling = &s["rollingUpdate"];
+    let p = path.child("rollingUpdate");
+    match text(s, "type") {
+        "Recreate" => {
+            if !rolling.is_null() {
+                errs.push(Error::forbidden(
+                    &p,
+                    "may not be specified when strategy `type` is 'Recreate'",
+                ));
+            }
+        }
+        "RollingUpdate" => {
+            if rolling.is_null() {
+                errs.push(Error::required(&p, "this should be defaulted and never be nil"));
+                return;
+            }
+            let (unavailable, surge) = (&rolling["maxUnavailable"], &rolling["maxSurge"]);
+            int_or_percent(unavailable, &p.child("maxUnavailable"), errs);
+            int_or_percent(surge, &p.child("maxSurge"), errs);
+            if zero(unavailable) && zero(surge) {
+                errs.push(Error::invalid(
+                    &p.child("maxUnavailable"),
+                    unavailable.clone(),
+                    "may not be 0 when `maxSurge` is 0",
+                ));
+            }
+            not_over_100_percent(unavailable, &p.child("maxUnavailable"), errs);
+        }
+        other => errs.push(Error::not_supported(
+            &path.child("type"),
+            other,
+            &["Recreate", "RollingUpdate"],
+        )),
+    }
+}
+
+fn replica_set(s: &Value, path: &Path, errs: &mut ErrorList) {
+    for f in ["replicas", "minReadySeconds"] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    selected(s, "deployment", path, errs);
+    long_running(s, "ReplicaSet", path, errs);
+}
+
+pub(super) fn replication_controller(o: &Value, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    let path = Path::new("spec");
+    for f in ["replicas", "minReadySeconds"] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    super::meta::labels(&s["selector"], &path.child("selector"), errs);
+    if s["selector"].as_object().is_none_or(serde_json::Map::is_empty) {
+        errs.push(Error::required(&path.child("selector"), ""));
+    }
+    if s["template"].is_null() {
+        errs.push(Error::required(&path.child("template"), ""));
+        return;
+    }
+    let labels = &s["template"]["metadata"]["labels"];
+    if !LabelSelector::from_map(&s["selector"]).matches(labels.as_object()) && !s["selector"].is_null() {
+        let p = path.child("template").child("metadata").child("labels");
+        errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
+    }
+    long_running(s, "ReplicationController", &path, errs);
+}
+
+fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
+    match text(s, "podManagementPolicy") {
+        "" => errs.push(Error::required(&path.child("podManagementPolicy"), "")),
+        "OrderedReady" | "Parallel" => {}
+        other => errs.push(Error::invalid(
+            &path.child("podManagementPolicy"),
+            other,
+            "must be 'OrderedReady' or 'Parallel'",
+        )),
+    }
+    let u = &s["updateStrategy"];
+    let p = path.child("updateStrategy");
+    match text(u, "type") {
+        "" => errs.push(Error::required(&p, "")),
+        "OnDelete" => {
+            if !u["rollingUpdate"].is_null() {
+                errs.push(Error::invalid(
+                    &p.child("rollingUpdate"),
+                    u["rollingUpdate"].clone(),
+                    "only allowed for updateStrategy 'RollingUpdate'",
+                ));
+            }
+        }
+        "RollingUpdate" => {
+            let p = p.child("rollingUpdate");
+            nonnegative(&u["rollingUpdate"]["partition"], &p.child("partition"), errs);
+            let m = &u["rollingUpdate"]["maxUnavailable"];
+            int_or_percent(m, &p.child("maxUnavailable"), errs);
+            if *m == 0 || *m == "0%" {
+                errs.push(Error::invalid(
+                    &p.child("maxUnavailable"),
+                    m.clone(),
+                    "cannot be 0",
+                ));
+            }
+            not_over_100_percent(m, &p.child("maxUnavailable"), errs);
+        }
+        _ => errs.push(Error::invalid(
+            &p,
+            u.clone(),
+            "must be 'RollingUpdate' or 'OnDelete'",
+        )),
+    }
+    for f in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    nonnegative(&s["ordinals"]["start"], &path.child("ordinals.start"), errs);
+    let retention = &s["persistentVolumeClaimRetentionPolicy"];
+    for f in ["whenDeleted", "whenScaled"] {
+        super::support::one_of(
+            &retention[f],
+            &["Delete", "Retain"],
+            &path.child("persistentVolumeClaimRetentionPolicy").child(f),
+            errs,
+        );
+    }
+    selected(s, "statefulset", path, errs);
+    long_running(s, "StatefulSet", path, errs);
+}
+
+fn stateful_set_update(n: &Value, o: &Value, path: &Path, errs: &mut ErrorList) {
+    let rest = |s: &Value| {
+        let mut s = s.clone();
+        if let Some(m) = s.as_object_mut() {
+            for f in [
+                "replicas",
+                "ordinals",
+                "template",
+                "updateStrategy",
+                "revisionHistoryLimit",
+                "persistentVolumeClaimRetentionPolicy",
+                "minReadySeconds",
+            ] {
+                m.remove(f);
+            }
+        }
+        s
+    };
+    if !same(&rest(n), &rest(o)) {
+        errs.push(Error::forbidden(
+            path,
+            "updates to statefulset spec for fields other than 'replicas', 'ordinals', 'template', 'updateStrategy', 'revisionHistoryLimit', 'persistentVolumeClaimRetentionPolicy' and 'minReadySeconds' are forbidden",
+        ));
+    }
+}
+
+fn daemon_set(s: &Value, path: &Path, errs: &mut ErrorList) {
+    selected(s, "daemonset", path, errs);
+    long_running(s, "DaemonSet", path, errs);
+    for f in ["minReadySeconds", "revisionHistoryLimit"] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    let u = &s["updateStrategy"];
+    let p = path.child("updateStrategy");
+    match text(u, "type") {
+        "OnDelete" => {}
+        "RollingUpdate" => {
+            let r = &u["rollingUpdate"];
+            let p = p.child("rollingUpdate");
+            if r.is_null() {
+                errs.push(Error::required(&p, ""));
+                return;
+            }
+            let (unavailable, surge) = (&r["maxUnavailable"], &r["maxSurge"]);
+            int_or_percent(unavailable, &p.child("maxUnavailable"), errs);
+            int_or_percent(surge, &p.child("maxSurge"), errs);
+            not_over_100_percent(unavailable, &p.child("maxUnavailable"), errs);
+            not_over_100_percent(surge, &p.child("maxSurge"), errs);
+            match (zero(unavailable), zero(surge)) {
+                (true, true) => errs.push(Error::required(
+                    &p.child("maxUnavailable"),
+                    "cannot be 0 when maxSurge is 0",
+                )),
+                (false, false) => errs.push(Error::invalid(
+                    &p.child("maxSurge"),
+                    surge.clone(),
+                    "may not be set when maxUnavailable is non-zero",
+                )),
+                _ => {}
+            }
+        }
+        other => errs.push(Error::not_supported(
+            &p.child("type"),
+            other,
+            &["OnDelete", "RollingUpdate"],
+        )),
+    }
+}
+
+fn job(s: &Value, path: &Path, with_selector: bool, errs: &mut ErrorList) {
+    for f in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    if with_selector {
+        if s["selector"].is_null() {
+            errs.push(Error::required(&path.child("selector"), ""));
+        } else {
+            label_selector(&s["selector"], &path.child("selector"), errs);
+            if let Ok(l) = LabelSelector::from_meta(&s["selector"]) {
+                let labels = &s["template"]["metadata"]["labels"];
+                if !l.matches(labels.as_object()) {
+                    let p = path.child("template").child("metadata").child("labels");
+                    errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
+                }
+            }
+        }
+    }
+    super::support::one_of(
+        &s["completionMode"],
+        &["Indexed", "NonIndexed"],
+        &path.child("completionMode"),
+        errs,
+    );
+    if text(s, "completionMode") == "Indexed" && s["completions"].is_null() {
+        errs.push(Error::required(
+            &path.child("completions"),
+            "when completion mode is Indexed",
+        ));
+    }
+    if text(s, "completionMode") != "Indexed" && !s["backoffLimitPerIndex"].is_null() {
+        errs.push(Error::invalid(
+            &path.child("backoffLimitPerIndex"),
+            s["backoffLimitPerIndex"].clone(),
+            "requires indexed completion mode",
+        ));
+    }
+    let p = path.child("template");
+    pod::template(&s["template"], &p, errs);
+    let policy = text(&s["template"]["spec"], "restartPolicy");
+    let p = p.child("spec").child("restartPolicy");
+    match policy {
+        "OnFailure" | "Never" => {}
+        "" | "Always" => errs.push(Error::required(&p, "valid values: \"OnFailure\", \"Never\"")),
+        other => errs.push(Error::not_supported(&p, other, &["OnFailure", "Never"])),
+    }
+    if policy == "OnFailure" && !s["podFailurePolicy"].is_null() {
+        errs.push(Error::invalid(
+            &p,
+            policy,
+            "only \"Never\" is supported when podFailurePolicy is specified",
+        ));
+    }
+    super::support::one_of(
+        &s["podReplacementPolicy"],
+        &["Failed", "TerminatingOrFailed"],
+        &path.child("podReplacementPolicy"),
+        errs,
+    );
+}
+
+fn job_update(new: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
+    let (n, o) = (&new["spec"], &old["spec"]);
+    let elastic = text(n, "completionMode") == "Indexed"
+        && n["completions"] == n["parallelism"]
+        && n["completions"] != o["completions"];
+    if !elastic {
+        immutable(
+            &n["completions"],
+            &o["completions"],
+            &path.child("completions"),
+            errs,
+        );
+    }
+    for f in [
+        "selector",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ] {
+        immutable(&n[f], &o[f], &path.child(f), errs);
+    }
+    // A suspended Job that never started may be told anew where to run.
+    let mut template = n["template"].clone();
+    if o["suspend"] == true && old["status"]["startTime"].is_null() {
+        for f in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+            let was = o["template"]["spec"].get(f).cloned();
+            if let Some(m) = template["spec"].as_object_mut() {
+                match was {
+                    Some(v) => m.insert(f.into(), v),
+                    None => m.remove(f),
+                };
+            }
+        }
+        for f in ["labels", "annotations"] {
+            let was = o["template"]["metadata"].get(f).cloned();
+            if let Some(m) = template["metadata"].as_object_mut() {
+                match was {
+                    Some(v) => m.insert(f.into(), v),
+                    None => m.remove(f),
+                };
+            }
+        }
+    }
+    if !same(&template, &o["template"]) {
+        errs.push(Error::invalid(
+            &path.child("template"),
+            n["template"].clone(),
+            "field is immutable",
+        ));
+    }
+}
+
+fn cron_job(o: &Value, path: &Path, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    let name = meta::name(o);
+    // A Job's name is the CronJob's plus a dash and ten digits.
+    if name.len() > 52 {
+        let p = Path::new("metadata").child("name");
+        errs.push(Error::invalid(&p, name, "must be no more than 52 characters"));
+    }
+    let schedule = text(s, "schedule");
+    let p = path.child("schedule");
+    if schedule.is_empty() {
+        errs.push(Error::required(&p, ""));
+    } else if schedule.contains("TZ") {
+        errs.push(Error::invalid(
+            &p,
+            schedule,
+            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        ));
+    } else if let Some(why) = cron_error(schedule) {
+        errs.push(Error::invalid(&p, schedule, why));
+    }
+    nonnegative(
+        &s["startingDeadlineSeconds"],
+        &path.child("startingDeadlineSeconds"),
+        errs,
+    );
+    required_one_of(
+        &s["concurrencyPolicy"],
+        &["Allow", "Forbid", "Replace"],
+        &path.child("concurrencyPolicy"),
+        errs,
+    );
+    for f in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    let zone = &s["timeZone"];
+    if let Some(z) = zone.as_str()
+        && (z.is_empty() || z.eq_ignore_ascii_case("local"))
+    {
+        let p = path.child("timeZone");
+        errs.push(if z.is_empty() {
+            Error::invalid(&p, z, "timeZone must be nil or non-empty string")
+        } else {
+            Error::invalid(
+                &p,
+                z,
+                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+            )
+        });
+    }
+    let p = path.child("jobTemplate").child("spec");
+    if s["jobTemplate"]["spec"]["manualSelector"] == true {
+        errs.push(Error::not_supported(
+            &p.child("manualSelector"),
+            true,
+            &["nil", "false"],
+        ));
+    }
+    job(&s["jobTemplate"]["spec"], &p, false, errs);
+}
+
+/// Why a text is no five-field cron schedule, as the cron parser says it.
+fn cron_error(s: &str) -> Option<String> {
+    if let Some(word) = s.strip_prefix('@') {
+        let known = matches!(
+            word,
+            "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly"
+        ) || word.starts_with("every ");
+        return (!known).then(|| format!("unrecognized descriptor: {s}"));
+    }
+    let fields: Vec<&str> = s.split_whitespace().collect();
+    if fields.len() != 5 {
+        return Some(format!(
+            "expected exactly 5 fields, found {}: [{}]",
+            fields.len(),
+            fields.join(" ")
+        ));
+    }
+    const RANGES: [(u32, u32, &[&str]); 5] = [
+        (0, 59, &[]),
+        (0, 23, &[]),
+        (1, 31, &[]),
+        (
+            1,
+            12,
+            &[
+                "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+            ],
+        ),
+        (0, 6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
+    ];
+    fields
+        .iter()
+        .zip(RANGES)
+        .find_map(|(f, (lo, hi, words))| cron_field(f, lo, hi, words))
+}
+
+fn cron_field(field: &str, lo: u32, hi: u32, words: &[&str]) -> Option<String> {
+    for part in field.split(',') {
+        let (range, step) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
+        if let Some(step) = step
+            && step.parse::<u32>().is_ok_and(|n| n == 0)
+        {
+            return Some(format!("step of range should be a positive number: {part}"));
+        }
+        if step.is_some_and(|s| s.parse::<u32>().is_err()) {
+            return Some(format!("failed to parse int from {}", step.unwrap_or("")));
+        }
+        if matches!(range, "*" | "?") {
+            continue;
+        }
+        let (a, b) = range.split_once('-').unwrap_or((range, range));
+        let mut ends = [0; 2];
+        for (slot, text) in ends.iter_mut().zip([a, b]) {
+            let word = words.iter().position(|w| *w == text.to_lowercase());
+            let base = u32::from(lo == 1);
+            *slot = match (word, text.parse::<u32>()) {
+                (Some(i), _) => i as u32 + base,
+                (None, Ok(n)) => n,
+                (None, Err(_)) => return Some(format!("failed to parse int from {text}")),
+            };
+        }
+        let [start, end] = ends;
+        if start < lo {
+            return Some(format!(
+                "beginning of range ({start}) below minimum ({lo}): {part}"
+            ));
+        }
+        if end > hi {
+            return Some(format!("end of range ({end}) above maximum ({hi}): {part}"));
+        }
+        if start > end {
+            return Some(format!(
+                "beginning of range ({start}) beyond end of range ({end}): {part}"
+            ));
+        }
+    }
+    None
+}
+
+fn autoscaler(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let min = s["minReplicas"].as_i64();
+    let max = s["maxReplicas"].as_i64().unwrap_or(0);
+    if let Some(n) = min.filter(|n| *n < 1) {
+        errs.push(Error::invalid(
+            &path.child("minReplicas"),
+            n,
+            "must be greater than or equal to 1",
+        ));
+    }
+    if max < 1 {
+        errs.push(Error::invalid(
+            &path.child("maxReplicas"),
+            max,
+            "must be greater than 0",
+        ));
+    }
+    if min.is_some_and(|n| max < n) {
+        errs.push(Error::invalid(
+            &path.child("maxReplicas"),
+            max,
+            "must be greater than or equal to `minReplicas`",
+        ));
+    }
+    let target = &s["scaleTargetRef"];
+    let p = path.child("scaleTargetRef");
+    for f in ["kind", "name"] {
+        if required(&target[f], &p.child(f), errs) {
+            errs.invalid_each(&p.child(f), text(target, f), names::path_segment(text(target, f)));
+        }
+    }
+    for (i, m) in list(&s["metrics"]).iter().enumerate() {
+        let p = path.child("metrics").index(i);
+        required_one_of(
+            &m["type"],
+            &["ContainerResource", "External", "Object", "Pods", "Resource"],
+            &p.child("type"),
+            errs,
+        );
+    }
+}
