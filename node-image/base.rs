@@ -52,7 +52,10 @@ pub(crate) async fn rootfs(base: &Base) -> Result<File, Error> {
     command.stdin(Stdio::null());
     command.stdout(out.try_clone().map_err(failed)?);
     command.stderr(errors.try_clone().map_err(failed)?);
-    command.kill_on_drop(true);
+    // Its working directory is ours, so that nothing is left when it is killed.
+    let work = tempfile::tempdir().map_err(failed)?;
+    command.env("TMPDIR", work.path());
+    command.kill_on_drop(true).process_group(0);
     let program = command.as_std().get_program().to_string_lossy().into_owned();
     let status = command
         .status()

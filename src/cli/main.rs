@@ -1,1 +1,68 @@
-fn main() {}
+//! `rkind`: the command line on the host, and every role in a node.
+//!
+//! In: arguments. Out: data on standard output, everything else on standard
+//! error, a documented exit code. It orders no steps and knows no backend's
+//! insides: `cluster` does, `node` is what runs in nodes.
+
+mod args;
+mod commands;
+mod context;
+mod exit;
+mod printer;
+mod progress;
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use clap::Parser as _;
+
+use args::{Cli, Command, NodeCommand};
+use exit::{ExitStatus, Failure};
+
+fn main() -> ExitCode {
+    // containerd calls the same file as a CNI plugin.
+    if std::env::var_os("CNI_COMMAND").is_some() {
+        return rkind_node::cni_plugin();
+    }
+    // An installed provider can only be there once; whoever was first is as good.
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            let status = if error.use_stderr() {
+                ExitStatus::Usage
+            } else {
+                ExitStatus::Success
+            };
+            let _ = error.print();
+            return status.into();
+        }
+    };
+    // Roles in a node make their own runtimes and logs.
+    if let Command::Node {
+        command: NodeCommand::Run(role),
+    } = &cli.command
+    {
+        return match role {
+            args::Role::Init { config } => rkind_node::init(Path::new(config)),
+            args::Role::Server { config } => rkind_node::server(Path::new(config)),
+            args::Role::Agent { config } => rkind_node::agent(Path::new(config)),
+        };
+    }
+    printer::start_log(cli.global.verbose);
+    let runtime = match tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+    {
+        Ok(runtime) => runtime,
+        Err(error) => return printer::failure(&Failure::from_io("start the runtime", error)),
+    };
+    let result = runtime.block_on(commands::run(cli));
+    // A blocked read of the terminal must not hold up the end.
+    runtime.shutdown_background();
+    match result {
+        Ok(status) => status.into(),
+        Err(failure) => printer::failure(&failure),
+    }
+}

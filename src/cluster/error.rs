@@ -36,6 +36,11 @@ pub enum Error {
         capacity: u32,
         wanted: usize,
     },
+    #[error("cannot make the node image")]
+    MakeImage {
+        hint: Option<String>,
+        source: Box<dyn std::error::Error + Send + Sync>,
+    },
     #[error("cannot {action} {}", path.display())]
     Io {
         action: &'static str,
@@ -97,6 +102,7 @@ impl Error {
             Error::ApiTimeout { .. } | Error::NodesTimeout { .. } | Error::NodeEnded { .. } => {
                 Some("`rkind start --retain` keeps the nodes; then `rkind logs` shows more".into())
             }
+            Error::MakeImage { hint, .. } => hint.clone(),
             Error::Driver(e) => e.hint(),
             Error::Pki(rkind_pki::Error::Foreign { .. }) => {
                 Some("choose another name with -p, or another file with KUBECONFIG".into())

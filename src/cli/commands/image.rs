@@ -1,0 +1,113 @@
+//! `rkind image load`, `rkind image build-node`, and what `start` needs of them.
+
+use std::path::Path;
+
+use rkind_cluster::{Error, Reporter as _, Source};
+use rkind_config::Cluster;
+use rkind_driver::Driver;
+use rkind_node_image::Base;
+
+use super::Outcome;
+use crate::args::{BuildArgs, Global, LoadArgs};
+use crate::exit::ExitStatus;
+use crate::progress::{Progress, duration};
+use crate::{context, printer};
+
+/// The node image of a cluster; ours is made when it is missing.
+pub(crate) async fn ensure(
+    driver: &dyn Driver,
+    cluster: &Cluster,
+    progress: &Progress,
+) -> Result<String, Error> {
+    let ours = rkind_node_image::reference();
+    let mut wanted: Vec<&str> = cluster
+        .nodes
+        .iter()
+        .map(|n| n.image.as_deref().unwrap_or(&ours))
+        .collect();
+    wanted.sort_unstable();
+    wanted.dedup();
+    for image in wanted {
+        if driver.local_image(image).await?.is_some() {
+            continue;
+        }
+        if image != ours {
+            return Err(Error::NoImage(image.to_owned()));
+        }
+        progress.detail(&format!("making {image}, once"));
+        let told = |text: String| progress.detail(&text);
+        rkind_node_image::build(driver, rkind_node_image::detect(), image, &told)
+            .await
+            .map_err(|e| Error::MakeImage {
+                hint: e.hint(),
+                source: e.into(),
+            })?;
+    }
+    Ok(ours)
+}
+
+pub(crate) async fn build(global: &Global, args: BuildArgs) -> Outcome {
+    let driver = context::driver(global).await?;
+    let reference = args.image.unwrap_or_else(rkind_node_image::reference);
+    if !args.force {
+        if let Some(image) = driver.local_image(&reference).await? {
+            printer::note(&format!(
+                "{reference} is there already ({}).",
+                megabytes(image.size_bytes)
+            ));
+            printer::data(&reference);
+            return Ok(ExitStatus::Success);
+        }
+    }
+    let base = args.base_image.map_or_else(rkind_node_image::detect, Base::Image);
+    let progress = Progress::new();
+    let step = format!("Making the node image {reference}");
+    let started = std::time::Instant::now();
+    progress.begin(&step);
+    let told = |text: String| progress.detail(&text);
+    let cancel = context::wish_to_stop();
+    let built = tokio::select! {
+        built = rkind_node_image::build(driver.as_ref(), base, &reference, &told) => built,
+        () = cancel.cancelled() => {
+            progress.end(&step, started.elapsed(), false);
+            return Err(Error::Interrupted.into());
+        }
+    };
+    progress.end(&step, started.elapsed(), built.is_ok());
+    let built = built?;
+    progress.line(&format!(
+        "{} has {}, made in {}.",
+        built.reference,
+        megabytes(built.size_bytes),
+        duration(built.took)
+    ));
+    printer::data(&built.reference);
+    Ok(ExitStatus::Success)
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
+}
+
+pub(crate) async fn load(global: &Global, args: LoadArgs) -> Outcome {
+    let name = context::profile(global, args.name.as_deref())?;
+    let clusters = context::clusters(global).await?;
+    let progress = Progress::new();
+    for image in args.images {
+        // A file is meant where there is one that is called so.
+        let source = match Path::new(&image) {
+            path if path.is_file() => Source::Archive(path.to_owned()),
+            _ => Source::Engine(image.clone()),
+        };
+        let loaded = clusters
+            .load_image(&name, &source, &args.nodes, &progress)
+            .await?;
+        if !loaded.loaded.is_empty() {
+            progress.line(&format!("{image} is loaded into {}.", loaded.loaded.join(", ")));
+        }
+        if !loaded.present.is_empty() {
+            progress.line(&format!("{image} was present in {}.", loaded.present.join(", ")));
+        }
+    }
+    Ok(ExitStatus::Success)
+}
