@@ -14,6 +14,7 @@ pub(crate) mod conditions;
 pub(crate) mod discover;
 pub(crate) mod expect;
 pub(crate) mod hash;
+pub(crate) mod history;
 pub(crate) mod intstr;
 pub(crate) mod pods;
 pub(crate) mod slowstart;

@@ -17,6 +17,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 mod common;
+mod daemonset;
 mod deployment;
 mod endpoints;
 mod endpointslice;
@@ -28,6 +29,7 @@ mod podgc;
 mod replicaset;
 mod rootca;
 mod serviceaccount;
+mod statefulset;
 mod tainteviction;
 mod ttlafterfinished;
 
@@ -95,6 +97,8 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     tasks.spawn(deployment::run(context.clone()));
     tasks.spawn(replicaset::run(context.clone()));
     tasks.spawn(replicaset::run_replication_controllers(context.clone()));
+    tasks.spawn(statefulset::run(context.clone()));
+    tasks.spawn(daemonset::run(context.clone()));
     tasks.spawn(endpointslice::run(context.clone()));
     tasks.spawn(endpoints::run(context.clone()));
     tasks.spawn(namespace::run(context.clone()));

@@ -1,0 +1,237 @@
+//! Jobs: pods until enough have succeeded.
+//!
+//! <https://kubernetes.io/docs/concepts/workloads/controllers/job/>. Pods carry a finalizer until they
+//! are counted, so none is counted twice or never: a finished pod is first noted in the status as
+//! uncounted, then loses its finalizer, then is counted.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use jiff::Timestamp;
+use k8s_openapi::api::batch::v1::{Job, JobStatus};
+use k8s_openapi::api::core::v1::Pod;
+use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::{Api, ResourceExt};
+use rkind_client::{
+    Action, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue, owner, patch,
+    run_workers,
+};
+use serde_json::json;
+
+use crate::common::claim::Claimer;
+use crate::common::expect::Expectations;
+use crate::common::{Context, Outcome, ReconcileError, WORKERS, controller_keys, slowstart};
+use crate::replicaset::{BY_CONTROLLER, api_message, controller_or_orphan, orphans};
+
+mod failure;
+mod indexes;
+mod plan;
+mod pod;
+
+/// Held by pods that are not counted yet.
+const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
+
+pub(crate) async fn run(context: Context) {
+    let jobs = context.informers.get::<Job>();
+    let pods = context.informers.get::<Pod>();
+    pods.index(BY_CONTROLLER, controller_or_orphan);
+    let queue = WorkQueue::new();
+    context.feed_own(&jobs, &queue);
+    context.feed(&pods, &queue, |change| controller_keys(change, "Job"));
+    jobs.synced().await;
+    pods.synced().await;
+    let controller = Arc::new(Controller {
+        recorder: context.recorder("job-controller"),
+        context: context.clone(),
+        jobs,
+        pods,
+        expectations: Expectations::default(),
+    });
+    run_workers(queue, WORKERS, context.shutdown.clone(), move |key| {
+        let controller = controller.clone();
+        async move { controller.reconcile(key).await }
+    })
+    .await;
+}
+
+struct Controller {
+    context: Context,
+    jobs: Informer<Job>,
+    pods: Informer<Pod>,
+    expectations: Expectations,
+    recorder: EventRecorder,
+}
+
+fn has_finalizer(pod: &Pod) -> bool {
+    pod.metadata.finalizers.iter().flatten().any(|f| f == FINALIZER)
+}
+
+impl Controller {
+    fn pod_api(&self, key: &ObjectKey) -> Api<Pod> {
+        Api::namespaced(self.context.client.clone(), key.namespace())
+    }
+
+    async fn reconcile(&self, key: ObjectKey) -> Outcome {
+        let Some(job) = self.jobs.get(&key) else {
+            self.expectations.forget(&key);
+            return self.release_all(&key, None).await;
+        };
+        if job.spec.as_ref().and_then(|s| s.managed_by.as_deref()).is_some_and(|m| m != "kubernetes.io/job-controller")
+        {
+            return Ok(Action::Done);
+        }
+        let uid = job.uid().unwrap_or_default();
+        if job.metadata.deletion_timestamp.is_some() || plan::is_finished(&job) {
+            return self.release_all(&key, Some(&uid)).await;
+        }
+        let may_act = self.expectations.satisfied(&key, &self.pods);
+        let claimed = self.claim(&key, &job, &uid).await?;
+        let now = crate::common::now();
+        let decision = plan::decide(&job, &claimed, &now);
+        if may_act {
+            self.carry_out(&key, &job, &decision).await?;
+        }
+        for (kind, reason, message) in &decision.events {
+            self.recorder.event(&*job, *kind, reason, message.clone());
+        }
+        let job = self.write_status(&key, &job, decision.status).await?;
+        self.remove_finalizers(&key, &job, &claimed).await?;
+        let wait = decision.look_again.and_then(|wait| Duration::try_from(wait).ok());
+        Ok(wait.map_or(Action::Done, |wait| Action::RequeueAfter(wait.max(Duration::from_millis(100)))))
+    }
+
+    async fn claim(&self, key: &ObjectKey, job: &Job, uid: &str) -> Result<Vec<Arc<Pod>>, ReconcileError> {
+        let mut candidates = self.pods.by_index(BY_CONTROLLER, uid);
+        let Some(selector) = job.spec.as_ref().and_then(|s| s.selector.as_ref()) else { return Ok(candidates) };
+        let selector = Selector::from_api(Some(selector))?;
+        candidates.extend(self.pods.by_index(BY_CONTROLLER, &orphans(key.namespace())));
+        let claimer = Claimer {
+            owners: Api::<Job>::namespaced(self.context.client.clone(), key.namespace()),
+            owner: job,
+            reference: owner::controller_ref(job),
+            selector: &selector,
+        };
+        claimer.claim(&self.pod_api(key), candidates).await
+    }
+
+    async fn carry_out(
+        &self,
+        key: &ObjectKey,
+        job: &Job,
+        decision: &plan::Decision,
+    ) -> Result<(), ReconcileError> {
+        let api = self.pod_api(key);
+        let deletions = decision.delete.iter().map(|pod| self.delete(key, job, &api, pod));
+        let failed = futures::future::join_all(deletions).await.into_iter().find_map(Result::err);
+        let create = |i: usize| self.create(key, job, &api, decision.create[i].clone());
+        let (_, error) = slowstart::batches(decision.create.len(), create).await;
+        match error.filter(|error| !error.is_namespace_terminating()).or(failed) {
+            Some(error) => Err(error.into()),
+            None => Ok(()),
+        }
+    }
+
+    async fn create(&self, key: &ObjectKey, job: &Job, api: &Api<Pod>, pod: Pod) -> kube::Result<()> {
+        match api.create(&PostParams::default(), &pod).await {
+            Ok(created) => {
+                self.expectations.wrote(key, &created);
+                let message = format!("Created pod: {}", created.name_any());
+                self.recorder.event(job, EventType::Normal, "SuccessfulCreate", message);
+                Ok(())
+            }
+            Err(error) => {
+                if !error.is_namespace_terminating() {
+                    let message = format!("Error creating: {}", api_message(&error));
+                    self.recorder.event(job, EventType::Warning, "FailedCreate", message);
+                }
+                Err(error)
+            }
+        }
+    }
+
+    async fn delete(&self, key: &ObjectKey, job: &Job, api: &Api<Pod>, pod: &Pod) -> kube::Result<()> {
+        let parameters = DeleteParams {
+            preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+            ..DeleteParams::default()
+        };
+        match api.delete(&pod.name_any(), &parameters).await {
+            Ok(_) => {
+                self.expectations.deleted(key, pod);
+                let message = format!("Deleted pod: {}", pod.name_any());
+                self.recorder.event(job, EventType::Normal, "SuccessfulDelete", message);
+                Ok(())
+            }
+            Err(error) if error.is_not_found() => Ok(()),
+            Err(error) => {
+                let message = format!("Error deleting: {}", api_message(&error));
+                self.recorder.event(job, EventType::Warning, "FailedDelete", message);
+                Err(error)
+            }
+        }
+    }
+
+    /// Lets go of pods that are noted as uncounted.
+    async fn remove_finalizers(
+        &self,
+        key: &ObjectKey,
+        job: &Job,
+        pods: &[Arc<Pod>],
+    ) -> Result<(), ReconcileError> {
+        let finished = plan::is_finished(job);
+        let noted = plan::uncounted(job.status.as_ref());
+        for pod in pods.iter().filter(|pod| has_finalizer(pod)) {
+            if finished || noted.contains(&pod.uid().unwrap_or_default()) {
+                self.release(key, pod).await?;
+            }
+        }
+        Ok(())
+    }
+
+    /// The Job is gone, going or finished: nothing more is counted. `uid`: `None` when it is not known.
+    async fn release_all(&self, key: &ObjectKey, uid: Option<&str>) -> Outcome {
+        for pod in self.pods.list_in(key.namespace()) {
+            let ours = owner::controller_of(&pod.metadata)
+                .is_some_and(|r| r.kind == "Job" && r.name == key.name && uid.is_none_or(|uid| r.uid == uid));
+            if ours && has_finalizer(&pod) {
+                self.release(key, &pod).await?;
+            }
+        }
+        Ok(Action::Done)
+    }
+
+    async fn release(&self, key: &ObjectKey, pod: &Pod) -> Result<(), ReconcileError> {
+        let mut left = pod.metadata.finalizers.clone().unwrap_or_default();
+        left.retain(|f| f != FINALIZER);
+        let left = if left.is_empty() { serde_json::Value::Null } else { json!(left) };
+        let change = json!({"metadata": {
+            "uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version, "finalizers": left,
+        }});
+        match patch::merge(&self.pod_api(key), &pod.name_any(), &change).await {
+            Err(error) if !error.is_not_found() => Err(error.into()),
+            _ => Ok(()),
+        }
+    }
+
+    async fn write_status(
+        &self,
+        key: &ObjectKey,
+        job: &Job,
+        status: JobStatus,
+    ) -> Result<Job, ReconcileError> {
+        let mut changed = job.clone();
+        changed.status = Some(status);
+        if job.status == changed.status || (job.status.is_none() && changed.status == Some(JobStatus::default())) {
+            return Ok(changed);
+        }
+        let api: Api<Job> = Api::namespaced(self.context.client.clone(), key.namespace());
+        Ok(api.replace_status(&key.name, &PostParams::default(), &changed).await?)
+    }
+}
+
+/// How long ago in whole seconds, never negative.
+fn seconds_between(from: Timestamp, to: Timestamp) -> i64 {
+    to.duration_since(from).as_secs().max(0)
+}
+
+#[cfg(test)]
+mod tests;
