@@ -28,6 +28,8 @@
 //! - 2 delete: `u32` key length, key;
 //! - 3 compact: `u64` revision.
 //!
+//! Behind the last record may be zeros, allocated ahead.
+//!
 //! Put and delete take the next revision each, compact takes none. The salt differs per file, so that
 //! no stored value and no left-over of another file can pass for a record.
 //!
@@ -116,6 +118,9 @@ pub struct Options {
     /// Size in bytes that a log reaches before a checkpoint replaces it (it also grows to at least the
     /// size of the last checkpoint, so that a large store isn't rewritten too often).
     pub checkpoint_after: u64,
+    /// Bytes of zeros that a log is extended by ahead of its records: a sync that changes no file size is
+    /// cheaper. 0: none.
+    pub log_ahead: u64,
     /// What history is kept without being asked.
     pub retention: Retention,
     /// Commits that may queue up for one watch before it is ended with [`Error::Slow`].
@@ -129,6 +134,7 @@ impl Default for Options {
     fn default() -> Self {
         Options {
             checkpoint_after: 16 << 20,
+            log_ahead: 512 << 10,
             retention: Retention::default(),
             watch_queue: 4096,
             faults: Faults::default(),
@@ -171,7 +177,7 @@ impl EmbeddedStore {
             state,
             log,
             checkpoint_bytes,
-        } = open::recover(&disk)?;
+        } = open::recover(&disk, options.log_ahead)?;
         let shared = Arc::new(Shared {
             hub: Arc::new(Hub::new(state.clone(), options.watch_queue)),
             failed: OnceLock::new(),

@@ -1,7 +1,7 @@
 //! Log records: encoding, and reading a log file back. The format is documented at
 //! [`super`]'s head.
 
-use std::{fs::File, io, path::Path, sync::Arc};
+use std::{fs::File, io, os::unix::fs::FileExt as _, path::Path, sync::Arc};
 
 use bytes::Bytes;
 
@@ -106,11 +106,16 @@ pub(super) struct LogFile {
     pub(super) base: Revision,
     /// Bytes that hold: the next record goes here.
     pub(super) len: u64,
+    /// Size of the file; from `len` on it holds zeros.
+    allocated: u64,
+    /// How far to allocate at a time. Overwriting zeros spares the file system from recording a new size
+    /// with every sync.
+    ahead: u64,
 }
 
 impl LogFile {
     /// Creates the log that follows revision `base`, durably.
-    pub(super) fn create(disk: &Disk, base: Revision) -> io::Result<Self> {
+    pub(super) fn create(disk: &Disk, base: Revision, ahead: u64) -> io::Result<Self> {
         // The hasher's keys come from the operating system's randomness.
         let salt = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), base);
         let mut header = [0; FILE_HEADER];
@@ -121,26 +126,33 @@ impl LogFile {
         let crc = header_crc(&header);
         header[12..16].copy_from_slice(&crc.to_le_bytes());
         let file = disk.publish(Kind::Log, base, |writer| writer.write_all(&header))?;
+        let len = FILE_HEADER as u64;
         Ok(LogFile {
             file,
             salt,
             base,
-            len: FILE_HEADER as u64,
+            len,
+            allocated: len,
+            ahead,
         })
     }
 
-    /// Opens a log that was read back, cutting what is behind `len`.
-    pub(super) fn reopen(path: &Path, base: Revision, read: &LogContent) -> io::Result<Self> {
+    /// Opens a log that was read back, cutting what is behind its records unless that is zeros.
+    pub(super) fn reopen(path: &Path, base: Revision, read: &LogContent, ahead: u64) -> io::Result<Self> {
         let file = File::options().read(true).write(true).open(path)?;
-        if file.metadata()?.len() != read.len {
+        let mut allocated = file.metadata()?.len();
+        if read.torn {
             file.set_len(read.len)?;
             file.sync_all()?;
+            allocated = read.len;
         }
         Ok(LogFile {
             file,
             salt: read.salt,
             base,
             len: read.len,
+            allocated,
+            ahead,
         })
     }
 
@@ -148,10 +160,32 @@ impl LogFile {
     /// the file holds then is unknown.
     pub(super) fn append(&mut self, disk: &Disk, record: &mut Record, base: Revision) -> io::Result<()> {
         let bytes = record.seal(self.salt, base);
+        let end = self.len + bytes.len() as u64;
         disk.append(&self.file, bytes, self.len)?;
+        if end > self.allocated {
+            self.allocate(end);
+        }
         disk.sync(&self.file)?;
-        self.len += bytes.len() as u64;
+        self.len = end;
         Ok(())
+    }
+
+    /// Writes zeros behind `end`. That they don't fit is no error yet.
+    fn allocate(&mut self, end: u64) {
+        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        self.allocated = end;
+        let target = end + self.ahead;
+        while self.allocated < target {
+            let size = (target - self.allocated).min(ZEROS.len() as u64);
+            if self
+                .file
+                .write_all_at(&ZEROS[..size as usize], self.allocated)
+                .is_err()
+            {
+                return;
+            }
+            self.allocated += size;
+        }
     }
 }
 
@@ -196,6 +230,8 @@ pub(super) struct LogContent {
     pub(super) records: Vec<(Revision, Vec<Mutation>)>,
     /// Bytes that hold.
     pub(super) len: u64,
+    /// Behind them is an unfinished record, not only zeros.
+    pub(super) torn: bool,
 }
 
 /// Reads a log. `last`: it is the newest one, so its last record may be incomplete and is then left
@@ -216,7 +252,13 @@ pub(super) fn read(path: &Path, data: &[u8], base: Revision, last: bool) -> Resu
     let mut records = Vec::new();
     let mut revision = base;
     let mut offset = FILE_HEADER;
+    let mut torn = false;
     while offset < data.len() {
+        // No record is all zeros, since its length isn't. So this is what was allocated ahead; had records
+        // been lost here, the next log would not continue where this one ends.
+        if data[offset] == 0 && data[offset..].iter().all(|byte| *byte == 0) {
+            break;
+        }
         let Some((at, payload)) = sound_record(salt, &data[offset..]) else {
             if !last {
                 return Err(corrupt(
@@ -233,6 +275,7 @@ pub(super) fn read(path: &Path, data: &[u8], base: Revision, last: bool) -> Resu
                 path = %path.display(), offset, bytes = data.len() - offset,
                 "cutting an unfinished record that was never acknowledged"
             );
+            torn = true;
             break;
         };
         if at != revision {
@@ -254,6 +297,7 @@ pub(super) fn read(path: &Path, data: &[u8], base: Revision, last: bool) -> Resu
         salt,
         records,
         len: offset as u64,
+        torn,
     })
 }
 

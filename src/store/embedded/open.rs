@@ -19,7 +19,7 @@ pub(super) struct Opened {
 }
 
 /// Brings back the state of everything acknowledged, and a log to go on with.
-pub(super) fn recover(disk: &Disk) -> Result<Opened> {
+pub(super) fn recover(disk: &Disk, log_ahead: u64) -> Result<Opened> {
     let begun = Instant::now();
     let (mut state, checkpoint_bytes) = match disk.list(Kind::Checkpoint)?.last() {
         Some(&revision) => checkpoint::read(&disk.path(Kind::Checkpoint, revision), revision)?,
@@ -62,9 +62,9 @@ pub(super) fn recover(disk: &Disk) -> Result<Opened> {
         tracing::warn!(revision = state.revision, "no log follows the newest checkpoint");
     }
     let log = match newest {
-        Some((path, base, content)) => LogFile::reopen(&path, base, &content)
+        Some((path, base, content)) => LogFile::reopen(&path, base, &content, log_ahead)
             .map_err(|source| Error::io(format!("open {}", path.display()), source))?,
-        None => LogFile::create(disk, state.revision).map_err(|source| {
+        None => LogFile::create(disk, state.revision, log_ahead).map_err(|source| {
             let path = disk.path(Kind::Log, state.revision);
             Error::io(format!("create {}", path.display()), source)
         })?,

@@ -61,6 +61,7 @@ pub(super) struct Writer {
     record: Record,
     retention: Retention,
     checkpoint_after: u64,
+    log_ahead: u64,
     checkpoint: Checkpoint,
 }
 
@@ -89,6 +90,7 @@ impl Writer {
             record: Record::new(),
             retention: options.retention.clone(),
             checkpoint_after: options.checkpoint_after,
+            log_ahead: options.log_ahead,
             checkpoint: Checkpoint {
                 bytes: checkpoint_bytes,
                 stop: Arc::default(),
@@ -221,7 +223,7 @@ impl Writer {
         if self.shared.failed.get().is_some() || self.log.base == self.state.revision {
             return;
         }
-        match LogFile::create(&self.disk, self.state.revision) {
+        match LogFile::create(&self.disk, self.state.revision, self.log_ahead) {
             Ok(log) => self.log = log,
             Err(error) => {
                 tracing::warn!(%error, "cannot begin a new store log, the old one goes on");

@@ -21,10 +21,19 @@ struct Written {
     states: Vec<(usize, Vec<String>)>,
 }
 
+/// Without zeros ahead, so that the file's size tells where a record ends.
+fn bare() -> Options {
+    Options {
+        log_ahead: 0,
+        retention: Retention::FOREVER,
+        ..Options::default()
+    }
+}
+
 async fn written() -> Written {
     let dir = tempfile::tempdir().expect("tempdir");
     let log = dir.path().join("log-00000000000000000001.log");
-    let store = open(dir.path());
+    let store = open_with(dir.path(), bare());
     let mut states = Vec::new();
     let mut remember = async || {
         states.push((
@@ -69,7 +78,7 @@ async fn a_log_cut_anywhere_gives_back_all_whole_records() {
             .iter()
             .rfind(|(end, _)| *end <= cut)
             .expect("state");
-        let store = open(written.dir.path());
+        let store = open_with(written.dir.path(), bare());
         assert_eq!(&dump(&store).await, expected, "cut at {cut}");
         assert_eq!(
             fs::metadata(&written.log).expect("log").len() as usize,
@@ -122,12 +131,67 @@ async fn a_damaged_last_record_is_cut_and_an_earlier_one_is_an_error() {
     }
 }
 
+/// What a crash leaves of a record that overwrites zeros: any of its pages, the others still zero.
 #[tokio::test]
-async fn garbage_or_zeros_behind_the_last_record_are_cut() {
+async fn a_record_torn_over_zeros_is_cut() {
+    let written = written().await;
+    let (end, state) = &written.states[written.states.len() - 2];
+    for zeros in [1, 7, 16, 100, 4096] {
+        for hole in 0..written.bytes.len() - end {
+            let mut bytes = written.bytes.clone();
+            bytes[*end..end + hole].fill(0);
+            bytes.extend(vec![0; zeros]);
+            fs::write(&written.log, &bytes).expect("write");
+            let whole = bytes[..written.bytes.len()] == written.bytes;
+            let expected = if whole {
+                &written.states[written.states.len() - 1].1
+            } else {
+                state
+            };
+            let store = open_with(written.dir.path(), bare());
+            assert_eq!(
+                &dump(&store).await,
+                expected,
+                "{hole} bytes lost before {zeros} zeros"
+            );
+            if hole % 40 == 1 {
+                store.create("new", "1".into()).await.expect("create");
+                let now = dump(&store).await;
+                drop(store);
+                assert_eq!(dump(&open(written.dir.path())).await, now);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn zeros_are_allocated_ahead_and_survive_reopening() {
+    let dir = tempfile::tempdir().expect("tempdir");
+    let log = dir.path().join("log-00000000000000000001.log");
+    let options = Options {
+        log_ahead: 10_000,
+        ..bare()
+    };
+    for n in 0..40 {
+        let store = open_with(dir.path(), options.clone());
+        store
+            .create(&format!("{n:02}"), vec![b'x'; 990].into())
+            .await
+            .expect("create");
+        assert_eq!(store.len(), n + 1);
+        let size = fs::metadata(&log).expect("log").len() as usize;
+        assert!(
+            (n * 1000..(n + 1) * 1100 + 10_100).contains(&size),
+            "{size} bytes after {n}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn garbage_behind_the_last_record_is_cut() {
     let written = written().await;
     let (end, state) = written.states.last().expect("state");
     for garbage in [
-        vec![0; 5000],
         vec![0xff; 17],
         b"RKINDLOG".repeat(9),
         written.bytes[32..].to_vec(),
@@ -136,7 +200,7 @@ async fn garbage_or_zeros_behind_the_last_record_are_cut() {
         bytes.extend_from_slice(&garbage);
         fs::write(&written.log, &bytes).expect("write");
         // The last case is a sound record of this very log in a place where it makes no sense.
-        let opened = EmbeddedStore::open(written.dir.path(), Options::default()).await;
+        let opened = EmbeddedStore::open(written.dir.path(), bare()).await;
         if garbage == written.bytes[32..] {
             assert!(matches!(opened, Err(Error::Corrupt { offset, .. }) if offset as usize == *end));
             continue;
