@@ -76,12 +76,12 @@ pub(crate) fn check(mappings: &[PortMapping]) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Set, key and data of each mapping to `pod`. IPv6 host addresses have no rule
+/// Set, key and data.
+type Entry = (&'static str, Vec<Datum>, Element);
+
+/// The elements of each mapping to `pod`. IPv6 host addresses have no rule
 /// while pods have IPv4 addresses only.
-fn elements(
-    pod: IpAddr,
-    mappings: &[PortMapping],
-) -> Result<Vec<(&'static str, Vec<Datum>, Element)>, Failure> {
+fn elements(pod: IpAddr, mappings: &[PortMapping]) -> Result<Vec<Entry>, Failure> {
     let mut elements = Vec::new();
     for mapping in mappings {
         let key = [

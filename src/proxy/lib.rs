@@ -21,7 +21,7 @@ use std::sync::Arc;
 
 use ipnet::IpNet;
 use rkind_client::{Client, Informers};
-use rkind_sys::nft::{Firewall, Process};
+use rkind_sys::nft::{Firewall, Netlink};
 use tokio_util::sync::CancellationToken;
 
 /// What the proxy must know of its node and cluster.
@@ -53,7 +53,7 @@ pub async fn run(
     run_with(
         Informers::new(client),
         options,
-        Arc::new(Process::default()),
+        Arc::new(Netlink::here()?),
         shutdown,
     )
     .await

@@ -8,11 +8,13 @@
 mod contract;
 mod element;
 mod fake;
+mod netlink;
 mod process;
 
 pub use contract::check as check_contract;
 pub use element::{Change, Datum, Element, Verdict};
 pub use fake::Recording;
+pub use netlink::Netlink;
 pub use process::Process;
 
 use crate::error::Result;

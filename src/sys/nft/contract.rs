@@ -133,6 +133,24 @@ pub fn check(firewall: &dyn Firewall) {
         .commit(&same)
         .expect("adding what is there already is fine");
 
+    let many: Vec<Change> = (0..3000_u32)
+        .map(|n| {
+            add(
+                "ends",
+                vec![Datum::Mark(n), Datum::Number(9)],
+                Element::Data(vec![ip(9), Datum::Port(80)]),
+            )
+        })
+        .collect();
+    firewall
+        .commit(&Transaction::elements(&table, many))
+        .expect("many elements at once");
+    assert_eq!(
+        firewall.elements(&table, "ends").expect("the map is there").len(),
+        3001,
+        "all of them are there"
+    );
+
     firewall.delete_table(&table).expect("the table goes");
     firewall.delete_table(&table).expect("and may be gone already");
 }

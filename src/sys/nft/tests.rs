@@ -60,4 +60,15 @@ mod needs_root_and_nft {
             })
             .unwrap();
     }
+
+    #[test]
+    fn netlink_keeps_the_contract() {
+        Namespace::unnamed()
+            .unwrap()
+            .run(|| {
+                check_contract(&Netlink::here()?);
+                Ok(())
+            })
+            .unwrap();
+    }
 }
