@@ -335,3 +335,8 @@ pub(crate) fn openapi_v3(group: &str, version: &str) -> Value {
 pub(crate) fn openapi_v2_protobuf(document: &Value) -> Vec<u8> {
     openapi::v2_to_protobuf(document)
 }
+
+/// Media types by which clients ask for [`openapi_v2_protobuf`], in lower case.
+pub(crate) const OPENAPI_V2_PROTOBUF: [&str; 2] = openapi::V2_PROTOBUF_ACCEPT;
+/// The media type of the answer.
+pub(crate) const OPENAPI_V2_PROTOBUF_ANSWER: &str = openapi::V2_PROTOBUF;

@@ -30,6 +30,10 @@ const DEADLINE: Duration = Duration::from_secs(60);
 /// Answers one request.
 pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
+    let peer = request
+        .extensions()
+        .get::<authn::Connection>()
+        .and_then(|c| c.peer);
     let _inflight = core.metrics.begin();
     let info = RequestInfo::parse(request.method(), request.uri().path(), request.uri().query());
     let audit_id = request
@@ -61,7 +65,7 @@ pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<
     core.metrics
         .finish(&info, response.status().as_u16(), started.elapsed());
     tracing::debug!(
-        verb = %info.verb, path = %info.path, code = response.status().as_u16(),
+        ?peer, verb = %info.verb, path = %info.path, code = response.status().as_u16(),
         took_us = started.elapsed().as_micros() as u64, "request"
     );
     response
@@ -164,12 +168,18 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
             )
         }
         "/openapi/v2" => {
-            // kubectl's old form is protobuf only; it goes on to v3 when refused.
-            if media::clauses(headers)
-                .first()
-                .is_some_and(|c| c.kind.contains("protobuf"))
-            {
-                return Err(Status::not_acceptable(&["application/json"]).into());
+            let first = media::clauses(headers)
+                .into_iter()
+                .next()
+                .map(|c| c.kind)
+                .unwrap_or_default();
+            if first.contains("protobuf") {
+                if !crate::machinery::OPENAPI_V2_PROTOBUF.contains(&first.as_str()) {
+                    return Err(Status::not_acceptable(&["application/json"]).into());
+                }
+                return Ok(core
+                    .documents
+                    .v2_protobuf(crate::machinery::OPENAPI_V2_PROTOBUF_ANSWER, headers));
             }
             core.documents.v2(headers)
         }

@@ -1,8 +1,10 @@
 //! A server alone on a store in a temporary folder, asked in-process.
 
 mod auth;
+mod clients;
 mod crud;
 mod lists;
+mod streams;
 mod watches;
 
 use std::sync::Arc;
@@ -30,6 +32,11 @@ impl Drop for Fixture {
 }
 
 pub(crate) async fn fixture() -> Fixture {
+    fixture_with(None).await
+}
+
+/// With a certificate and key to show to kubelets, and their authority.
+pub(crate) async fn fixture_with(kubelet: Option<(String, String, String)>) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(dir.path(), Default::default()).await.unwrap());
     let pki = rkind_pki::ClusterPki::generate().unwrap().to_pem();
@@ -37,14 +44,14 @@ pub(crate) async fn fixture() -> Fixture {
         store: store.clone(),
         service_subnet: "10.96.0.0/16".parse().unwrap(),
         node_port_range: (30000, 32767),
-        advertise_address: [127, 0, 0, 1].into(),
+        advertise_address: [192, 0, 2, 1].into(),
         advertise_port: 6443,
         sa_private_key: pki.sa_private_key,
         sa_public_keys: vec![pki.sa_public_key],
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
-        ca_cert: pki.ca_cert,
+        ca_cert: kubelet.as_ref().map_or(pki.ca_cert, |(ca, _, _)| ca.clone()),
         front_proxy_ca_cert: pki.front_proxy_ca_cert,
-        kubelet_client: None,
+        kubelet_client: kubelet.map(|(_, cert, key)| (cert, key)),
     })
     .await
     .unwrap();

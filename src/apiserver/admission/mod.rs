@@ -1,6 +1,7 @@
 //! Stage between "may they" and the registry's own rules: plugins that change or refuse a write.
 //! Upstream: `k8s.io/apiserver/pkg/admission`.
 
+mod certificates;
 mod namespace_lifecycle;
 mod priority;
 mod service_account;
@@ -11,7 +12,7 @@ mod tolerations;
 mod tests;
 
 use async_trait::async_trait;
-use rkind_apimachinery::{field::quote, meta, resources::ResourceDef, status::Status};
+use rkind_apimachinery::{field::quote, resources::ResourceDef, status::Status};
 use serde_json::Value;
 
 use crate::{
@@ -42,7 +43,6 @@ pub(crate) struct Request<'a> {
     pub object: &'a mut Value,
     /// Stored state; `None` for a create.
     pub old: Option<&'a Value>,
-    pub dry_run: bool,
 }
 
 impl Request<'_> {
@@ -69,15 +69,6 @@ impl Request<'_> {
             return status.into();
         }
         Status::forbidden(&group_resource(self.def), self.name, why).into()
-    }
-
-    /// Names of an object for messages.
-    pub(crate) fn shown_name(&self) -> &str {
-        if self.name.is_empty() {
-            meta::generate_name(self.object)
-        } else {
-            self.name
-        }
     }
 }
 
@@ -120,10 +111,12 @@ impl Default for Chain {
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(priority::Priority),
                 Box::new(tolerations::DefaultTolerationSeconds),
+                Box::new(certificates::Certificates),
             ],
             validating: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle),
                 Box::new(service_account::ServiceAccount),
+                Box::new(certificates::Certificates),
             ],
         }
     }
@@ -136,7 +129,10 @@ impl Chain {
     /// The first refusal.
     pub(crate) async fn mutate(&self, mut request: Request<'_>) -> Result<()> {
         for plugin in &self.mutating {
-            plugin.admit(&mut request).await?;
+            plugin
+                .admit(&mut request)
+                .await
+                .inspect_err(|error| refused(plugin.name(), error))?;
         }
         Ok(())
     }
@@ -147,8 +143,15 @@ impl Chain {
     /// The first refusal.
     pub(crate) async fn validate(&self, request: Request<'_>) -> Result<()> {
         for plugin in &self.validating {
-            plugin.validate(&request).await?;
+            plugin
+                .validate(&request)
+                .await
+                .inspect_err(|error| refused(plugin.name(), error))?;
         }
         Ok(())
     }
+}
+
+fn refused(plugin: &str, error: &Status) {
+    tracing::debug!(plugin, message = %error.message, "admission refused");
 }

@@ -184,6 +184,10 @@ async fn kubernetes_service(core: &Arc<Core>) -> Result<()> {
         },
     });
     ensure(core, "", "v1", "services", "default", service).await?;
+    // Endpoints may not be loopback addresses: a server that listens only there has none.
+    if settings.advertise_address.is_loopback() {
+        return Ok(());
+    }
     let address = settings.advertise_address.to_string();
     let endpoints = json!({
         "metadata": {"name": "kubernetes", "namespace": "default",

@@ -124,8 +124,3 @@ pub(crate) fn value<'a>(resource: &str, object: &'a super::Obj, field: &str) -> 
         }
     }
 }
-
-/// Whether selectors on `field` are served for the resource.
-pub(crate) fn supported(resource: &str, field: &str) -> bool {
-    matches!(field, "metadata.name" | "metadata.namespace") || table(resource).iter().any(|f| f.name == field)
-}

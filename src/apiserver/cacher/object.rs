@@ -22,11 +22,6 @@ impl Labels {
             .map(|at| &*self.0[at].1)
     }
 
-    /// All pairs in key order.
-    pub(crate) fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.0.iter().map(|(k, v)| (&**k, &**v))
-    }
-
     fn from_map(map: BTreeMap<Cow<'_, str>, Cow<'_, str>>) -> Self {
         Labels(map.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
     }
@@ -151,11 +146,6 @@ impl Obj {
     /// When the bytes do not fit the type.
     pub(crate) fn typed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
         serde_json::from_slice(&self.value)
-    }
-
-    /// The stored bytes, without `resourceVersion`.
-    pub(crate) fn stored(&self) -> &Bytes {
-        &self.value
     }
 
     /// Namespace; empty for cluster-scoped objects.

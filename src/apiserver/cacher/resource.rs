@@ -158,11 +158,6 @@ impl Cacher {
         }
     }
 
-    /// Storage prefix, such as `apps/deployments`.
-    pub(crate) fn resource(&self) -> &str {
-        &self.resource
-    }
-
     /// One object by `namespace/name` or `name`.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Obj>> {
         self.state.read().objects.get(key).cloned()

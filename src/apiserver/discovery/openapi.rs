@@ -13,10 +13,19 @@ use super::{groups, hash, tagged, versions, with_tag};
 #[derive(Default)]
 pub(crate) struct Documents {
     v2: OnceLock<Bytes>,
+    v2_protobuf: OnceLock<Bytes>,
     v3: OnceLock<BTreeMap<String, (Bytes, String)>>,
 }
 
 impl Documents {
+    /// The Swagger document of everything, as the protobuf that kubectl asks for.
+    pub(crate) fn v2_protobuf(&self, content_type: &str, headers: &HeaderMap) -> Response<Body> {
+        let bytes = self
+            .v2_protobuf
+            .get_or_init(|| crate::machinery::openapi_v2_protobuf(&crate::machinery::openapi_v2()).into());
+        with_tag(bytes.clone(), content_type, headers)
+    }
+
     /// The Swagger document of everything.
     pub(crate) fn v2(&self, headers: &HeaderMap) -> Response<Body> {
         let bytes = self.v2.get_or_init(|| bytes(&crate::machinery::openapi_v2()));

@@ -107,7 +107,6 @@ impl Write {
             name,
             object,
             old,
-            dry_run: self.options.dry_run,
         }
     }
 

@@ -116,23 +116,9 @@ impl RequestInfo {
         info
     }
 
-    /// Whether the request is for a collection's own path (no object name in it).
-    pub(crate) fn is_collection(&self) -> bool {
-        self.parts.len() < 2
-    }
-
     /// Name in the path; empty for collections even when a field selector names one object.
     pub(crate) fn path_name(&self) -> &str {
         self.parts.get(1).map_or("", String::as_str)
-    }
-
-    /// `resource` or `resource/subresource`, as RBAC rules name it.
-    pub(crate) fn combined_resource(&self) -> String {
-        if self.subresource.is_empty() {
-            self.resource.clone()
-        } else {
-            format!("{}/{}", self.resource, self.subresource)
-        }
     }
 }
 
