@@ -172,4 +172,6 @@ pub fn type_of(group: &str, version: &str, kind: &str) -> Option<&'static TypeDe
 }
 
 #[cfg(test)]
+mod laws;
+#[cfg(test)]
 mod tests;
