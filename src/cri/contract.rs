@@ -4,6 +4,8 @@ use std::collections::HashMap;
 use std::path::Path;
 use std::time::Duration;
 
+use futures::StreamExt;
+
 use crate::error::ErrorKind;
 use crate::runtime::Runtime;
 use crate::v1;
@@ -82,9 +84,25 @@ pub async fn run(runtime: &dyn Runtime, image: &str, logs: &Path) {
             .any(|c| c.r#type == "RuntimeReady" && c.status)
     );
 
+    let events = runtime.events().await;
     images(runtime, image).await;
     sandbox_life(runtime, image, logs).await;
     container_life(runtime, image, logs).await;
+    if let Ok(mut events) = events {
+        let stopped = async {
+            while let Some(event) = events.next().await {
+                let event = event.expect("an event");
+                if event.container_event_type() == v1::ContainerEventType::ContainerStoppedEvent {
+                    return;
+                }
+            }
+        };
+        let told = tokio::time::timeout(Duration::from_secs(5), stopped).await;
+        assert!(
+            told.is_ok(),
+            "a runtime with events tells of containers that ended"
+        );
+    }
 }
 
 async fn images(runtime: &dyn Runtime, image: &str) {

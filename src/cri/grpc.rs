@@ -11,6 +11,8 @@ use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Request, Response, Status};
 
+use crate::containerd;
+use crate::containerd::events_client::EventsClient;
 use crate::error::{Error, ErrorKind, Result};
 use crate::runtime::{EventStream, Runtime};
 use crate::v1;
@@ -21,6 +23,8 @@ use crate::v1::runtime_service_client::RuntimeServiceClient;
 const CALL_TIMEOUT: Duration = Duration::from_secs(120);
 /// A sandbox may have to wait for its network, a container for a slow disk.
 const CREATE_TIMEOUT: Duration = Duration::from_secs(240);
+/// The containerd namespace of everything that CRI runs.
+const NAMESPACE: &str = "k8s.io";
 /// Lists of a machine full of pods are far below this.
 const MAX_MESSAGE: usize = 16 << 20;
 
@@ -30,6 +34,7 @@ const MAX_MESSAGE: usize = 16 << 20;
 pub struct Client {
     runtime: RuntimeServiceClient<Channel>,
     images: ImageServiceClient<Channel>,
+    containerd: EventsClient<Channel>,
 }
 
 impl Client {
@@ -46,9 +51,38 @@ impl Client {
             }));
         Self {
             runtime: RuntimeServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
-            images: ImageServiceClient::new(channel).max_decoding_message_size(MAX_MESSAGE),
+            images: ImageServiceClient::new(channel.clone()).max_decoding_message_size(MAX_MESSAGE),
+            containerd: EventsClient::new(channel),
         }
     }
+}
+
+impl Client {
+    /// Ended containers as containerd tells of them itself: its CRI has no events before 1.7.
+    async fn containerd_events(&self) -> Result<EventStream> {
+        const CALL: &str = "Subscribe";
+        let filters = vec![format!("namespace=={NAMESPACE},topic==\"/tasks/delete\"")];
+        let request = containerd::SubscribeRequest { filters };
+        let stream = call(CALL, CALL_TIMEOUT, self.containerd.clone().subscribe(request)).await?;
+        let events = stream.filter_map(|item| async move {
+            match item {
+                Ok(envelope) => ended(&envelope).map(Ok),
+                Err(status) => Some(Err(Error::from_status(CALL, &status))),
+            }
+        });
+        Ok(Box::pin(events))
+    }
+}
+
+/// The event of a container whose main process ended; commands run inside it are none.
+fn ended(envelope: &containerd::Envelope) -> Option<v1::ContainerEventResponse> {
+    use prost::Message;
+    let task = containerd::TaskDelete::decode(envelope.event.as_ref()?.value.as_slice()).ok()?;
+    (task.id.is_empty() || task.id == task.container_id).then(|| v1::ContainerEventResponse {
+        container_id: task.container_id,
+        container_event_type: v1::ContainerEventType::ContainerStoppedEvent.into(),
+        ..Default::default()
+    })
 }
 
 async fn call<T>(
@@ -121,15 +155,21 @@ impl Runtime for Client {
 
     async fn events(&self) -> Result<EventStream> {
         let mut client = self.runtime.clone();
-        let stream = call(
+        let answer = call(
             "GetContainerEvents",
             CALL_TIMEOUT,
             client.get_container_events(v1::GetEventsRequest {}),
         )
-        .await?;
-        Ok(Box::pin(stream.map(|item| {
-            item.map_err(|status| Error::from_status("GetContainerEvents", &status))
-        })))
+        .await;
+        match answer {
+            Ok(stream) => {
+                Ok(Box::pin(stream.map(|item| {
+                    item.map_err(|s| Error::from_status("GetContainerEvents", &s))
+                })))
+            }
+            Err(error) if error.kind == ErrorKind::Unimplemented => self.containerd_events().await,
+            Err(error) => Err(error),
+        }
     }
 
     async fn run_pod_sandbox(&self, config: v1::PodSandboxConfig, runtime_handler: &str) -> Result<String> {

@@ -23,3 +23,9 @@ pub use runtime::{EventStream, Runtime};
 pub mod v1 {
     tonic::include_proto!("runtime.v1");
 }
+
+/// containerd's own events, where CRI has none.
+#[allow(missing_docs, clippy::all, unreachable_pub)]
+mod containerd {
+    tonic::include_proto!("containerd.services.events.v1");
+}

@@ -21,6 +21,7 @@ mod dns;
 mod env;
 mod events;
 mod hooks;
+mod housekeeping;
 mod images;
 mod node;
 mod objects;

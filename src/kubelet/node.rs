@@ -14,7 +14,7 @@ use kube::Api;
 use kube::api::{Patch, PatchParams, PostParams};
 use rkind_client::{Backoff, Client, ErrorExt, EventRecorder, chain};
 use rkind_cri::{Runtime, v1};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
@@ -283,6 +283,7 @@ impl NodeReporter {
         };
         match api.create(&PostParams::default(), &node).await {
             Ok(node) => {
+                self.tell_readiness(&Node::default(), &node);
                 self.recorder
                     .event(&node, crate::events::Normal, "Starting", "Starting kubelet.");
                 Ok(node)
@@ -320,11 +321,7 @@ impl NodeReporter {
             return Ok(None);
         }
         let api: Api<Node> = Api::all(self.client.clone());
-        let mut value = serde_json::to_value(&status).unwrap_or_default();
-        if let Some(addresses) = value.get_mut("addresses").and_then(Value::as_array_mut) {
-            addresses.insert(0, json!({"$patch": "replace"}));
-        }
-        let body = json!({"status": value});
+        let body = json!({"status": status});
         let fresh = api
             .patch_status(
                 &self.options.node_name,

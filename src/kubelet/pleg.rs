@@ -16,6 +16,9 @@ use crate::observed::keys;
 const BLIND: Duration = Duration::from_secs(1);
 const SIGHTED: Duration = Duration::from_secs(30);
 
+/// How long a runtime may take to notice what it has just told.
+const SETTLE: Duration = Duration::from_millis(10);
+
 /// Pod uid -> ids and states of all its sandboxes and containers.
 type Snapshot = BTreeMap<String, BTreeSet<(String, i32)>>;
 
@@ -58,6 +61,7 @@ pub(crate) async fn run(agent: Arc<Agent>) {
     let mut last = Snapshot::new();
     let mut events = None;
     let mut unsupported = false;
+    let mut settling: Vec<Duration> = Vec::new();
     loop {
         if events.is_none() && !unsupported {
             match agent.runtime.events().await {
@@ -77,17 +81,26 @@ pub(crate) async fn run(agent: Arc<Agent>) {
             }
             Err(error) => tracing::debug!(%error, "cannot list the runtime's pods"),
         }
-        let period = if events.is_some() { SIGHTED } else { BLIND };
-        let mut ended = false;
+        let period = match (&events, settling.pop()) {
+            (_, Some(soon)) => soon,
+            (Some(_), None) => SIGHTED,
+            (None, None) => BLIND,
+        };
         tokio::select! {
             () = tokio::time::sleep(period) => {}
             () = agent.relist.notified() => {}
-            event = next(&mut events) => ended = !matches!(event, Some(Ok(_))),
-        }
-        if ended {
-            events = None;
-            // The runtime may be restarting: leave it a moment.
-            tokio::time::sleep(Duration::from_millis(200)).await;
+            event = next(&mut events) => match event {
+                // The runtime may tell of an end before its own books show it: look twice.
+                Some(Ok(_)) => {
+                    settling = vec![SETTLE * 10, SETTLE];
+                    tokio::time::sleep(SETTLE).await;
+                }
+                _ => {
+                    events = None;
+                    // The runtime may be restarting: leave it a moment.
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            },
         }
     }
 }

@@ -122,6 +122,8 @@ pub(crate) struct Probes {
     watched: Arc<Mutex<HashMap<String, Watched>>>,
     /// Told the pod's uid when a verdict changes.
     wake: Arc<dyn Fn(&str) + Send + Sync>,
+    /// The machine's address: that of pods on its network.
+    node_ip: String,
 }
 
 fn seconds(value: Option<i32>, default: u64) -> Duration {
@@ -138,12 +140,14 @@ impl Probes {
         runtime: Arc<dyn Runtime>,
         recorder: EventRecorder,
         wake: Arc<dyn Fn(&str) + Send + Sync>,
+        node_ip: String,
     ) -> Self {
         Self {
             runtime,
             recorder,
             watched: Arc::default(),
             wake,
+            node_ip,
         }
     }
 
@@ -163,7 +167,7 @@ impl Probes {
     /// Probes exactly the running instances of the pod. `stopping`: only readiness is still asked.
     pub(crate) fn reconcile(&self, pod: &Arc<Pod>, observed: &Observed, stopping: bool) {
         let ip = if pod.host_network() {
-            pod.status().host_ip.clone()
+            Some(self.node_ip.clone())
         } else {
             observed.sandbox().and_then(|s| s.ips.first().cloned())
         };

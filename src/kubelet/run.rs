@@ -12,6 +12,7 @@ use tokio_util::sync::CancellationToken;
 use crate::agent::{Agent, Wakers};
 use crate::cgroups::Cgroups;
 use crate::dns;
+use crate::housekeeping;
 use crate::images::Images;
 use crate::node::{self, NodeReporter, RuntimeHealth};
 use crate::objects::Objects;
@@ -101,6 +102,7 @@ pub async fn run(
     };
     tasks.spawn(reporter.run(shutdown.clone()));
     tasks.spawn(pleg::run(agent.clone()));
+    tasks.spawn(housekeeping::rotate_logs(agent.clone()));
     let wakers = agent.wakers.clone();
     let mut changes = health;
     tasks.spawn(async move {
@@ -134,6 +136,7 @@ fn build(
         runtime.clone(),
         recorder.clone(),
         Arc::new(move |uid: &str| waker.wake(uid)),
+        options.node_ip.to_string(),
     );
     let resolv_conf =
         dns::parse_resolv_conf(&std::fs::read_to_string(&options.resolv_conf).unwrap_or_default());

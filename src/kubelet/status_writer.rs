@@ -41,10 +41,19 @@ pub(crate) fn patch(old: &Value, new: &Value) -> Option<Value> {
                 }
             }
             _ if old.get(key) == Some(value) => {}
-            // Lists that the API merges by address: say that ours is the whole one.
             "podIPs" | "hostIPs" => {
-                let mut list = vec![json!({"$patch": "replace"})];
-                list.extend(value.as_array().into_iter().flatten().cloned());
+                let mut list = value.as_array().cloned().unwrap_or_default();
+                // The API merges these lists by address: one that is gone has to be said.
+                let gone = |ip: &&Value| !list.contains(ip);
+                if old
+                    .get(key)
+                    .and_then(Value::as_array)
+                    .into_iter()
+                    .flatten()
+                    .any(|ip| gone(&ip))
+                {
+                    list.insert(0, json!({"$patch": "replace"}));
+                }
                 changes.insert(key.clone(), Value::Array(list));
             }
             _ => {

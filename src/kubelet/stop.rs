@@ -158,6 +158,16 @@ impl Agent {
         Ok(())
     }
 
+    /// Frees the volumes of a pod that has ended. Its containers' last words stay readable.
+    pub(crate) fn release_volumes(&self, uid: &str) -> Result<(), String> {
+        self.volumes
+            .remove_volumes(uid)
+            .map_err(|e| format!("cannot remove the pod's volumes: {e}"))?;
+        self.cgroups.remove(uid);
+        self.tokens.forget(uid);
+        Ok(())
+    }
+
     /// Frees what a pod that does not run any more holds: volumes, cgroups, tokens.
     pub(crate) fn release(&self, uid: &str) -> Result<(), String> {
         self.volumes
@@ -169,7 +179,8 @@ impl Agent {
         Ok(())
     }
 
-    fn unlink_logs(&self, id: &str) {
+    /// Removes the links to a container's log.
+    pub(crate) fn unlink_logs(&self, id: &str) {
         let Some(dir) = &self.options.container_log_dir else {
             return;
         };

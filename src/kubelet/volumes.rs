@@ -216,6 +216,16 @@ impl Volumes {
         Ok(path)
     }
 
+    /// Removes a pod's volumes, not its other files.
+    pub(crate) fn remove_volumes(&self, uid: &str) -> io::Result<()> {
+        let dir = self.pod_dir(uid).join("volumes");
+        if !dir.exists() {
+            return Ok(());
+        }
+        mounts::unmount_below(&dir)?;
+        std::fs::remove_dir_all(&dir)
+    }
+
     /// Removes everything of a pod, volumes first.
     pub(crate) fn remove_pod(&self, uid: &str) -> io::Result<()> {
         let dir = self.pod_dir(uid);

@@ -173,8 +173,13 @@ impl Worker {
         self.agent.probes.reconcile(pod, &observed, false);
         let steps = plan(pod, &observed, &|i| self.agent.probes.verdict(pod, i));
         self.publish(pod, &observed, false);
+        if steps == Plan::default() && !Volumes::has_live_content(pod) {
+            self.agent.prune(&observed).await;
+            return Ok(Next::After(deadline.unwrap_or(QUIET * 10)));
+        }
         let retry = self.carry_out(pod, observed, &steps).await?;
         let observed = self.observe().await?;
+        self.agent.prune(&observed).await;
         self.agent.probes.reconcile(pod, &observed, false);
         self.publish(pod, &observed, false);
         let acted = !steps.start.is_empty()
@@ -381,7 +386,7 @@ impl Worker {
             observed = self.observe().await?;
         }
         self.publish(pod, &observed, true);
-        self.agent.release(&self.uid)?;
+        self.agent.release_volumes(&self.uid)?;
         Ok(Next::After(QUIET * 10))
     }
 
