@@ -74,7 +74,7 @@ impl Cluster for Cached {
     }
 
     fn has_namespace(&self, name: &str) -> bool {
-        self.namespaces.get(&ObjectKey::cluster(name)).is_some()
+        !self.namespaces.is_synced() || self.namespaces.get(&ObjectKey::cluster(name)).is_some()
     }
 
     fn services_at(&self, address: IpAddr) -> Vec<Arc<Service>> {

@@ -76,8 +76,17 @@ pub(crate) async fn run(
         () = shutdown.cancelled() => return,
         () = async { tokio::join!(services.synced(), slices.synced(), nodes.synced()); } => {}
     }
-    let mut dirty: HashSet<ObjectKey> = HashSet::new();
+    // The first transaction replaces what an earlier agent left: it must have
+    // everything, not just what the subscriptions have delivered by now.
+    let mut dirty: HashSet<ObjectKey> = services
+        .list()
+        .iter()
+        .map(|s| ObjectKey::of(s.as_ref()))
+        .collect();
     let mut nodes_dirty = true;
+    for node in nodes.list() {
+        proxy.set_node(node.metadata.name.as_deref().unwrap_or_default(), Some(&node));
+    }
     loop {
         // Everything that is there by now goes into one transaction; what comes
         // while it is carried out waits for the next.
