@@ -46,6 +46,7 @@ pub(crate) async fn run(context: Context) {
         jobs,
         pods,
         expectations: Expectations::default(),
+        own: Expectations::default(),
     });
     run_workers(queue, WORKERS, context.shutdown.clone(), move |key| {
         let controller = controller.clone();
@@ -59,6 +60,8 @@ struct Controller {
     jobs: Informer<Job>,
     pods: Informer<Pod>,
     expectations: Expectations,
+    /// Own status writes: acting on a Job older than they are would make pods that are counted already.
+    own: Expectations,
     recorder: EventRecorder,
 }
 
@@ -74,8 +77,13 @@ impl Controller {
     async fn reconcile(&self, key: ObjectKey) -> Outcome {
         let Some(job) = self.jobs.get(&key) else {
             self.expectations.forget(&key);
+            self.own.forget(&key);
             return self.release_all(&key, None).await;
         };
+        if !self.own.satisfied(&key, &self.jobs) {
+            // The write arrives as a change and queues the Job again.
+            return Ok(Action::Done);
+        }
         if job.spec.as_ref().and_then(|s| s.managed_by.as_deref()).is_some_and(|m| m != "kubernetes.io/job-controller")
         {
             return Ok(Action::Done);
@@ -224,7 +232,9 @@ impl Controller {
             return Ok(changed);
         }
         let api: Api<Job> = Api::namespaced(self.context.client.clone(), key.namespace());
-        Ok(api.replace_status(&key.name, &PostParams::default(), &changed).await?)
+        let written = api.replace_status(&key.name, &PostParams::default(), &changed).await?;
+        self.own.wrote(key, &written);
+        Ok(written)
     }
 }
 

@@ -17,11 +17,14 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 mod common;
+mod cronjob;
 mod daemonset;
 mod deployment;
+mod disruption;
 mod endpoints;
 mod endpointslice;
 mod garbage;
+mod job;
 mod namespace;
 mod nodeipam;
 mod nodelifecycle;
@@ -99,6 +102,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     tasks.spawn(replicaset::run_replication_controllers(context.clone()));
     tasks.spawn(statefulset::run(context.clone()));
     tasks.spawn(daemonset::run(context.clone()));
+    tasks.spawn(job::run(context.clone()));
+    tasks.spawn(cronjob::run(context.clone()));
+    tasks.spawn(disruption::run(context.clone()));
     tasks.spawn(endpointslice::run(context.clone()));
     tasks.spawn(endpoints::run(context.clone()));
     tasks.spawn(namespace::run(context.clone()));

@@ -11,6 +11,7 @@ use crate::Options;
 mod collecting;
 mod rollout;
 mod services;
+mod sets;
 
 /// A server with a default namespace, and the controllers, which stop with the returned guard.
 fn start(options: Options) -> (FakeApi, DropGuard) {
