@@ -7,6 +7,7 @@
 //!
 //! It must never know: sockets, files, clocks it was not handed, stores, who asks, or which requests exist.
 
+pub mod apply;
 pub mod codec;
 pub mod defaults;
 pub mod field;

@@ -1,0 +1,365 @@
+//! Server-side apply and the tracking of field managers (KEP-555).
+//!
+//! ```text
+//! let r = Request { def, api_version: "apps/v1", manager, subresource: "", now, ignored: &Set::new() };
+//! apply::track(&r, live /* None on create */, &mut new)            // create, update, patch
+//! apply::apply(&r, live /* None: does not exist */, &config, force) -> Result<Value, Status>
+//! apply::ignored(has_status, subresource) -> Set
+//! ```
+//! `apply` returns the merged object with its `managedFields`; the caller
+//! defaults, admits, prepares and validates it as any other write. An apply
+//! that changes nothing returns `live` as it is, times included.
+//! `track` is called last, on the object as it will be stored.
+//!
+//! Laws: applying the same configuration twice changes nothing; fields of
+//! others are neither changed nor removed unless forced; what a manager no
+//! longer applies and nobody else owns is removed.
+
+mod managers;
+mod set;
+mod typed;
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+use crate::meta;
+use crate::schema::TypeDef;
+use crate::status::{Cause, Status};
+
+use managers::{Entry, Id, Managers};
+pub use set::{Element, Set};
+use typed::{Comparison, Shape};
+
+/// Who writes what, and when.
+#[derive(Clone, Copy)]
+pub struct Request<'a> {
+    /// The object's type; without one, objects are merged by field and lists
+    /// replaced.
+    pub def: Option<&'a TypeDef>,
+    /// The version the writer uses, `apps/v1`.
+    pub api_version: &'a str,
+    /// The `fieldManager` (for non-apply writes, by default the user agent up
+    /// to the first slash).
+    pub manager: &'a str,
+    /// Empty for the main resource.
+    pub subresource: &'a str,
+    pub now: Timestamp,
+    /// Fields this resource resets, which nobody comes to own through it.
+    pub ignored: &'a Set,
+}
+
+/// Fields nobody owns.
+fn unowned() -> Set {
+    let mut s = Set::new();
+    for f in ["apiVersion", "kind", "metadata"] {
+        s.insert_path(&[f]);
+    }
+    for f in [
+        "name",
+        "namespace",
+        "creationTimestamp",
+        "selfLink",
+        "uid",
+        "clusterName",
+        "generation",
+        "managedFields",
+        "resourceVersion",
+    ] {
+        s.insert_path(&["metadata", f]);
+    }
+    s
+}
+
+/// What a write to a resource can't change: `status` through the main
+/// resource of a kind that has the subresource, all but `status` (and
+/// metadata) through the subresource.
+#[must_use]
+pub fn ignored(has_status: bool, subresource: &str) -> Set {
+    let mut s = Set::new();
+    if subresource == "status" {
+        s.insert_path(&["spec"]);
+    } else if has_status {
+        s.insert_path(&["status"]);
+    }
+    s
+}
+
+/// The default manager of a write without `fieldManager`: the user agent up
+/// to the first slash, printable characters only, 128 bytes at most.
+#[must_use]
+pub fn manager_of(user_agent: &str) -> String {
+    let name = user_agent.split('/').next().unwrap_or("");
+    let mut out: String = name.chars().filter(|c| !c.is_control()).collect();
+    while out.len() > 128 {
+        out.pop();
+    }
+    if out.is_empty() { "unknown".into() } else { out }
+}
+
+impl Request<'_> {
+    fn shape(&self) -> Shape<'_> {
+        Shape::of(self.def)
+    }
+
+    fn owned(&self, set: &Set) -> Set {
+        set.difference(&unowned()).recursive_difference(self.ignored)
+    }
+
+    /// An object of this type before anything is set.
+    fn empty(&self) -> Value {
+        self.def
+            .map_or_else(|| serde_json::json!({"metadata": {}}), typed::skeleton)
+    }
+
+    fn compare(&self, old: &Value, new: &Value) -> Comparison {
+        typed::compare(&bare(old), &bare(new), self.shape())
+    }
+}
+
+/// The object without its managers.
+fn bare(v: &Value) -> Value {
+    let mut v = v.clone();
+    meta::remove(&mut v, "managedFields");
+    v
+}
+
+/// Records what a create (`live` is `None`) or update changed as its
+/// writer's. `new` is the object as it will be stored.
+pub fn track(r: &Request<'_>, live: Option<&Value>, new: &mut Value) {
+    if managers::is_reset(new) {
+        meta::remove(new, "managedFields");
+        return;
+    }
+    let mut all = match live {
+        Some(live) if !r.subresource.is_empty() => Managers::decode(live),
+        _ => {
+            let sent = Managers::decode(new);
+            match live {
+                Some(live) if sent.is_empty() => Managers::decode(live),
+                _ => sent,
+            }
+        }
+    };
+    if live.is_some() && all.is_empty() {
+        // An object nobody tracked since its creation stays untracked until
+        // the first apply.
+        meta::remove(new, "managedFields");
+        return;
+    }
+    let empty;
+    let old = match live {
+        Some(l) => l,
+        None => {
+            empty = r.empty();
+            &empty
+        }
+    };
+    record(
+        r,
+        old,
+        new,
+        &mut all,
+        &Id::new(r.manager, false, r.api_version, r.subresource),
+    );
+    all.cap(r.now);
+    all.encode(new);
+}
+
+/// Makes the writer the owner of every field it changed.
+fn record(r: &Request<'_>, old: &Value, new: &Value, all: &mut Managers, id: &Id) {
+    let c = r.compare(old, new);
+    let previous = all.0.get(id).map(|e| e.set.clone());
+    all.take(&c.added.union(&c.modified).union(&c.removed), None);
+    let mine = r.owned(&c.added.union(&c.modified));
+    if mine.is_empty() {
+        return;
+    }
+    let set = match previous {
+        Some(p) => p.difference(&c.removed).union(&mine),
+        None => mine,
+    };
+    let time = Some(meta::time(r.now));
+    all.0.insert(
+        id.clone(),
+        Entry {
+            set,
+            api_version: r.api_version.into(),
+            time,
+        },
+    );
+}
+
+/// Applies a configuration.
+///
+/// # Errors
+/// 400 when the configuration carries `managedFields`, 409 with one cause per
+/// field when others own what it changes and `force` is not set.
+pub fn apply(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
+    if config["metadata"]["managedFields"]
+        .as_array()
+        .is_some_and(|m| !m.is_empty())
+    {
+        return Err(Status::bad_request("metadata.managedFields must be nil"));
+    }
+    match attempt(r, live, config, force) {
+        Ok(v) => Ok(v),
+        Err(conflicts) => {
+            // kubectl's own server-side apply takes over what its client-side
+            // apply set.
+            if r.manager == "kubectl"
+                && let Some(live) = live
+                && let Some(before) = last_applied(live)
+            {
+                let allowed = typed::field_set(&before, r.shape());
+                if conflicts
+                    .iter()
+                    .all(|(_, set)| set.difference(&allowed).is_empty())
+                    && let Ok(v) = attempt(r, Some(live), config, true)
+                {
+                    return Ok(v);
+                }
+            }
+            Err(conflict_status(&conflicts))
+        }
+    }
+}
+
+const LAST_APPLIED: &str = "kubectl.kubernetes.io/last-applied-configuration";
+
+fn last_applied(live: &Value) -> Option<Value> {
+    serde_json::from_str(meta::annotation(live, LAST_APPLIED)?).ok()
+}
+
+type Conflicts = Vec<(Id, Set)>;
+
+fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Conflicts> {
+    let shape = r.shape();
+    let empty = r.empty();
+    let old = live.unwrap_or(&empty);
+    let mut all = Managers::decode(old);
+    if live.is_some() && all.is_empty() {
+        record(
+            r,
+            &empty,
+            old,
+            &mut all,
+            &Id::new("before-first-apply", false, r.api_version, ""),
+        );
+    }
+    let former = all.clone();
+    let old = bare(old);
+
+    let id = Id::new(r.manager, true, r.api_version, r.subresource);
+    let set = r.owned(&typed::field_set(config, shape));
+    let last = all.0.get(&id).map(|e| e.set.clone());
+    let time = all.0.get(&id).and_then(|e| e.time.clone());
+    let merged = typed::merge(&without_nulls_of_skeleton(&old), config, shape);
+    all.0.insert(
+        id.clone(),
+        Entry {
+            set,
+            api_version: r.api_version.into(),
+            time,
+        },
+    );
+    let new = prune(merged, last.as_ref(), &all, shape);
+
+    let c = r.compare(&old, &new);
+    let touched = c.modified.union(&c.added);
+    let conflicts: Conflicts = all
+        .0
+        .iter()
+        .filter(|(other, _)| **other != id)
+        .map(|(other, e)| (other.clone(), e.set.intersection(&touched)))
+        .filter(|(_, set)| !set.is_empty())
+        .collect();
+    if !force && !conflicts.is_empty() {
+        return Err(conflicts);
+    }
+    all.take(&touched.union(&c.removed), Some(&id));
+    all.0.retain(|_, e| !e.set.is_empty());
+
+    let untimed = |m: &Managers| {
+        let mut m = m.clone();
+        for e in m.0.values_mut() {
+            e.time = None;
+        }
+        m
+    };
+    if let Some(live) = live
+        && new == old
+        && untimed(&all) == untimed(&former)
+        && !live["metadata"]["managedFields"].is_null()
+    {
+        return Ok(live.clone());
+    }
+    if let Some(e) = all.0.get_mut(&id) {
+        e.time = Some(meta::time(r.now));
+    }
+    let mut new = new;
+    if r.manager == "kubectl" && meta::annotation(&new, LAST_APPLIED).is_some() {
+        let annotations = meta::metadata_mut(&mut new)
+            .entry("annotations")
+            .or_insert(Value::Null);
+        meta::as_map(annotations).insert(LAST_APPLIED.into(), config.to_string().into());
+    }
+    all.encode(&mut new);
+    Ok(new)
+}
+
+/// A skeleton's nulls are not part of an object.
+fn without_nulls_of_skeleton(v: &Value) -> Value {
+    match v {
+        Value::Object(o) => Value::Object(
+            o.iter()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(k, v)| (k.clone(), without_nulls_of_skeleton(v)))
+                .collect(),
+        ),
+        other => other.clone(),
+    }
+}
+
+/// Removes what the manager applied last time and nobody owns now.
+fn prune(merged: Value, last: Option<&Set>, all: &Managers, shape: Shape<'_>) -> Value {
+    let Some(last) = last.filter(|s| !s.is_empty()) else {
+        return merged;
+    };
+    let full = |s: &Set| typed::with_parents(s, shape);
+    let set_of = |v: &Value| full(&typed::field_set(v, shape));
+    let remove = |set: &Set| {
+        typed::remove(&merged, set, shape).unwrap_or_else(|| Value::Object(serde_json::Map::new()))
+    };
+    let merged_set = set_of(&merged);
+    let last = full(last);
+    let pruned = remove(&last);
+    // Others, and the new configuration, keep what is theirs.
+    let kept = set_of(&pruned).union(&full(&all.all()));
+    let pruned = remove(&merged_set.difference(&kept));
+    // Only what was applied last time goes, nothing that merely lost its owner.
+    remove(&merged_set.difference(&set_of(&pruned)).intersection(&last))
+}
+
+fn conflict_status(conflicts: &Conflicts) -> Status {
+    let mut causes = vec![];
+    let mut lines = vec![];
+    for (id, set) in conflicts {
+        lines.push(format!("conflicts with {}:", id.printed()));
+        for path in set.paths() {
+            lines.push(format!("- {path}"));
+            causes.push(Cause {
+                reason: "FieldManagerConflict".into(),
+                message: format!("conflict with {}", id.printed()),
+                field: path,
+            });
+        }
+    }
+    let message = match causes.as_slice() {
+        [one] => format!("Apply failed with 1 conflict: {}: {}", one.message, one.field),
+        many => format!("Apply failed with {} conflicts: {}", many.len(), lines.join("\n")),
+    };
+    Status::apply_conflict(message, causes)
+}
+
+#[cfg(test)]
+mod tests;

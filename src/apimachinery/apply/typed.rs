@@ -1,0 +1,396 @@
+//! Values seen through their schema: which fields they have, how two differ,
+//! how one is merged into another, what is left when fields are removed
+//! (upstream's structured-merge-diff).
+
+use std::collections::BTreeMap;
+
+use serde_json::{Map, Value};
+
+use super::set::{Element, Set};
+use crate::schema::{Field, ListType, Type, TypeDef};
+
+/// How a value is owned and merged.
+#[derive(Clone, Copy)]
+pub(super) enum Shape<'a> {
+    /// As a whole.
+    Leaf,
+    Struct(&'a TypeDef),
+    Map(&'a Type),
+    /// A list of scalars, each on its own.
+    Set,
+    /// A list of objects, told apart by these fields.
+    Keyed(&'a [Box<str>], &'a TypeDef),
+    /// Unknown: objects by field, everything else as a whole.
+    Untyped,
+}
+
+impl<'a> Shape<'a> {
+    pub(super) fn of(def: Option<&'a TypeDef>) -> Self {
+        def.map_or(Self::Untyped, Self::Struct)
+    }
+
+    fn of_type(ty: &'a Type) -> Self {
+        match ty {
+            Type::Message(id) => {
+                let def = id.def();
+                if def.atomic { Self::Leaf } else { Self::Struct(def) }
+            }
+            Type::Map(value) => Self::Map(value),
+            _ => Self::Leaf,
+        }
+    }
+
+    fn of_field(f: &'a Field) -> Self {
+        if f.atomic {
+            return Self::Leaf;
+        }
+        match (&f.ty, f.list_type) {
+            (Type::List(_), ListType::Set) => Self::Set,
+            (Type::List(item), ListType::Map) => match &**item {
+                Type::Message(id) => Self::Keyed(&f.list_keys, id.def()),
+                _ => Self::Leaf,
+            },
+            (Type::List(_), ListType::Atomic) => Self::Leaf,
+            (ty, _) => Self::of_type(ty),
+        }
+    }
+
+    /// The shape of the part `name`.
+    fn child(self, name: &str) -> Self {
+        match self {
+            Self::Struct(def) => def.field(name).map_or(Self::Untyped, Self::of_field),
+            Self::Map(value) => Self::of_type(value),
+            Self::Untyped => Self::Untyped,
+            _ => Self::Leaf,
+        }
+    }
+
+    fn item(self) -> Self {
+        match self {
+            Self::Keyed(_, def) => Self::Struct(def),
+            _ => Self::Leaf,
+        }
+    }
+
+    /// The shape a value really has: nothing of another type is taken apart.
+    fn fit(self, v: &Value) -> Self {
+        match (self, v) {
+            (Self::Struct(_) | Self::Map(_) | Self::Untyped, Value::Object(_)) => self,
+            (Self::Set | Self::Keyed(..), Value::Array(_)) => self,
+            (_, Value::Null) => self,
+            _ => Self::Leaf,
+        }
+    }
+
+    fn is_list(self) -> bool {
+        matches!(self, Self::Set | Self::Keyed(..))
+    }
+
+    /// Whether `name` is a field of a type, not a key of a map.
+    fn names(self, name: &str) -> bool {
+        matches!(self, Self::Struct(def) if def.field(name).is_some())
+    }
+
+    /// What tells a list's item from the others.
+    fn element(self, item: &Value, index: usize) -> Element {
+        match self {
+            Self::Keyed(keys, def) => {
+                let mut id = Map::new();
+                for k in keys {
+                    let v = match item.get(&**k) {
+                        Some(v) if !v.is_null() => Some(v.clone()),
+                        _ => def.field(k).and_then(|f| f.default.clone()),
+                    };
+                    if let Some(v) = v {
+                        id.insert(k.to_string(), v);
+                    }
+                }
+                if id.is_empty() {
+                    Element::Index(index as i64)
+                } else {
+                    Element::Key(Value::Object(id).to_string())
+                }
+            }
+            _ => Element::Value(item.to_string()),
+        }
+    }
+}
+
+fn items(v: Option<&Value>) -> &[Value] {
+    v.and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+fn object(v: Option<&Value>) -> Option<&Map<String, Value>> {
+    v.and_then(Value::as_object)
+}
+
+fn keyed<'a>(shape: Shape<'_>, v: Option<&'a Value>) -> Vec<(Element, &'a Value)> {
+    items(v)
+        .iter()
+        .enumerate()
+        .map(|(i, x)| (shape.element(x, i), x))
+        .collect()
+}
+
+/// The fields an applied configuration names.
+pub(super) fn field_set(v: &Value, shape: Shape<'_>) -> Set {
+    let mut out = Set::new();
+    collect(v, shape, &mut out);
+    out
+}
+
+fn collect(v: &Value, shape: Shape<'_>, out: &mut Set) {
+    if shape.is_list() {
+        for (e, item) in keyed(shape, Some(v)) {
+            let mut below = Set::new();
+            collect(item, shape.item().fit(item), &mut below);
+            out.insert_below(e.clone(), below);
+            out.insert(e);
+        }
+        return;
+    }
+    for (k, child) in object(Some(v)).into_iter().flatten() {
+        let e = Element::Field(k.clone());
+        let cs = shape.child(k).fit(child);
+        let empty = child.as_object().is_some_and(Map::is_empty);
+        if child.is_null() || empty || matches!(cs, Shape::Leaf) {
+            out.insert(e);
+            continue;
+        }
+        let mut below = Set::new();
+        collect(child, cs, &mut below);
+        out.insert_below(e.clone(), below);
+        if !shape.names(k) && !matches!(shape, Shape::Untyped) {
+            out.insert(e);
+        }
+    }
+}
+
+/// How a new value differs from an old one.
+#[derive(Debug, Default)]
+pub(super) struct Comparison {
+    pub(super) added: Set,
+    pub(super) removed: Set,
+    pub(super) modified: Set,
+}
+
+pub(super) fn compare(old: &Value, new: &Value, shape: Shape<'_>) -> Comparison {
+    let mut c = Comparison::default();
+    compare_parts(Some(old), Some(new), shape, &mut c);
+    c
+}
+
+fn compare_parts(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, c: &mut Comparison) {
+    if shape.is_list() {
+        let (o, n) = (keyed(shape, old), keyed(shape, new));
+        let mut parts: BTreeMap<Element, (Option<&Value>, Option<&Value>)> = BTreeMap::new();
+        for (e, v) in o {
+            parts.entry(e).or_default().0.get_or_insert(v);
+        }
+        for (e, v) in n {
+            parts.entry(e).or_default().1.get_or_insert(v);
+        }
+        for (e, (a, b)) in parts {
+            compare_part(e, a, b, shape.item(), c);
+        }
+        return;
+    }
+    let (o, n) = (object(old), object(new));
+    for (k, a) in o.into_iter().flatten() {
+        let b = n.and_then(|n| n.get(k));
+        compare_part(Element::Field(k.clone()), Some(a), b, shape.child(k), c);
+    }
+    for (k, b) in n.into_iter().flatten() {
+        if o.is_none_or(|o| !o.contains_key(k)) {
+            compare_part(Element::Field(k.clone()), None, Some(b), shape.child(k), c);
+        }
+    }
+}
+
+fn bare(v: Option<&Value>) -> bool {
+    match v {
+        None | Some(Value::Null) => true,
+        Some(Value::Array(a)) => a.is_empty(),
+        Some(Value::Object(o)) => o.is_empty(),
+        _ => false,
+    }
+}
+
+fn compare_part(e: Element, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, c: &mut Comparison) {
+    let fits = |v: Option<&Value>| v.is_none_or(|v| !matches!(shape.fit(v), Shape::Leaf));
+    let leaf = !fits(old) || !fits(new) || (bare(old) && bare(new));
+    if leaf {
+        match (old, new) {
+            (None, Some(_)) => c.added.insert(e),
+            (Some(_), None) => c.removed.insert(e),
+            (Some(a), Some(b)) if a != b => c.modified.insert(e),
+            _ => {}
+        }
+        return;
+    }
+    let mut below = Comparison::default();
+    compare_parts(old, new, shape, &mut below);
+    c.added.insert_below(e.clone(), below.added);
+    c.removed.insert_below(e.clone(), below.removed);
+    c.modified.insert_below(e.clone(), below.modified);
+    match (old, new) {
+        (None, Some(_)) => c.added.insert(e),
+        (Some(_), None) => c.removed.insert(e),
+        _ => {}
+    }
+}
+
+/// `config` merged into `live`; nulls in `config` remove.
+pub(super) fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Value {
+    let shape = shape.fit(config);
+    match (shape, live, config) {
+        (Shape::Struct(_) | Shape::Map(_) | Shape::Untyped, Value::Object(l), Value::Object(c)) => {
+            let mut out = l.clone();
+            for (k, v) in c {
+                if v.is_null() {
+                    out.remove(k);
+                    continue;
+                }
+                let merged = match l.get(k) {
+                    Some(old) => merge(old, v, shape.child(k)),
+                    None => without_nulls(v, shape.child(k)),
+                };
+                out.insert(k.clone(), merged);
+            }
+            Value::Object(out)
+        }
+        (Shape::Set | Shape::Keyed(..), Value::Array(_), Value::Array(_)) => {
+            Value::Array(merge_lists(live, config, shape))
+        }
+        _ => without_nulls(config, shape),
+    }
+}
+
+/// A configuration that meets nothing to merge with.
+fn without_nulls(v: &Value, shape: Shape<'_>) -> Value {
+    match (shape.fit(v), v) {
+        (s @ (Shape::Struct(_) | Shape::Map(_) | Shape::Untyped), Value::Object(o)) => Value::Object(
+            o.iter()
+                .filter(|(_, v)| !v.is_null())
+                .map(|(k, v)| (k.clone(), without_nulls(v, s.child(k))))
+                .collect(),
+        ),
+        (s @ Shape::Keyed(..), Value::Array(a)) => {
+            Value::Array(a.iter().map(|v| without_nulls(v, s.item())).collect())
+        }
+        _ => v.clone(),
+    }
+}
+
+/// Items of the configuration in its order, the others where they stood.
+fn merge_lists(live: &Value, config: &Value, shape: Shape<'_>) -> Vec<Value> {
+    let left = keyed(shape, Some(live));
+    let right = keyed(shape, Some(config));
+    let mut out = vec![];
+    let mut next = right.iter();
+    let mut emitted: Vec<&Element> = vec![];
+    for (e, old) in &left {
+        if !right.iter().any(|(r, _)| r == e) {
+            out.push((*old).clone());
+            continue;
+        }
+        while !emitted.contains(&e) {
+            let Some((r, new)) = next.next() else { break };
+            out.push(merge_item(&left, r, new, shape));
+            emitted.push(r);
+        }
+    }
+    for (r, new) in next {
+        out.push(merge_item(&left, r, new, shape));
+    }
+    out
+}
+
+fn merge_item(left: &[(Element, &Value)], e: &Element, new: &Value, shape: Shape<'_>) -> Value {
+    match left.iter().find(|(l, _)| l == e) {
+        Some((_, old)) => merge(old, new, shape.item()),
+        None => without_nulls(new, shape.item()),
+    }
+}
+
+/// The value without the fields of `set`; `None` when nothing is left of it.
+pub(super) fn remove(v: &Value, set: &Set, shape: Shape<'_>) -> Option<Value> {
+    let shape = shape.fit(v);
+    if shape.is_list() {
+        let mut out = vec![];
+        for (e, item) in keyed(shape, Some(v)) {
+            if set.has(&e) {
+                continue;
+            }
+            match set.below(&e) {
+                Some(below) => out.extend(remove(item, below, shape.item())),
+                None => out.push(item.clone()),
+            }
+        }
+        return (!out.is_empty()).then_some(Value::Array(out));
+    }
+    let Value::Object(o) = v else {
+        return Some(v.clone());
+    };
+    if matches!(shape, Shape::Leaf) {
+        return Some(v.clone());
+    }
+    if o.is_empty() {
+        return Some(v.clone());
+    }
+    let mut out = Map::new();
+    for (k, child) in o {
+        let e = Element::Field(k.clone());
+        if set.has(&e) {
+            continue;
+        }
+        match set.below(&e) {
+            Some(below) => {
+                if let Some(rest) = remove(child, below, shape.child(k)) {
+                    out.insert(k.clone(), rest);
+                }
+            }
+            None => {
+                out.insert(k.clone(), child.clone());
+            }
+        }
+    }
+    (!out.is_empty()).then_some(Value::Object(out))
+}
+
+/// The set with the fields (not map keys) on the way to its members.
+pub(super) fn with_parents(set: &Set, shape: Shape<'_>) -> Set {
+    let mut out = set.clone();
+    for (e, below) in set.children() {
+        let child = match e {
+            Element::Field(name) => {
+                if shape.names(name) {
+                    out.insert(e.clone());
+                }
+                shape.child(name)
+            }
+            _ => shape.item(),
+        };
+        out.insert_below(e.clone(), with_parents(below, child));
+    }
+    out
+}
+
+/// What an object of a type has before anything is set: structs that are no
+/// pointers upstream, and lists without omitempty. Fields that are there
+/// already are not "added" by a create.
+pub(super) fn skeleton(def: &TypeDef) -> Value {
+    let mut out = Map::new();
+    for f in &def.fields {
+        match &f.ty {
+            Type::Message(id) if !f.pointer && !f.atomic => {
+                out.insert(f.name.to_string(), skeleton(id.def()));
+            }
+            Type::List(_) if !f.omitempty => {
+                out.insert(f.name.to_string(), Value::Null);
+            }
+            _ => {}
+        }
+    }
+    Value::Object(out)
+}
