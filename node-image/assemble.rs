@@ -7,7 +7,7 @@ use std::io::{Read, Write};
 use crate::Error;
 use crate::applets::APPLETS;
 use crate::archive::{self, directory, file, link};
-use crate::recipe::{DIRECTORIES, FILES, LEFT_OUT, LEFT_OUT_ANYWHERE, LINKS};
+use crate::recipe::{DIRECTORIES, FILES, LEFT_OUT, LEFT_OUT_ANYWHERE, LEFT_OUT_EXACTLY, LINKS};
 
 /// About the result.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -16,12 +16,16 @@ pub(crate) struct Stats {
     pub bytes: u64,
 }
 
+/// All trusted authorities in one file, where Go and OpenSSL look.
+const CERTIFICATES: &str = "etc/ssl/certs/ca-certificates.crt";
+
 /// Whether a path of the packages (relative to `/`) is taken over.
 pub(crate) fn keep(path: &str) -> bool {
     if let Some(rest) = path.strip_prefix("usr/share/doc/") {
         return rest.ends_with("/copyright");
     }
-    !LEFT_OUT.iter().any(|prefix| path.starts_with(prefix))
+    !LEFT_OUT_EXACTLY.contains(&path)
+        && !LEFT_OUT.iter().any(|prefix| path.starts_with(prefix))
         && !LEFT_OUT_ANYWHERE.iter().any(|part| path.contains(part))
 }
 
@@ -38,6 +42,9 @@ fn copy(rootfs: impl Read, out: impl Write) -> std::io::Result<Result<Stats, Err
         directory(&mut layer, path, mode)?;
         taken.insert(path.to_owned());
     }
+    // What is ours wins over a package's: a layer may name a path only once.
+    taken.extend(FILES.iter().chain(&LINKS).map(|(path, _)| (*path).to_owned()));
+    taken.insert(CERTIFICATES.to_owned());
     let (mut busybox, mut certificates, mut containerd) = (Vec::new(), Vec::new(), false);
     let mut archive = tar::Archive::new(rootfs);
     for entry in archive.entries()? {

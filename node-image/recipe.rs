@@ -19,7 +19,7 @@ pub(crate) const PACKAGES: [&str; 5] = [
 
 /// Paths that are not taken over, by prefix: what no program in a node opens.
 /// Package licences (`usr/share/doc/*/copyright`) stay.
-pub(crate) const LEFT_OUT: [&str; 33] = [
+pub(crate) const LEFT_OUT: [&str; 32] = [
     "etc/alternatives/",
     "etc/cron",
     "etc/default/",
@@ -29,7 +29,6 @@ pub(crate) const LEFT_OUT: [&str; 33] = [
     "lib/systemd/",
     "sbin/start-stop-daemon",
     "usr/bin/c_rehash",
-    "usr/bin/containerd-shim-runc-v1",
     "usr/bin/containerd-stress",
     "usr/bin/deb",
     "usr/bin/openssl",
@@ -54,6 +53,9 @@ pub(crate) const LEFT_OUT: [&str; 33] = [
     "var/cache/",
     "var/lib/",
 ];
+
+/// The same, by their whole paths.
+pub(crate) const LEFT_OUT_EXACTLY: [&str; 2] = ["usr/bin/containerd-shim", "usr/bin/containerd-shim-runc-v1"];
 
 /// The same, by a part of the path: the middle differs per architecture.
 pub(crate) const LEFT_OUT_ANYWHERE: [&str; 9] = [
@@ -139,6 +141,7 @@ pub fn digest() -> String {
     for text in PACKAGES
         .iter()
         .chain(&LEFT_OUT)
+        .chain(&LEFT_OUT_EXACTLY)
         .chain(&LEFT_OUT_ANYWHERE)
         .chain(APPLETS)
     {

@@ -31,6 +31,7 @@ fn packages() -> tar::Builder<Vec<u8>> {
     file(&mut tar, "./usr/bin/containerd", 0o755, b"containerd").unwrap();
     file(&mut tar, "./usr/bin/perl", 0o755, b"perl").unwrap();
     file(&mut tar, "./bin/busybox", 0o755, b"busybox").unwrap();
+    file(&mut tar, "./etc/containerd/config.toml", 0o644, b"Debian's").unwrap();
     directory(&mut tar, "./usr/share/man", 0o755).unwrap();
     file(&mut tar, "./usr/share/man/man1/x.1", 0o644, b"manual").unwrap();
     file(&mut tar, "./usr/share/doc/runc/copyright", 0o644, b"licence").unwrap();

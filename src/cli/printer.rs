@@ -77,13 +77,14 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
     failure.status.into()
 }
 
-/// Logs go to standard error, from `warn` on, more with each `-v`; `RKIND_LOG`
+/// Logs go to standard error, and only with `-v`, more with each: what goes wrong
+/// is said as an error, and a client that tries again is no news. `RKIND_LOG`
 /// says it in `tracing`'s own words.
 pub(crate) fn start_log(verbose: u8) {
     let level = match verbose {
-        0 => "error",
-        1 => "info",
-        2 => "rkind=debug,rkind_cluster=debug,rkind_driver_docker=debug,info",
+        0 => "off",
+        1 => "rkind=info,rkind_cluster=debug,rkind_driver_docker=debug,warn",
+        2 => "debug",
         _ => "trace",
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("RKIND_LOG")

@@ -137,16 +137,13 @@ impl Clusters {
 
     async fn ask_api(&self, cluster: &str) -> (ApiState, Vec<(String, bool)>) {
         let ask = async {
-            let client = self.client(cluster).await?;
+            let client = self.client(cluster).await.map_err(|e| e.to_string())?;
             let list = Api::<ApiNode>::all(client).list(&ListParams::default()).await;
-            list.map_err(|e| Error::Client {
-                server: cluster.to_owned(),
-                message: rkind_client::chain(&e),
-            })
+            list.map_err(|e| rkind_client::chain(&e))
         };
         let nodes = match tokio::time::timeout(PATIENCE, ask).await {
             Ok(Ok(nodes)) => nodes,
-            Ok(Err(e)) => return (ApiState::Error(e.to_string()), Vec::new()),
+            Ok(Err(message)) => return (ApiState::Error(message), Vec::new()),
             Err(_) => return (ApiState::Error("it does not answer".to_owned()), Vec::new()),
         };
         let ready = |node: &ApiNode| {
