@@ -27,6 +27,7 @@ mod cacher;
 mod core;
 mod discovery;
 mod error;
+mod expiry;
 mod health;
 mod impersonation;
 mod in_process;
@@ -181,6 +182,7 @@ impl ApiServer {
             .await
             .map_err(Error::Bootstrap)?;
         core.cache.catch_up().await;
+        tokio::spawn(expiry::run(core.clone()));
         Ok(ApiServer { core })
     }
 

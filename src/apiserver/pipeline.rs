@@ -4,11 +4,13 @@
 //! one of the paths that are for no resource.
 
 use std::{
+    panic::AssertUnwindSafe,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use axum::body::Body;
+use futures::FutureExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use rkind_apimachinery::{resources, status::Status};
 
@@ -45,10 +47,14 @@ pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<
         Some(clause) if clause.kind == media::PROTOBUF => Encoding::Protobuf,
         _ => Encoding::Json,
     };
+    // A fault in one request must not end the loop that made it, nor the connection.
+    let work = AssertUnwindSafe(stages(&core, &info, request)).catch_unwind();
+    let work = work
+        .map(|done| done.unwrap_or_else(|_| Err(Status::internal_error("the request met a fault").into())));
     let mut response = if is_long(&info) {
-        stages(&core, &info, request).await
+        work.await
     } else {
-        match tokio::time::timeout(DEADLINE, stages(&core, &info, request)).await {
+        match tokio::time::timeout(DEADLINE, work).await {
             Ok(answer) => answer,
             Err(_) => Err(Status::timeout("request did not complete within the allotted timeout", 0).into()),
         }

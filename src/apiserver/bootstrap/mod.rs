@@ -175,6 +175,9 @@ async fn kubernetes_service(core: &Arc<Core>) -> Result<()> {
         .next()
         .unwrap_or(settings.service_subnet.addr())
         .to_string();
+    let cidr =
+        json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [settings.service_subnet.to_string()]}});
+    ensure(core, "networking.k8s.io", "v1", "servicecidrs", "", cidr).await?;
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let service = json!({
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},

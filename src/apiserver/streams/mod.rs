@@ -13,6 +13,7 @@ use rkind_apimachinery::{meta, status::Status};
 use serde_json::Value;
 
 use crate::{
+    authz::Attributes,
     error::Result,
     registry::{Context, read, subresource::admit_connect},
     request::info::{query_pairs, truthy},
@@ -108,6 +109,13 @@ async fn kubelet_error(code: StatusCode, body: hyper::body::Incoming, what: &str
 /// 400, 403, 404, or that the kubelet cannot be reached.
 pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>) -> Result<Response<Body>> {
     let pod = pod(ctx).await?;
+    // A WebSocket begins with GET; what it does is a creation (KEP-2862 and upstream's
+    // AuthorizePodWebsocketUpgradeCreatePermission).
+    let wanted = Attributes {
+        verb: "create".into(),
+        ..Attributes::of(&ctx.info)
+    };
+    ctx.core.authorizer.check(&ctx.user, &wanted)?;
     admit_connect(ctx).await?;
     let name = meta::name(&pod).to_owned();
     let pairs = query_pairs(ctx.query());

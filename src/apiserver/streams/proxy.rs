@@ -181,9 +181,14 @@ async fn service(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<
         .await?
         .to_value();
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
+    let number = port.parse().ok();
     let chosen = ports
         .iter()
-        .find(|p| port.is_empty() && ports.len() == 1 || p["name"] == port || p["port"].to_string() == port)
+        .find(|p| {
+            port.is_empty() && ports.len() == 1
+                || p["name"] == port
+                || number.is_some() && p["port"].as_u64() == number
+        })
         .or(if port.is_empty() { ports.first() } else { None })
         .ok_or_else(|| {
             Status::service_unavailable(format!("no service port {port:?} found for service {name:?}"))
