@@ -190,6 +190,13 @@ impl Planner {
                 made.data(front_inside, key, Datum::Mark(pool));
             }
         }
+        for ip in &view.guarded_ips {
+            made.member(set::GUARDED, key(*ip));
+            for range in &view.source_ranges {
+                let source = key(*ip).into_iter().chain([Datum::Net(*range)]).collect();
+                made.member(set::ALLOWED, source);
+            }
+        }
         self.remember_udp(view, port, &cluster, made);
     }
 

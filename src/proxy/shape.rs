@@ -46,6 +46,8 @@ pub mod set {
     pub const HAIRPIN: &str = "hairpin";
     pub const NODES: &str = "nodes";
     pub const CLUSTER_IPS: &str = "cluster-ips";
+    pub const GUARDED: &str = "guarded";
+    pub const ALLOWED: &str = "allowed";
     pub const UNSERVED: &str = "unserved";
     pub const UNSERVED_PORTS: &str = "unserved-ports";
 }
@@ -133,6 +135,8 @@ table ip rkind {{
   set hairpin {{ type ipv4_addr . ipv4_addr; }}
   set nodes {{ type ipv4_addr; }}
   set cluster-ips {{ type ipv4_addr; }}
+  set guarded {{ type ipv4_addr . inet_proto . inet_service; }}
+  set allowed {{ type ipv4_addr . inet_proto . inet_service . ipv4_addr; flags interval; }}
   map unserved {{ type ipv4_addr . inet_proto . inet_service : verdict; }}
   map unserved-ports {{ type inet_proto . inet_service : verdict; }}
 
@@ -150,6 +154,10 @@ table ip rkind {{
   chain services {{
     meta mark set {tuple} map @fronts goto dispatch
     th dport {first}-{last} fib daddr type local meta mark set meta l4proto . th dport map @node-ports goto dispatch
+  }}
+  chain guard {{
+    type filter hook prerouting priority -110; policy accept;
+    meta l4proto {{ tcp, udp, sctp }} {tuple} @guarded {tuple} . ip saddr != @allowed drop
   }}
   chain prerouting {{
     type nat hook prerouting priority dstnat; policy accept;

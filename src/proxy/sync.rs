@@ -12,9 +12,11 @@ use rkind_sys::nft::{Firewall, Transaction};
 use tokio_util::sync::CancellationToken;
 
 use crate::plan::Planner;
-use crate::{Options, stale, view};
+use crate::{Options, shape, stale, view};
 
 const BY_SERVICE: &str = "proxy/service";
+/// How often to look whether somebody else has removed our table.
+const LOOK: Duration = Duration::from_secs(30);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const LAST_RETRY: Duration = Duration::from_secs(10);
 
@@ -126,7 +128,7 @@ pub(crate) async fn run(
                 Some(change) => nodes_dirty |= proxy.set_node(&change.key.name, change.new.as_deref()),
                 None => return,
             },
-            () = async { tokio::time::sleep(wait.unwrap_or_default()).await }, if wait.is_some() => {}
+            () = tokio::time::sleep(wait.unwrap_or(LOOK)) => proxy.look().await,
         }
     }
 }
@@ -195,6 +197,18 @@ impl Proxy {
             }
         }
         None
+    }
+
+    /// Whether our table is still there; if it isn't, the next commit replaces it.
+    async fn look(&mut self) {
+        let firewall = self.firewall.clone();
+        let looked = tokio::task::spawn_blocking(move || firewall.has_table(&shape::table())).await;
+        if let Ok(Ok(false)) = looked
+            && !self.fresh
+        {
+            tracing::warn!("somebody removed the service rules, applying them again");
+            self.fresh = true;
+        }
     }
 
     async fn apply(&self, transaction: Transaction) -> rkind_sys::Result<()> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
 
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::{Service, ServicePort};
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
 
@@ -37,6 +38,10 @@ pub struct ServiceView {
     pub cluster_ips: Vec<IpAddr>,
     /// Addresses by which others reach it: `externalIPs` and the load balancer's.
     pub external_ips: Vec<IpAddr>,
+    /// Those of the external addresses that only `source_ranges` may use.
+    pub guarded_ips: Vec<IpAddr>,
+    /// `loadBalancerSourceRanges`, IPv4.
+    pub source_ranges: Vec<IpNet>,
     /// `internalTrafficPolicy: Local`.
     pub internal_local: bool,
     /// `externalTrafficPolicy: Local`.
@@ -138,20 +143,31 @@ pub fn view(service: &Service, slices: &[impl AsRef<EndpointSlice>], node: &str)
     if cluster_ips.is_empty() {
         return None;
     }
-    let ingress = service
+    let balanced = spec.type_.as_deref() == Some("LoadBalancer");
+    let ingress: Vec<&String> = service
         .status
         .iter()
+        .filter(|_| balanced)
         .flat_map(|s| &s.load_balancer)
         .flat_map(|lb| lb.ingress.iter().flatten())
         // "Proxy" means that traffic must take the way through the balancer itself.
         .filter(|i| i.ip_mode.as_deref() != Some("Proxy"))
-        .filter_map(|i| i.ip.as_ref());
-    let balanced = spec.type_.as_deref() == Some("LoadBalancer");
-    let external = spec
-        .external_ips
+        .filter_map(|i| i.ip.as_ref())
+        .collect();
+    let external = spec.external_ips.iter().flatten().chain(ingress.iter().copied());
+    let ranges: Vec<&String> = spec
+        .load_balancer_source_ranges
         .iter()
         .flatten()
-        .chain(ingress.filter(|_| balanced));
+        .filter(|_| balanced)
+        .collect();
+    let guarded = ingress.iter().copied().filter(|_| !ranges.is_empty());
+    let source_ranges: BTreeSet<IpNet> = ranges
+        .iter()
+        .filter_map(|r| r.trim().parse::<IpNet>().ok())
+        .filter(|r| r.addr().is_ipv4())
+        .map(|r| r.trunc())
+        .collect();
     let affinity = (spec.session_affinity.as_deref() == Some("ClientIP")).then(|| {
         let config = spec
             .session_affinity_config
@@ -171,6 +187,8 @@ pub fn view(service: &Service, slices: &[impl AsRef<EndpointSlice>], node: &str)
     Some(ServiceView {
         cluster_ips,
         external_ips: addresses(external),
+        guarded_ips: addresses(guarded),
+        source_ranges: IpNet::aggregate(&source_ranges.into_iter().collect()),
         internal_local: spec.internal_traffic_policy.as_deref() == Some("Local"),
         external_local: spec.external_traffic_policy.as_deref() == Some("Local"),
         affinity,

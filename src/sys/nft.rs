@@ -119,6 +119,9 @@ pub trait Firewall: Send + Sync {
     /// An error if it or its table isn't there.
     fn elements(&self, table: &Table, set: &str) -> Result<Vec<String>>;
 
+    /// Whether the table is there: somebody may have flushed all rules.
+    fn has_table(&self, table: &Table) -> Result<bool>;
+
     /// Removes a table with everything in it; one that isn't there is fine.
     fn delete_table(&self, table: &Table) -> Result<()> {
         let (family, name) = (table.family.as_str(), &table.name);

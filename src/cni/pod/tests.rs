@@ -194,6 +194,79 @@ mod needs_root {
     }
 
     #[test]
+    fn host_ports_lead_to_the_pod_from_everywhere() {
+        let dir = tempfile::tempdir().unwrap();
+        let d = dir.path();
+        let (node, outside, pod, other) = (
+            Bound::new(d, "node"),
+            Bound::new(d, "outside"),
+            Bound::new(d, "pod"),
+            Bound::new(d, "other"),
+        );
+        let (net, far) = (Net::inside(&node.0).unwrap(), Net::inside(&outside.0).unwrap());
+        net.add_veth(
+            "eth0",
+            &Peer {
+                name: "eth0",
+                namespace: &outside.0,
+                mac: None,
+            },
+            1500,
+        )
+        .unwrap();
+        for (net, address) in [(&net, "172.18.0.2/16"), (&far, "172.18.0.1/16")] {
+            let link = net.expect_link("eth0").unwrap();
+            net.add_address(link.index, address.parse().unwrap()).unwrap();
+            net.set_up(link.index).unwrap();
+            net.set_up(net.expect_link("lo").unwrap().index).unwrap();
+        }
+        let ports = ",\"runtimeConfig\":{\"portMappings\":[{\"hostPort\":8080,\"containerPort\":80},\
+            {\"hostPort\":8081,\"containerPort\":80,\"hostIP\":\"127.0.0.1\"}]}";
+        let (plain, mapped) = (
+            config(&d.join("l"), "10.244.1.0/24", ""),
+            config(&d.join("l"), "10.244.1.0/24", ports),
+        );
+        let address = in_node(&node, || {
+            agent::prepare_node().unwrap();
+            loopback_up(&request("c1", &pod.0))?;
+            add(&request("c2", &other.0), &plain)?;
+            Ok(add(&request("c1", &pod.0), &mapped)?.ips[0].address.addr())
+        })
+        .unwrap();
+        let listener = pod
+            .0
+            .run(|| Ok(TcpListener::bind((address, 80)).unwrap()))
+            .unwrap();
+        listener.set_nonblocking(true).unwrap();
+        let connect = |from: &Namespace, to: &str| {
+            let to = to.parse().unwrap();
+            from.run(|| Ok(TcpStream::connect_timeout(&to, Duration::from_secs(2))))
+                .unwrap()
+        };
+        let seen_from = |from: &Namespace, to: &str| {
+            let _stream = connect(from, to).unwrap_or_else(|e| panic!("{to}: {e}"));
+            listener.accept().unwrap().1.ip().to_string()
+        };
+        let node_port = "172.18.0.2:8080";
+        assert_eq!(
+            seen_from(&outside.0, node_port),
+            "172.18.0.1",
+            "from outside, the true source"
+        );
+        assert_eq!(seen_from(&other.0, node_port), "10.244.1.2", "from another pod");
+        assert_eq!(seen_from(&pod.0, node_port), "10.244.1.1", "from the pod itself");
+        seen_from(&node.0, node_port);
+        seen_from(&node.0, "127.0.0.1:8080");
+        seen_from(&node.0, "127.0.0.1:8081");
+        assert!(
+            connect(&outside.0, "172.18.0.2:8081").is_err(),
+            "only on 127.0.0.1"
+        );
+        in_node(&node, || delete(&request("c1", &pod.0), &mapped)).unwrap();
+        assert!(connect(&outside.0, node_port).is_err(), "closed with the pod");
+    }
+
+    #[test]
     fn add_is_quick_and_a_cut_short_attempt_is_no_obstacle() {
         let dir = tempfile::tempdir().unwrap();
         let d = dir.path();

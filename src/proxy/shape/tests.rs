@@ -307,6 +307,31 @@ mod needs_root_and_nft {
     }
 
     #[test]
+    fn a_balancers_address_is_for_its_source_ranges() {
+        let mut world = World::new();
+        world.serve();
+        let spec = |ip: &str| json!({"clusterIP": ip, "type": "LoadBalancer", "ports": [{"port": 80}]});
+        for (name, cluster, own, range) in [
+            ("open", "10.96.0.5", "192.0.2.1", "172.18.0.0/24"),
+            ("closed", "10.96.0.6", "192.0.2.2", "172.19.0.0/16"),
+        ] {
+            let mut view = seen(spec(cluster), &["10.244.1.3"]);
+            view.external_ips = vec![ip(own)];
+            view.guarded_ips = vec![ip(own)];
+            view.source_ranges = vec![range.parse().unwrap()];
+            world.planner.set_service("default", name, Some(&view));
+        }
+        world.start();
+        let outside = Net::inside(&world.neighbour).unwrap();
+        outside
+            .replace_route(&Route::through("192.0.2.0/24".parse().unwrap(), ip("172.18.0.2")))
+            .unwrap();
+        assert!(ask(&world.neighbour, "192.0.2.1:80").is_ok());
+        assert!(ask(&world.neighbour, "192.0.2.2:80").is_err());
+        assert!(ask(&world.node, "192.0.2.2:80").is_ok(), "the node itself may");
+    }
+
+    #[test]
     fn pods_leave_the_cluster_as_their_node_and_reach_nodes_as_themselves() {
         let mut world = World::new();
         world.start();

@@ -149,3 +149,17 @@ async fn a_failed_transaction_is_tried_again_from_scratch() {
         .await;
     assert!(world.firewall.take()[0].script.contains("delete table ip rkind"));
 }
+
+#[tokio::test(start_paused = true)]
+async fn rules_that_somebody_flushes_come_back() {
+    let world = World::new();
+    world.start();
+    world
+        .wait(set::FRONTS, &["10.96.0.5 . tcp . 80 : 0x20000001"])
+        .await;
+    world.firewall.flush();
+    tokio::time::sleep(LOOK * 2).await;
+    world
+        .wait(set::FRONTS, &["10.96.0.5 . tcp . 80 : 0x20000001"])
+        .await;
+}

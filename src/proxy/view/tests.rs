@@ -136,6 +136,13 @@ fn policies_affinity_and_outside_addresses() {
     let seen = view(&service, &none, "a").unwrap();
     assert!(seen.internal_local && seen.external_local);
     assert_eq!((seen.affinity, seen.external_ips.len()), (Some(30), 2));
+    assert!(seen.guarded_ips.is_empty(), "no ranges, no guard");
+    let ranges = ["10.0.0.0/8", " 192.0.2.9/24 ", "10.1.0.0/16", "fd00::/8"].map(String::from);
+    service.spec.as_mut().unwrap().load_balancer_source_ranges = Some(ranges.into());
+    let guarded = view(&service, &none, "a").unwrap();
+    assert_eq!(guarded.guarded_ips, [IpAddr::from([192, 0, 2, 1])]);
+    let ranges: Vec<String> = guarded.source_ranges.iter().map(ToString::to_string).collect();
+    assert_eq!(ranges, ["10.0.0.0/8", "192.0.2.0/24"]);
     service.spec.as_mut().unwrap().session_affinity_config = None;
     assert_eq!(view(&service, &none, "a").unwrap().affinity, Some(10_800));
     service.spec.as_mut().unwrap().type_ = Some("NodePort".into());

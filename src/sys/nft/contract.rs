@@ -22,6 +22,7 @@ pub fn check(firewall: &dyn Firewall) {
         add map ip rkind-contract pools { type mark : verdict; }\n\
         add map ip rkind-contract ends { typeof meta mark . numgen random mod 1 : ip daddr . th dport; }\n\
         add set ip rkind-contract pairs { type ipv4_addr . ipv4_addr; }\n\
+        add set ip rkind-contract ranges { type inet_service . ipv4_addr; flags interval; }\n\
         add chain ip rkind-contract one\n\
         add chain ip rkind-contract two\n";
     let ip = |last: u8| Datum::Ip(IpAddr::from([10, 96, 0, last]));
@@ -32,6 +33,7 @@ pub fn check(firewall: &dyn Firewall) {
     firewall
         .delete_table(&table)
         .expect("deleting a table that isn't there is fine");
+    assert!(!firewall.has_table(&table).expect("an answer"), "no table yet");
     firewall
         .commit(&Transaction {
             table: table.clone(),
@@ -78,6 +80,28 @@ pub fn check(firewall: &dyn Firewall) {
         sorted(firewall, &table, "ends").len(),
         1,
         "concatenated data is there"
+    );
+
+    assert!(
+        firewall.has_table(&table).expect("an answer"),
+        "the table is there"
+    );
+    let range = |text: &str| vec![Datum::Port(80), Datum::Net(text.parse().expect("a range"))];
+    let ranges = ["10.0.0.0/8", "192.0.2.7/32"].map(|text| add("ranges", range(text), Element::Member));
+    firewall
+        .commit(&Transaction::elements(&table, ranges.to_vec()))
+        .expect("ranges in a concatenation");
+    let gone = Change::Delete {
+        set: "ranges",
+        key: range("10.0.0.0/8"),
+    };
+    firewall
+        .commit(&Transaction::elements(&table, vec![gone]))
+        .expect("a range goes");
+    let left = sorted(firewall, &table, "ranges");
+    assert!(
+        matches!(&left[..], [one] if one.contains("192.0.2.7")),
+        "the other stays: {left:?}"
     );
 
     let swap = |verdict: Verdict| {

@@ -3,6 +3,8 @@
 use std::fmt::{self, Write as _};
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use super::Table;
 
 /// One field of a key or of a map's data.
@@ -10,6 +12,8 @@ use super::Table;
 pub enum Datum {
     /// An address.
     Ip(IpAddr),
+    /// A range of addresses, in a key of an interval set.
+    Net(IpNet),
     /// A transport protocol's number.
     Protocol(u8),
     /// A transport port.
@@ -24,6 +28,7 @@ impl fmt::Display for Datum {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Ip(ip) => ip.fmt(f),
+            Self::Net(net) => net.trunc().fmt(f),
             Self::Protocol(6) => f.write_str("tcp"),
             Self::Protocol(17) => f.write_str("udp"),
             Self::Protocol(132) => f.write_str("sctp"),

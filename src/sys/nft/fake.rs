@@ -25,12 +25,20 @@ struct State {
     sets: Sets,
     transactions: Vec<Transaction>,
     fail_next: bool,
+    there: bool,
 }
 
 impl Recording {
     /// What was committed so far, oldest first; forgotten by this call.
     pub fn take(&self) -> Vec<Transaction> {
         std::mem::take(&mut self.state.lock().transactions)
+    }
+
+    /// Somebody flushes all rules.
+    pub fn flush(&self) {
+        let mut state = self.state.lock();
+        state.sets.clear();
+        state.there = false;
     }
 
     /// The next commit fails, as if the program had crashed.
@@ -91,8 +99,14 @@ impl Firewall for Recording {
             }
         }
         state.sets = sets;
+        let last = transaction.script.lines().last().unwrap_or_default();
+        state.there = !last.starts_with("delete table");
         state.transactions.push(transaction.clone());
         Ok(())
+    }
+
+    fn has_table(&self, _: &Table) -> Result<bool> {
+        Ok(self.state.lock().there)
     }
 
     fn elements(&self, _: &Table, set: &str) -> Result<Vec<String>> {

@@ -7,6 +7,8 @@
 
 use std::net::IpAddr;
 
+use ipnet::IpNet;
+
 use nix::libc;
 use nix::sys::socket::SockProtocol;
 use parking_lot::Mutex;
@@ -18,14 +20,17 @@ use crate::nl::{self, Message, NLM_F_ACK, NLM_F_CREATE};
 const NFNL_SUBSYS_NFTABLES: u16 = 10;
 const NFNL_MSG_BATCH_BEGIN: u16 = 16;
 const NFNL_MSG_BATCH_END: u16 = 17;
+const NFT_MSG_GETTABLE: u16 = 1;
 const NFT_MSG_NEWSETELEM: u16 = 12;
 const NFT_MSG_DELSETELEM: u16 = 14;
+const NFTA_TABLE_NAME: u16 = 1;
 const NFTA_SET_ELEM_LIST_TABLE: u16 = 1;
 const NFTA_SET_ELEM_LIST_SET: u16 = 2;
 const NFTA_SET_ELEM_LIST_ELEMENTS: u16 = 3;
 const NFTA_LIST_ELEM: u16 = 1;
 const NFTA_SET_ELEM_KEY: u16 = 1;
 const NFTA_SET_ELEM_DATA: u16 = 2;
+const NFTA_SET_ELEM_KEY_END: u16 = 10;
 const NFTA_DATA_VALUE: u16 = 1;
 const NFTA_DATA_VERDICT: u16 = 2;
 const NFTA_VERDICT_CODE: u16 = 1;
@@ -92,6 +97,15 @@ impl Batch {
     }
 }
 
+fn family(table: &Table) -> u8 {
+    let family = match table.family {
+        Family::Ip => libc::NFPROTO_IPV4,
+        Family::Ip6 => libc::NFPROTO_IPV6,
+        Family::Inet => libc::NFPROTO_INET,
+    };
+    family as u8
+}
+
 fn is_add(change: &Change) -> bool {
     matches!(change, Change::Add { .. })
 }
@@ -99,18 +113,13 @@ fn is_add(change: &Change) -> bool {
 /// A message with as many of the changes' first ones as are of one set and sort
 /// and fit; and how many that are.
 fn list(table: &Table, changes: &[Change]) -> (Message, usize) {
-    let family = match table.family {
-        Family::Ip => libc::NFPROTO_IPV4,
-        Family::Ip6 => libc::NFPROTO_IPV6,
-        Family::Inet => libc::NFPROTO_INET,
-    } as u8;
     let (set, add) = (changes[0].set(), is_add(&changes[0]));
     let (kind, flags) = if add {
         (NFT_MSG_NEWSETELEM, NLM_F_CREATE)
     } else {
         (NFT_MSG_DELSETELEM, 0)
     };
-    let mut message = Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, &[family, 0, 0, 0]);
+    let mut message = Message::new(NFNL_SUBSYS_NFTABLES << 8 | kind, flags, &[family(table), 0, 0, 0]);
     message
         .attr_str(NFTA_SET_ELEM_LIST_TABLE, &table.name)
         .attr_str(NFTA_SET_ELEM_LIST_SET, set);
@@ -130,8 +139,13 @@ fn list(table: &Table, changes: &[Change]) -> (Message, usize) {
 fn one(message: &mut Message, change: &Change) {
     let (Change::Add { key, .. } | Change::Delete { key, .. }) = change;
     message.nest(NFTA_SET_ELEM_KEY, |message| {
-        message.attr(NFTA_DATA_VALUE, &bytes(key));
+        message.attr(NFTA_DATA_VALUE, &bytes(key, IpNet::network));
     });
+    if key.iter().any(|datum| matches!(datum, Datum::Net(_))) {
+        message.nest(NFTA_SET_ELEM_KEY_END, |message| {
+            message.attr(NFTA_DATA_VALUE, &bytes(key, IpNet::broadcast));
+        });
+    }
     let Change::Add { element, .. } = change else {
         return;
     };
@@ -139,7 +153,7 @@ fn one(message: &mut Message, change: &Change) {
         Element::Member => {}
         Element::Data(data) => {
             message.nest(NFTA_SET_ELEM_DATA, |message| {
-                message.attr(NFTA_DATA_VALUE, &bytes(data));
+                message.attr(NFTA_DATA_VALUE, &bytes(data, IpNet::network));
             });
         }
         Element::Verdict(verdict) => {
@@ -163,13 +177,17 @@ fn one(message: &mut Message, change: &Change) {
 }
 
 /// Fields as the kernel compares them: one alone as it is, several each padded
-/// to four octets.
-fn bytes(data: &[Datum]) -> Vec<u8> {
+/// to four octets; of a range the end that `end` takes.
+fn bytes(data: &[Datum], end: impl Fn(&IpNet) -> IpAddr) -> Vec<u8> {
+    let ip = |out: &mut Vec<u8>, ip: IpAddr| match ip {
+        IpAddr::V4(ip) => out.extend(ip.octets()),
+        IpAddr::V6(ip) => out.extend(ip.octets()),
+    };
     let mut out = Vec::with_capacity(16);
     for datum in data {
         match datum {
-            Datum::Ip(IpAddr::V4(ip)) => out.extend(ip.octets()),
-            Datum::Ip(IpAddr::V6(ip)) => out.extend(ip.octets()),
+            Datum::Ip(address) => ip(&mut out, *address),
+            Datum::Net(net) => ip(&mut out, end(net)),
             Datum::Protocol(number) => out.push(*number),
             Datum::Port(port) => out.extend(port.to_be_bytes()),
             Datum::Mark(number) | Datum::Number(number) => out.extend(number.to_ne_bytes()),
@@ -194,5 +212,17 @@ impl Firewall for Netlink {
 
     fn elements(&self, table: &Table, set: &str) -> Result<Vec<String>> {
         self.program.elements(table, set)
+    }
+
+    fn has_table(&self, table: &Table) -> Result<bool> {
+        let kind = NFNL_SUBSYS_NFTABLES << 8 | NFT_MSG_GETTABLE;
+        let mut message = Message::new(kind, 0, &[family(table), 0, 0, 0]);
+        message.attr_str(NFTA_TABLE_NAME, &table.name);
+        let what = || format!("look for the table {} {}", table.family.as_str(), table.name);
+        match self.socket.lock().request(message, what) {
+            Ok(()) => Ok(true),
+            Err(e) if e.is_not_found() => Ok(false),
+            Err(e) => Err(e),
+        }
     }
 }

@@ -116,6 +116,11 @@ impl Firewall for Process {
             })?;
         Ok(parse_elements(&text))
     }
+
+    fn has_table(&self, table: &Table) -> Result<bool> {
+        let line = format!("table {} {}", table.family.as_str(), table.name);
+        Ok(self.run(&["list", "tables"], "")?.lines().any(|l| l == line))
+    }
 }
 
 /// The elements of a listing, counters and expiry dropped, blanks made single.
