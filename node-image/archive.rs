@@ -23,8 +23,8 @@ struct Config<'a> {
 
 const PATH: &str = "PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
-/// The node image around its only layer.
-pub(crate) fn node_image(reference: &str, mut layer: File) -> Result<File, Error> {
+/// The node image around its layers.
+pub(crate) fn node_image(reference: &str, layers: &mut [File]) -> Result<File, Error> {
     let failed = |e| Error::io("write the image", e);
     let mut out = tempfile::tempfile().map_err(failed)?;
     let config = Config {
@@ -34,7 +34,7 @@ pub(crate) fn node_image(reference: &str, mut layer: File) -> Result<File, Error
         labels: BTreeMap::from([(rkind_driver::labels::RECIPE, recipe::digest())]),
         user: "",
     };
-    write(&config, &mut layer, &mut out).map_err(failed)?;
+    write(&config, layers, &mut out).map_err(failed)?;
     out.seek(SeekFrom::Start(0)).map_err(failed)?;
     Ok(out)
 }
@@ -83,18 +83,19 @@ pub(crate) fn tools(busybox: &[u8]) -> std::io::Result<Vec<u8>> {
 }
 
 fn in_memory(config: &Config<'_>, layer: tar::Builder<Vec<u8>>) -> std::io::Result<Vec<u8>> {
-    let mut layer = std::io::Cursor::new(layer.into_inner()?);
+    let layer = std::io::Cursor::new(layer.into_inner()?);
     let mut out = Vec::new();
-    write(config, &mut layer, &mut out)?;
+    write(config, &mut [layer], &mut out)?;
     Ok(out)
 }
 
-/// `manifest.json`, the configuration and one layer. Times are zero, so that the
-/// same content is the same image.
-fn write(config: &Config<'_>, layer: &mut (impl Read + Seek), out: impl Write) -> std::io::Result<()> {
-    let diff_id = hex_digest(layer)?;
-    let size = layer.seek(SeekFrom::End(0))?;
-    layer.seek(SeekFrom::Start(0))?;
+/// `manifest.json`, the configuration and the layers. Times are zero, so that
+/// the same content is the same image.
+fn write<L: Read + Seek>(config: &Config<'_>, layers: &mut [L], out: impl Write) -> std::io::Result<()> {
+    let mut diff_ids = Vec::with_capacity(layers.len());
+    for layer in layers.iter_mut() {
+        diff_ids.push(hex_digest(layer)?);
+    }
     let mut runtime = json!({"Env": [PATH], "Labels": config.labels, "User": config.user, "WorkingDir": "/"});
     if !config.entrypoint.is_empty() {
         runtime["Entrypoint"] = json!(config.entrypoint);
@@ -107,20 +108,26 @@ fn write(config: &Config<'_>, layer: &mut (impl Read + Seek), out: impl Write) -
         "os": "linux",
         "created": "1970-01-01T00:00:00Z",
         "config": runtime,
-        "rootfs": {"type": "layers", "diff_ids": [format!("sha256:{diff_id}")]},
-        "history": [{"created": "1970-01-01T00:00:00Z", "created_by": "rkind"}],
+        "rootfs": {"type": "layers", "diff_ids": diff_ids.iter().map(|d| format!("sha256:{d}")).collect::<Vec<_>>()},
+        "history": diff_ids
+            .iter()
+            .map(|_| json!({"created": "1970-01-01T00:00:00Z", "created_by": "rkind"}))
+            .collect::<Vec<_>>(),
     });
     let image = serde_json::to_vec(&image)?;
     let config_name = format!("{}.json", hex_digest(&mut std::io::Cursor::new(&image))?);
-    let layer_name = format!("{diff_id}/layer.tar");
+    let layer_names: Vec<String> = diff_ids.iter().map(|d| format!("{d}/layer.tar")).collect();
     let manifest = serde_json::to_vec(&json!([
-        {"Config": config_name, "RepoTags": [config.reference], "Layers": [layer_name]}
+        {"Config": config_name, "RepoTags": [config.reference], "Layers": layer_names}
     ]))?;
     let mut archive = tar::Builder::new(out);
     file(&mut archive, "manifest.json", 0o644, &manifest)?;
     file(&mut archive, &config_name, 0o644, &image)?;
-    let mut header = header(tar::EntryType::Regular, 0o644, size);
-    archive.append_data(&mut header, layer_name, layer)?;
+    for (name, layer) in layer_names.iter().zip(layers) {
+        let size = layer.seek(SeekFrom::End(0))?;
+        layer.seek(SeekFrom::Start(0))?;
+        archive.append_data(&mut header(tar::EntryType::Regular, 0o644, size), name, layer)?;
+    }
     archive.into_inner()?.flush()
 }
 

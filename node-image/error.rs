@@ -19,6 +19,8 @@ pub enum Error {
     },
     #[error("the packages lack {0}")]
     Incomplete(&'static str),
+    #[error("cannot unpack the images inside the node image")]
+    Unpack { source: rkind_driver::Error },
     #[error("cannot load the image {reference} into the engine")]
     Load {
         reference: String,
@@ -38,7 +40,7 @@ impl Error {
     pub fn hint(&self) -> Option<String> {
         match self {
             Error::NoProgram { hint, .. } => Some((*hint).to_owned()),
-            Error::Load { source, .. } => source.hint(),
+            Error::Load { source, .. } | Error::Unpack { source } => source.hint(),
             _ => None,
         }
     }

@@ -14,11 +14,11 @@ mod assemble;
 mod base;
 mod error;
 mod recipe;
+mod unpack;
 
 #[cfg(test)]
 mod tests;
 
-use std::io::{Seek as _, SeekFrom};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -49,6 +49,9 @@ pub struct Built {
 /// Makes the image and loads it into the driver's engine. `progress` is told
 /// what happens, in one line each.
 ///
+/// Our own images are unpacked once, here, by a containerd of the image itself in
+/// a node that lives for a second; every node's `/var` then begins with them.
+///
 /// # Errors
 /// [`Error`] with the output of what failed.
 pub async fn build(
@@ -61,34 +64,71 @@ pub async fn build(
     progress(format!("getting packages {base}"));
     let rootfs = base::rootfs(&base).await?;
     progress("putting the file system together".to_owned());
-    let reference = reference.to_owned();
-    let name = reference.clone();
-    let image = tokio::task::spawn_blocking(move || {
-        let mut layer = tempfile::tempfile().map_err(|e| Error::io("make a temporary file", e))?;
+    let unpacking = format!("{reference}-unpacking");
+    let name = unpacking.clone();
+    let (stats, mut layers, file) = blocking("put the file system together", move || {
+        let mut layer = temporary()?;
         let stats = assemble::assemble(rootfs, &mut layer)?;
-        layer
-            .seek(SeekFrom::Start(0))
-            .map_err(|e| Error::io("read a temporary file", e))?;
-        let image = archive::node_image(&name, layer)?;
-        Ok::<_, Error>((stats, image))
+        let mut layers = vec![layer];
+        let file = archive::node_image(&name, &mut layers)?;
+        Ok((stats, layers, file))
     })
-    .await
-    .map_err(|e| Error::io("put the file system together", std::io::Error::other(e)))??;
-    let (stats, file) = image;
-    progress(format!("loading {} ({} MB)", reference, stats.bytes / 1_000_000));
-    driver
-        .import_images(stream(file))
+    .await?;
+    let load = |reference: String, file| async move {
+        driver
+            .import_images(stream(file))
+            .await
+            .map_err(|source| Error::Load { reference, source })
+    };
+    load(unpacking.clone(), file).await?;
+    progress("unpacking the images inside".to_owned());
+    let unpacked = unpack::unpack(driver, &unpacking).await;
+    let name = reference.to_owned();
+    let file = match unpacked {
+        Ok(layer) => {
+            layers.push(layer);
+            blocking("write the image", move || archive::node_image(&name, &mut layers)).await
+        }
+        Err(error) => Err(error),
+    };
+    let loaded = match file {
+        Ok(file) => {
+            progress(format!("loading {reference} ({} MB)", stats.bytes / 1_000_000));
+            load(reference.to_owned(), file).await
+        }
+        Err(error) => Err(error),
+    };
+    let deleted = driver.delete_image(&unpacking).await;
+    loaded?;
+    deleted.map_err(|source| Error::Load {
+        reference: unpacking,
+        source,
+    })?;
+    let size = driver
+        .local_image(reference)
         .await
-        .map_err(|source| Error::Load {
-            reference: reference.clone(),
-            source,
-        })?;
+        .ok()
+        .flatten()
+        .map(|image| image.size_bytes);
     Ok(Built {
-        reference,
-        size_bytes: stats.bytes,
+        reference: reference.to_owned(),
+        size_bytes: size.unwrap_or(stats.bytes),
         took: started.elapsed(),
         base,
     })
+}
+
+fn temporary() -> Result<std::fs::File, Error> {
+    tempfile::tempfile().map_err(|e| Error::io("make a temporary file", e))
+}
+
+async fn blocking<T: Send + 'static>(
+    doing: &'static str,
+    work: impl FnOnce() -> Result<T, Error> + Send + 'static,
+) -> Result<T, Error> {
+    tokio::task::spawn_blocking(work)
+        .await
+        .map_err(|e| Error::io(doing, std::io::Error::other(e)))?
 }
 
 /// A file's bytes from where it stands.

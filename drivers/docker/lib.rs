@@ -29,7 +29,7 @@ use async_trait::async_trait;
 use bollard::Docker;
 use bollard::query_parameters::{
     CreateContainerOptionsBuilder, ImportImageOptionsBuilder, ListContainersOptionsBuilder,
-    ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveVolumeOptions,
+    ListVolumesOptionsBuilder, RemoveContainerOptionsBuilder, RemoveImageOptionsBuilder, RemoveVolumeOptions,
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use rkind_driver::{
@@ -261,6 +261,14 @@ impl Driver for DockerDriver {
             }
         });
         Ok(tar_stream::from_channel(receiver))
+    }
+
+    async fn delete_image(&self, reference: &str) -> Result<(), Error> {
+        let options = RemoveImageOptionsBuilder::default().force(true).build();
+        match self.docker.remove_image(reference, Some(options), None).await {
+            Err(e) if !is_not_found(&e) => Err(backend(format!("delete the image {reference}"), e)),
+            _ => Ok(()),
+        }
     }
 
     async fn import_images(&self, tar: ByteStream) -> Result<(), Error> {

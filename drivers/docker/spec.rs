@@ -15,14 +15,15 @@ use rkind_driver::{NodeSpec, PublishedPort, labels};
 /// lists none.
 pub(crate) const PORTS_LABEL: &str = "dev.rkind.ports";
 
-/// What a node may do, and why. All that a container has by default, without
-/// AUDIT_WRITE, and:
+/// What a node may do, and why. All that a container has by default (a pod gets
+/// the same from containerd, which cannot give what it has not), and:
 /// SYS_ADMIN for mounts and namespaces of pods; NET_ADMIN for links, routes and
 /// nftables; NET_RAW for ping; SYS_PTRACE and DAC_READ_SEARCH to enter
 /// namespaces of pods; SYS_RESOURCE for limits and OOM scores; SYS_NICE and
 /// IPC_LOCK for what pods commonly ask for; SYS_CHROOT, SETPCAP, SETFCAP, MKNOD
 /// for runc and image layers.
-pub(crate) const CAPABILITIES: [&str; 19] = [
+pub(crate) const CAPABILITIES: [&str; 20] = [
+    "AUDIT_WRITE",
     "CHOWN",
     "DAC_OVERRIDE",
     "DAC_READ_SEARCH",

@@ -155,7 +155,6 @@ async fn import(node: &dyn Node, stream: ByteStream) -> Result<(), Error> {
         CONTAINERD_NAMESPACE,
         "images",
         "import",
-        "--digests",
         "--snapshotter",
         "overlayfs",
         "-",

@@ -248,6 +248,11 @@ impl Driver for FakeDriver {
         Ok(futures::stream::iter([Ok(Bytes::from(references.join(",")))]).boxed())
     }
 
+    async fn delete_image(&self, reference: &str) -> Result<(), Error> {
+        self.lock().images.remove(reference);
+        Ok(())
+    }
+
     async fn import_images(&self, mut tar: ByteStream) -> Result<(), Error> {
         let mut bytes = Vec::new();
         while let Some(chunk) = tar.next().await {

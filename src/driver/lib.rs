@@ -110,6 +110,10 @@ pub trait Driver: Send + Sync {
     /// [`Error::NoImage`]
     async fn export_images(&self, references: &[String]) -> Result<ByteStream, Error>;
 
+    /// Takes a name off an image of the engine's own store, and the image with its
+    /// last name; an unknown name is no error.
+    async fn delete_image(&self, reference: &str) -> Result<(), Error>;
+
     /// Puts images into the engine's own store; `tar` is a docker archive.
     async fn import_images(&self, tar: ByteStream) -> Result<(), Error>;
 }
