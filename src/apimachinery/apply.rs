@@ -112,7 +112,8 @@ impl Request<'_> {
     }
 
     fn compare(&self, old: &Value, new: &Value) -> Comparison {
-        typed::compare(&bare(old), &bare(new), self.shape())
+        // managedFields differ too, but nobody owns them.
+        typed::compare(old, new, self.shape())
     }
 }
 
@@ -247,13 +248,16 @@ fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -
         );
     }
     let former = all.clone();
-    let old = bare(old);
+    let old = live.map_or_else(|| Value::Object(serde_json::Map::new()), bare);
 
     let id = Id::new(r.manager, true, r.api_version, r.subresource);
-    let set = r.owned(&typed::field_set(config, shape));
+    // Names and versions of the configuration count while pruning: they keep
+    // the metadata that nobody owns. Nobody comes to own them.
+    let named = typed::field_set(config, shape).recursive_difference(r.ignored);
+    let set = r.owned(&named);
     let last = all.0.get(&id).map(|e| e.set.clone());
     let time = all.0.get(&id).and_then(|e| e.time.clone());
-    let merged = typed::merge(&without_nulls_of_skeleton(&old), config, shape);
+    let merged = typed::merge(&old, config, shape);
     all.0.insert(
         id.clone(),
         Entry {
@@ -262,7 +266,7 @@ fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -
             time,
         },
     );
-    let new = prune(merged, last.as_ref(), &all, shape);
+    let new = prune(merged, last.as_ref(), &all.all().union(&named), shape);
 
     let c = r.compare(&old, &new);
     let touched = c.modified.union(&c.added);
@@ -307,21 +311,8 @@ fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -
     Ok(new)
 }
 
-/// A skeleton's nulls are not part of an object.
-fn without_nulls_of_skeleton(v: &Value) -> Value {
-    match v {
-        Value::Object(o) => Value::Object(
-            o.iter()
-                .filter(|(_, v)| !v.is_null())
-                .map(|(k, v)| (k.clone(), without_nulls_of_skeleton(v)))
-                .collect(),
-        ),
-        other => other.clone(),
-    }
-}
-
 /// Removes what the manager applied last time and nobody owns now.
-fn prune(merged: Value, last: Option<&Set>, all: &Managers, shape: Shape<'_>) -> Value {
+fn prune(merged: Value, last: Option<&Set>, owned: &Set, shape: Shape<'_>) -> Value {
     let Some(last) = last.filter(|s| !s.is_empty()) else {
         return merged;
     };
@@ -334,7 +325,7 @@ fn prune(merged: Value, last: Option<&Set>, all: &Managers, shape: Shape<'_>) ->
     let last = full(last);
     let pruned = remove(&last);
     // Others, and the new configuration, keep what is theirs.
-    let kept = set_of(&pruned).union(&full(&all.all()));
+    let kept = set_of(&pruned).union(&full(owned));
     let pruned = remove(&merged_set.difference(&kept));
     // Only what was applied last time goes, nothing that merely lost its owner.
     remove(&merged_set.difference(&set_of(&pruned)).intersection(&last))

@@ -65,7 +65,8 @@ pub fn rules(gvk: &Gvk) -> Rules {
     let generation = matches!(
         (group, kind),
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
-            | ("", "Pod" | "ReplicationController")
+            | ("", "Pod" | "PodTemplate" | "ReplicationController")
+            | ("scheduling.k8s.io", "PriorityClass")
             | ("batch", _)
             | ("networking.k8s.io", "Ingress" | "IngressClass" | "NetworkPolicy")
             | ("policy", "PodDisruptionBudget")
@@ -241,7 +242,8 @@ pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
         ("", "Pod") => pod::prepare_for_update(new),
         _ => {}
     }
-    if rules.generation && content_changed(new, old) {
+    // A priority class is created at generation 1 and stays there.
+    if rules.generation && kind != "PriorityClass" && content_changed(new, old) {
         meta::set(new, "generation", meta::generation(old) + 1);
     }
 }

@@ -4,6 +4,7 @@
 //! validation::create(&gvk, &object) -> ErrorList
 //! validation::update(&gvk, &new, &old) -> ErrorList          // of the main resource
 //! validation::status_update(&gvk, &new, &old) -> ErrorList
+//! validation::ephemeral_containers_update(&new, &old) -> ErrorList  // pods/ephemeralcontainers
 //! validation::object_meta(&object, namespaced, name_check, &path) -> ErrorList   // for custom resources
 //! ```
 //! Objects are decoded (types fit the schema), defaulted and prepared by
@@ -11,6 +12,7 @@
 //! `Status::invalid(&gvk.group, &gvk.kind, name, &errors)` when not empty.
 //! Kinds without rules here are checked for their metadata only.
 
+mod batch;
 mod core;
 mod meta;
 mod network;
@@ -18,6 +20,7 @@ mod pod;
 mod rbac;
 mod rest;
 mod service;
+mod status;
 mod storage;
 mod support;
 mod workloads;
@@ -55,14 +58,25 @@ pub fn update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
 /// Checks an update of the status subresource.
 #[must_use]
 pub fn status_update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
-    let _ = gvk;
-    object_meta_update(new, old, &Path::new("metadata"))
+    let (group, kind) = gvk.group_kind();
+    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    status::update(group, kind, new, old, &mut errs);
+    errs
+}
+
+/// Checks an update of a pod's `ephemeralcontainers` subresource.
+#[must_use]
+pub fn ephemeral_containers_update(new: &Value, old: &Value) -> ErrorList {
+    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    status::ephemeral_containers(new, old, &mut errs);
+    errs
 }
 
 fn spec(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
     match group {
         "" => core::create(kind, o, errs),
-        "apps" | "batch" | "autoscaling" => workloads::create(group, kind, o, errs),
+        "apps" | "autoscaling" => workloads::create(group, kind, o, errs),
+        "batch" => batch::create(kind, o, errs),
         "storage.k8s.io" => storage::create(kind, o, errs),
         "rbac.authorization.k8s.io" => rbac::create(kind, o, errs),
         "networking.k8s.io" | "discovery.k8s.io" => network::create(kind, o, errs),
@@ -73,7 +87,8 @@ fn spec(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
 fn changes(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
     match group {
         "" => core::update(kind, new, old, errs),
-        "apps" | "batch" | "autoscaling" => workloads::update(group, kind, new, old, errs),
+        "apps" | "autoscaling" => workloads::update(group, kind, new, old, errs),
+        "batch" => batch::update(kind, new, old, errs),
         "storage.k8s.io" => storage::update(kind, new, old, errs),
         "rbac.authorization.k8s.io" => rbac::update(kind, new, old, errs),
         "networking.k8s.io" | "discovery.k8s.io" => network::update(kind, new, old, errs),

@@ -275,7 +275,7 @@ fn config() -> impl Strategy<Value = Value> {
     });
     let labels = proptest::collection::btree_map("[a-c]", "[x-z]", 0..3);
     (
-        proptest::collection::vec(container, 0..4),
+        proptest::collection::vec(container, 1..4),
         labels,
         proptest::option::of(0..3_i32),
     )
@@ -305,7 +305,7 @@ fn contains(object: &Value, config: &Value) -> bool {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(200))]
+    #![proptest_config(ProptestConfig { cases: 200, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn applying_twice_is_applying_once(a in config(), b in config()) {

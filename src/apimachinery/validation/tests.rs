@@ -278,3 +278,46 @@ fn other_kinds() {
         assert_eq!(valid(group, kind, o), want, "{kind}");
     }
 }
+
+#[test]
+fn claim_templates_are_volumes() {
+    let mut t = template(json!({"a": "b"}));
+    t["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/d"}]);
+    let mut spec = json!({"selector": {"matchLabels": {"a": "b"}}, "template": t});
+    assert_eq!(
+        valid("apps", "StatefulSet", named(spec.clone())),
+        ["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\""]
+    );
+    spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+    assert!(valid("apps", "StatefulSet", named(spec)).is_empty());
+}
+
+#[test]
+fn statuses() {
+    let old = named(json!({}));
+    let mut new = old.clone();
+    new["status"] = json!({"replicas": 1, "readyReplicas": 2, "availableReplicas": -1});
+    assert_eq!(
+        messages(&status_update(&Gvk::new("apps", "v1", "ReplicaSet"), &new, &old)),
+        [
+            "status.availableReplicas: Invalid value: -1: must be greater than or equal to 0",
+            "status.readyReplicas: Invalid value: 2: cannot be greater than status.replicas",
+        ]
+    );
+}
+
+#[test]
+fn ephemeral_containers() {
+    let old =
+        named(json!({"containers": [{"name": "a"}], "ephemeralContainers": [{"name": "b", "image": "i"}]}));
+    let mut new = old.clone();
+    new["spec"]["ephemeralContainers"] = json!([{"name": "a", "image": "i", "ports": [1]}]);
+    assert_eq!(
+        messages(&ephemeral_containers_update(&new, &old)),
+        [
+            "spec.ephemeralContainers: Forbidden: existing ephemeral containers \"b\" may not be removed\n",
+            "spec.ephemeralContainers[0].name: Duplicate value: \"a\"",
+            "spec.ephemeralContainers[0].ports: Forbidden: cannot be set for an Ephemeral Container",
+        ]
+    );
+}

@@ -1,4 +1,4 @@
-//! apps, batch and autoscaling.
+//! apps and autoscaling.
 
 use serde_json::{Value, json};
 
@@ -9,9 +9,9 @@ use super::support::{
 };
 use crate::field::{Error, ErrorList, Path};
 use crate::selector::LabelSelector;
-use crate::{meta, names};
+use crate::names;
 
-const MISMATCH: &str = "`selector` does not match template `labels`";
+pub(super) const MISMATCH: &str = "`selector` does not match template `labels`";
 
 pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
     let path = Path::new("spec");
@@ -20,17 +20,6 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         ("apps", "ReplicaSet") => replica_set(&o["spec"], &path, errs),
         ("apps", "StatefulSet") => stateful_set(&o["spec"], &path, errs),
         ("apps", "DaemonSet") => daemon_set(&o["spec"], &path, errs),
-        ("batch", "Job") => {
-            if meta::name(o).len() > 63 {
-                errs.invalid_each(
-                    &Path::new("metadata").child("name"),
-                    meta::name(o),
-                    vec![names::max_len_error(63)],
-                );
-            }
-            job(&o["spec"], &path, true, errs);
-        }
-        ("batch", "CronJob") => cron_job(o, &path, errs),
         ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(&o["spec"], &path, errs),
         _ => {}
     }
@@ -49,10 +38,6 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             stateful_set_update(n, o, &path, errs);
         }
         ("apps", "ControllerRevision") => immutable(&new["data"], &old["data"], &Path::new("data"), errs),
-        ("batch", "Job") => {
-            create(group, kind, new, errs);
-            job_update(new, old, &path, errs);
-        }
         _ => create(group, kind, new, errs),
     }
 }
@@ -259,7 +244,35 @@ fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
         );
     }
     selected(s, "statefulset", path, errs);
-    long_running(s, "StatefulSet", path, errs);
+    if list(&s["volumeClaimTemplates"]).is_empty() {
+        long_running(s, "StatefulSet", path, errs);
+    } else {
+        long_running(&with_claims(s), "StatefulSet", path, errs);
+    }
+}
+
+/// The spec with a volume for each claim template, as its pods will have it.
+fn with_claims(s: &Value) -> Value {
+    let claims: Vec<&str> = list(&s["volumeClaimTemplates"])
+        .iter()
+        .filter_map(|c| c["metadata"]["name"].as_str())
+        .collect();
+    let volumes = &s["template"]["spec"]["volumes"];
+    let mut all: Vec<Value> = list(volumes)
+        .iter()
+        .filter(|v| !claims.contains(&text(v, "name")))
+        .cloned()
+        .collect();
+    all.extend(
+        claims
+            .iter()
+            .map(|c| json!({"name": c, "persistentVolumeClaim": {"claimName": c}})),
+    );
+    let mut out = json!({"template": s["template"]});
+    if let Some(spec) = out["template"]["spec"].as_object_mut() {
+        spec.insert("volumes".into(), all.into());
+    }
+    out
 }
 
 fn stateful_set_update(n: &Value, o: &Value, path: &Path, errs: &mut ErrorList) {
@@ -329,269 +342,6 @@ fn daemon_set(s: &Value, path: &Path, errs: &mut ErrorList) {
             &["OnDelete", "RollingUpdate"],
         )),
     }
-}
-
-fn job(s: &Value, path: &Path, with_selector: bool, errs: &mut ErrorList) {
-    for f in [
-        "parallelism",
-        "completions",
-        "activeDeadlineSeconds",
-        "backoffLimit",
-        "ttlSecondsAfterFinished",
-        "backoffLimitPerIndex",
-        "maxFailedIndexes",
-    ] {
-        nonnegative(&s[f], &path.child(f), errs);
-    }
-    if with_selector {
-        if s["selector"].is_null() {
-            errs.push(Error::required(&path.child("selector"), ""));
-        } else {
-            label_selector(&s["selector"], &path.child("selector"), errs);
-            if let Ok(l) = LabelSelector::from_meta(&s["selector"]) {
-                let labels = &s["template"]["metadata"]["labels"];
-                if !l.matches(labels.as_object()) {
-                    let p = path.child("template").child("metadata").child("labels");
-                    errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
-                }
-            }
-        }
-    }
-    super::support::one_of(
-        &s["completionMode"],
-        &["Indexed", "NonIndexed"],
-        &path.child("completionMode"),
-        errs,
-    );
-    if text(s, "completionMode") == "Indexed" && s["completions"].is_null() {
-        errs.push(Error::required(
-            &path.child("completions"),
-            "when completion mode is Indexed",
-        ));
-    }
-    if text(s, "completionMode") != "Indexed" && !s["backoffLimitPerIndex"].is_null() {
-        errs.push(Error::invalid(
-            &path.child("backoffLimitPerIndex"),
-            s["backoffLimitPerIndex"].clone(),
-            "requires indexed completion mode",
-        ));
-    }
-    let p = path.child("template");
-    pod::template(&s["template"], &p, errs);
-    let policy = text(&s["template"]["spec"], "restartPolicy");
-    let p = p.child("spec").child("restartPolicy");
-    match policy {
-        "OnFailure" | "Never" => {}
-        "" | "Always" => errs.push(Error::required(&p, "valid values: \"OnFailure\", \"Never\"")),
-        other => errs.push(Error::not_supported(&p, other, &["OnFailure", "Never"])),
-    }
-    if policy == "OnFailure" && !s["podFailurePolicy"].is_null() {
-        errs.push(Error::invalid(
-            &p,
-            policy,
-            "only \"Never\" is supported when podFailurePolicy is specified",
-        ));
-    }
-    super::support::one_of(
-        &s["podReplacementPolicy"],
-        &["Failed", "TerminatingOrFailed"],
-        &path.child("podReplacementPolicy"),
-        errs,
-    );
-}
-
-fn job_update(new: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
-    let (n, o) = (&new["spec"], &old["spec"]);
-    let elastic = text(n, "completionMode") == "Indexed"
-        && n["completions"] == n["parallelism"]
-        && n["completions"] != o["completions"];
-    if !elastic {
-        immutable(
-            &n["completions"],
-            &o["completions"],
-            &path.child("completions"),
-            errs,
-        );
-    }
-    for f in [
-        "selector",
-        "completionMode",
-        "podFailurePolicy",
-        "backoffLimitPerIndex",
-        "managedBy",
-        "successPolicy",
-    ] {
-        immutable(&n[f], &o[f], &path.child(f), errs);
-    }
-    // A suspended Job that never started may be told anew where to run.
-    let mut template = n["template"].clone();
-    if o["suspend"] == true && old["status"]["startTime"].is_null() {
-        for f in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
-            let was = o["template"]["spec"].get(f).cloned();
-            if let Some(m) = template["spec"].as_object_mut() {
-                match was {
-                    Some(v) => m.insert(f.into(), v),
-                    None => m.remove(f),
-                };
-            }
-        }
-        for f in ["labels", "annotations"] {
-            let was = o["template"]["metadata"].get(f).cloned();
-            if let Some(m) = template["metadata"].as_object_mut() {
-                match was {
-                    Some(v) => m.insert(f.into(), v),
-                    None => m.remove(f),
-                };
-            }
-        }
-    }
-    if !same(&template, &o["template"]) {
-        errs.push(Error::invalid(
-            &path.child("template"),
-            n["template"].clone(),
-            "field is immutable",
-        ));
-    }
-}
-
-fn cron_job(o: &Value, path: &Path, errs: &mut ErrorList) {
-    let s = &o["spec"];
-    let name = meta::name(o);
-    // A Job's name is the CronJob's plus a dash and ten digits.
-    if name.len() > 52 {
-        let p = Path::new("metadata").child("name");
-        errs.push(Error::invalid(&p, name, "must be no more than 52 characters"));
-    }
-    let schedule = text(s, "schedule");
-    let p = path.child("schedule");
-    if schedule.is_empty() {
-        errs.push(Error::required(&p, ""));
-    } else if schedule.contains("TZ") {
-        errs.push(Error::invalid(
-            &p,
-            schedule,
-            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
-        ));
-    } else if let Some(why) = cron_error(schedule) {
-        errs.push(Error::invalid(&p, schedule, why));
-    }
-    nonnegative(
-        &s["startingDeadlineSeconds"],
-        &path.child("startingDeadlineSeconds"),
-        errs,
-    );
-    required_one_of(
-        &s["concurrencyPolicy"],
-        &["Allow", "Forbid", "Replace"],
-        &path.child("concurrencyPolicy"),
-        errs,
-    );
-    for f in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
-        nonnegative(&s[f], &path.child(f), errs);
-    }
-    let zone = &s["timeZone"];
-    if let Some(z) = zone.as_str()
-        && (z.is_empty() || z.eq_ignore_ascii_case("local"))
-    {
-        let p = path.child("timeZone");
-        errs.push(if z.is_empty() {
-            Error::invalid(&p, z, "timeZone must be nil or non-empty string")
-        } else {
-            Error::invalid(
-                &p,
-                z,
-                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-            )
-        });
-    }
-    let p = path.child("jobTemplate").child("spec");
-    if s["jobTemplate"]["spec"]["manualSelector"] == true {
-        errs.push(Error::not_supported(
-            &p.child("manualSelector"),
-            true,
-            &["nil", "false"],
-        ));
-    }
-    job(&s["jobTemplate"]["spec"], &p, false, errs);
-}
-
-/// Why a text is no five-field cron schedule, as the cron parser says it.
-fn cron_error(s: &str) -> Option<String> {
-    if let Some(word) = s.strip_prefix('@') {
-        let known = matches!(
-            word,
-            "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly"
-        ) || word.starts_with("every ");
-        return (!known).then(|| format!("unrecognized descriptor: {s}"));
-    }
-    let fields: Vec<&str> = s.split_whitespace().collect();
-    if fields.len() != 5 {
-        return Some(format!(
-            "expected exactly 5 fields, found {}: [{}]",
-            fields.len(),
-            fields.join(" ")
-        ));
-    }
-    const RANGES: [(u32, u32, &[&str]); 5] = [
-        (0, 59, &[]),
-        (0, 23, &[]),
-        (1, 31, &[]),
-        (
-            1,
-            12,
-            &[
-                "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
-            ],
-        ),
-        (0, 6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
-    ];
-    fields
-        .iter()
-        .zip(RANGES)
-        .find_map(|(f, (lo, hi, words))| cron_field(f, lo, hi, words))
-}
-
-fn cron_field(field: &str, lo: u32, hi: u32, words: &[&str]) -> Option<String> {
-    for part in field.split(',') {
-        let (range, step) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
-        if let Some(step) = step
-            && step.parse::<u32>().is_ok_and(|n| n == 0)
-        {
-            return Some(format!("step of range should be a positive number: {part}"));
-        }
-        if step.is_some_and(|s| s.parse::<u32>().is_err()) {
-            return Some(format!("failed to parse int from {}", step.unwrap_or("")));
-        }
-        if matches!(range, "*" | "?") {
-            continue;
-        }
-        let (a, b) = range.split_once('-').unwrap_or((range, range));
-        let mut ends = [0; 2];
-        for (slot, text) in ends.iter_mut().zip([a, b]) {
-            let word = words.iter().position(|w| *w == text.to_lowercase());
-            let base = u32::from(lo == 1);
-            *slot = match (word, text.parse::<u32>()) {
-                (Some(i), _) => i as u32 + base,
-                (None, Ok(n)) => n,
-                (None, Err(_)) => return Some(format!("failed to parse int from {text}")),
-            };
-        }
-        let [start, end] = ends;
-        if start < lo {
-            return Some(format!(
-                "beginning of range ({start}) below minimum ({lo}): {part}"
-            ));
-        }
-        if end > hi {
-            return Some(format!("end of range ({end}) above maximum ({hi}): {part}"));
-        }
-        if start > end {
-            return Some(format!(
-                "beginning of range ({start}) beyond end of range ({end}): {part}"
-            ));
-        }
-    }
-    None
 }
 
 fn autoscaler(s: &Value, path: &Path, errs: &mut ErrorList) {

@@ -1,0 +1,296 @@
+//! Jobs and CronJobs.
+
+use serde_json::Value;
+
+use super::pod;
+use super::support::{immutable, label_selector, nonnegative, one_of, required_one_of, same, text};
+use super::workloads::MISMATCH;
+use crate::field::{Error, ErrorList, Path};
+use crate::selector::LabelSelector;
+use crate::{meta, names};
+
+pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
+    let path = Path::new("spec");
+    match kind {
+        "Job" => {
+            // The name is the value of a label of its pods.
+            if meta::name(o).len() > 63 {
+                let p = Path::new("metadata").child("name");
+                errs.invalid_each(&p, meta::name(o), vec![names::max_len_error(63)]);
+            }
+            job(&o["spec"], &path, true, errs);
+        }
+        "CronJob" => cron_job(o, &path, errs),
+        _ => {}
+    }
+}
+
+pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
+    create(kind, new, errs);
+    if kind == "Job" {
+        job_update(new, old, &Path::new("spec"), errs);
+    }
+}
+
+fn job(s: &Value, path: &Path, with_selector: bool, errs: &mut ErrorList) {
+    for f in [
+        "parallelism",
+        "completions",
+        "activeDeadlineSeconds",
+        "backoffLimit",
+        "ttlSecondsAfterFinished",
+        "backoffLimitPerIndex",
+        "maxFailedIndexes",
+    ] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    if with_selector {
+        if s["selector"].is_null() {
+            errs.push(Error::required(&path.child("selector"), ""));
+        } else {
+            label_selector(&s["selector"], &path.child("selector"), errs);
+            if let Ok(l) = LabelSelector::from_meta(&s["selector"]) {
+                let labels = &s["template"]["metadata"]["labels"];
+                if !l.matches(labels.as_object()) {
+                    let p = path.child("template").child("metadata").child("labels");
+                    errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
+                }
+            }
+        }
+    }
+    one_of(
+        &s["completionMode"],
+        &["Indexed", "NonIndexed"],
+        &path.child("completionMode"),
+        errs,
+    );
+    if text(s, "completionMode") == "Indexed" && s["completions"].is_null() {
+        errs.push(Error::required(
+            &path.child("completions"),
+            "when completion mode is Indexed",
+        ));
+    }
+    if text(s, "completionMode") != "Indexed" && !s["backoffLimitPerIndex"].is_null() {
+        errs.push(Error::invalid(
+            &path.child("backoffLimitPerIndex"),
+            s["backoffLimitPerIndex"].clone(),
+            "requires indexed completion mode",
+        ));
+    }
+    let p = path.child("template");
+    pod::template(&s["template"], &p, errs);
+    let policy = text(&s["template"]["spec"], "restartPolicy");
+    let p = p.child("spec").child("restartPolicy");
+    match policy {
+        "OnFailure" | "Never" => {}
+        "" | "Always" => errs.push(Error::required(&p, "valid values: \"OnFailure\", \"Never\"")),
+        other => errs.push(Error::not_supported(&p, other, &["OnFailure", "Never"])),
+    }
+    if policy == "OnFailure" && !s["podFailurePolicy"].is_null() {
+        errs.push(Error::invalid(
+            &p,
+            policy,
+            "only \"Never\" is supported when podFailurePolicy is specified",
+        ));
+    }
+    one_of(
+        &s["podReplacementPolicy"],
+        &["Failed", "TerminatingOrFailed"],
+        &path.child("podReplacementPolicy"),
+        errs,
+    );
+}
+
+fn job_update(new: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
+    let (n, o) = (&new["spec"], &old["spec"]);
+    let elastic = text(n, "completionMode") == "Indexed"
+        && n["completions"] == n["parallelism"]
+        && n["completions"] != o["completions"];
+    if !elastic {
+        immutable(
+            &n["completions"],
+            &o["completions"],
+            &path.child("completions"),
+            errs,
+        );
+    }
+    for f in [
+        "selector",
+        "completionMode",
+        "podFailurePolicy",
+        "backoffLimitPerIndex",
+        "managedBy",
+        "successPolicy",
+    ] {
+        immutable(&n[f], &o[f], &path.child(f), errs);
+    }
+    // A suspended Job that never started may be told anew where to run.
+    let mut template = n["template"].clone();
+    if o["suspend"] == true && old["status"]["startTime"].is_null() {
+        for f in ["nodeSelector", "tolerations", "affinity", "schedulingGates"] {
+            let was = o["template"]["spec"].get(f).cloned();
+            if let Some(m) = template["spec"].as_object_mut() {
+                match was {
+                    Some(v) => m.insert(f.into(), v),
+                    None => m.remove(f),
+                };
+            }
+        }
+        for f in ["labels", "annotations"] {
+            let was = o["template"]["metadata"].get(f).cloned();
+            if let Some(m) = template["metadata"].as_object_mut() {
+                match was {
+                    Some(v) => m.insert(f.into(), v),
+                    None => m.remove(f),
+                };
+            }
+        }
+    }
+    if !same(&template, &o["template"]) {
+        errs.push(Error::invalid(
+            &path.child("template"),
+            n["template"].clone(),
+            "field is immutable",
+        ));
+    }
+}
+
+fn cron_job(o: &Value, path: &Path, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    let name = meta::name(o);
+    // A Job's name is the CronJob's plus a dash and ten digits.
+    if name.len() > 52 {
+        let p = Path::new("metadata").child("name");
+        errs.push(Error::invalid(&p, name, "must be no more than 52 characters"));
+    }
+    let schedule = text(s, "schedule");
+    let p = path.child("schedule");
+    if schedule.is_empty() {
+        errs.push(Error::required(&p, ""));
+    } else if schedule.contains("TZ") {
+        errs.push(Error::invalid(
+            &p,
+            schedule,
+            "cannot use TZ or CRON_TZ in schedule, use timeZone field instead",
+        ));
+    } else if let Some(why) = cron_error(schedule) {
+        errs.push(Error::invalid(&p, schedule, why));
+    }
+    nonnegative(
+        &s["startingDeadlineSeconds"],
+        &path.child("startingDeadlineSeconds"),
+        errs,
+    );
+    required_one_of(
+        &s["concurrencyPolicy"],
+        &["Allow", "Forbid", "Replace"],
+        &path.child("concurrencyPolicy"),
+        errs,
+    );
+    for f in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
+        nonnegative(&s[f], &path.child(f), errs);
+    }
+    let zone = &s["timeZone"];
+    if let Some(z) = zone.as_str()
+        && (z.is_empty() || z.eq_ignore_ascii_case("local"))
+    {
+        let p = path.child("timeZone");
+        errs.push(if z.is_empty() {
+            Error::invalid(&p, z, "timeZone must be nil or non-empty string")
+        } else {
+            Error::invalid(
+                &p,
+                z,
+                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
+            )
+        });
+    }
+    let p = path.child("jobTemplate").child("spec");
+    if s["jobTemplate"]["spec"]["manualSelector"] == true {
+        errs.push(Error::not_supported(
+            &p.child("manualSelector"),
+            true,
+            &["nil", "false"],
+        ));
+    }
+    job(&s["jobTemplate"]["spec"], &p, false, errs);
+}
+
+/// Why a text is no five-field cron schedule, as the cron parser says it.
+fn cron_error(s: &str) -> Option<String> {
+    if let Some(word) = s.strip_prefix('@') {
+        let known = matches!(
+            word,
+            "yearly" | "annually" | "monthly" | "weekly" | "daily" | "midnight" | "hourly"
+        ) || word.starts_with("every ");
+        return (!known).then(|| format!("unrecognized descriptor: {s}"));
+    }
+    let fields: Vec<&str> = s.split_whitespace().collect();
+    if fields.len() != 5 {
+        return Some(format!(
+            "expected exactly 5 fields, found {}: [{}]",
+            fields.len(),
+            fields.join(" ")
+        ));
+    }
+    const RANGES: [(u32, u32, &[&str]); 5] = [
+        (0, 59, &[]),
+        (0, 23, &[]),
+        (1, 31, &[]),
+        (
+            1,
+            12,
+            &[
+                "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+            ],
+        ),
+        (0, 6, &["sun", "mon", "tue", "wed", "thu", "fri", "sat"]),
+    ];
+    fields
+        .iter()
+        .zip(RANGES)
+        .find_map(|(f, (lo, hi, words))| cron_field(f, lo, hi, words))
+}
+
+fn cron_field(field: &str, lo: u32, hi: u32, words: &[&str]) -> Option<String> {
+    for part in field.split(',') {
+        let (range, step) = part.split_once('/').map_or((part, None), |(r, s)| (r, Some(s)));
+        if let Some(step) = step
+            && step.parse::<u32>().is_ok_and(|n| n == 0)
+        {
+            return Some(format!("step of range should be a positive number: {part}"));
+        }
+        if step.is_some_and(|s| s.parse::<u32>().is_err()) {
+            return Some(format!("failed to parse int from {}", step.unwrap_or("")));
+        }
+        if matches!(range, "*" | "?") {
+            continue;
+        }
+        let (a, b) = range.split_once('-').unwrap_or((range, range));
+        let mut ends = [0; 2];
+        for (slot, text) in ends.iter_mut().zip([a, b]) {
+            let word = words.iter().position(|w| *w == text.to_lowercase());
+            let base = u32::from(lo == 1);
+            *slot = match (word, text.parse::<u32>()) {
+                (Some(i), _) => i as u32 + base,
+                (None, Ok(n)) => n,
+                (None, Err(_)) => return Some(format!("failed to parse int from {text}")),
+            };
+        }
+        let [start, end] = ends;
+        if start < lo {
+            return Some(format!(
+                "beginning of range ({start}) below minimum ({lo}): {part}"
+            ));
+        }
+        if end > hi {
+            return Some(format!("end of range ({end}) above maximum ({hi}): {part}"));
+        }
+        if start > end {
+            return Some(format!(
+                "beginning of range ({start}) beyond end of range ({end}): {part}"
+            ));
+        }
+    }
+    None
+}
