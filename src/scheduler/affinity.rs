@@ -98,6 +98,11 @@ impl NodeAffinity {
         }
     }
 
+    /// Whether every node passes.
+    pub(crate) fn allows_all(&self) -> bool {
+        self.selector.is_empty() && self.required.is_none()
+    }
+
     /// Whether the node selector and the required terms let the node pass.
     pub(crate) fn allows(&self, node: &NodeInfo) -> bool {
         self.selector

@@ -4,7 +4,7 @@
 //! (*assumed* pods).
 
 use std::{
-    collections::{BTreeMap, BTreeSet, HashMap, HashSet},
+    collections::{BTreeMap, HashMap, HashSet},
     sync::Arc,
 };
 
@@ -15,9 +15,10 @@ use k8s_openapi::api::{
 };
 
 use crate::{
-    counts::{Counts, Matcher, NodeCounts},
+    counts::{Counts, Matcher, NodeCounts, Places, add_place},
     node::NodeInfo,
     pod::PodInfo,
+    terms::{PlacedTerm, Terms},
 };
 
 /// A node's place in the cluster's table. A slot is used again after its node is gone.
@@ -44,12 +45,12 @@ pub struct Cluster {
     /// By UID.
     pods: HashMap<Arc<str>, Placed>,
     by_namespace: HashMap<Arc<str>, HashSet<Arc<str>>>,
-    /// Nodes with pods that have affinity terms, and with pods that refuse others.
-    with_affinity: BTreeSet<Slot>,
-    with_anti_affinity: BTreeSet<Slot>,
+    terms: Terms,
     /// Pods that have a node cleared for them by preemption, by that node.
     nominated: HashMap<Arc<str>, Vec<Arc<PodInfo>>>,
     counts: Counts,
+    /// Nodes per place, for the labels that were asked for since labels last changed.
+    places: Vec<(Arc<str>, Places)>,
     /// Number of nodes that have the image.
     images: HashMap<String, usize>,
     namespaces: HashMap<String, Arc<Namespace>>,
@@ -150,11 +151,26 @@ impl Cluster {
         };
         let slot = self.slot_or_new(name);
         self.count_images(slot, false);
-        let info = &mut self.nodes[slot];
+        let info = &self.nodes[slot];
         let (new, zone) = (info.node.is_none(), info.zone.clone());
-        info.set_node(node);
-        self.order_outdated |= new || info.zone != zone;
+        let relabelled = new || info.labels() != node.metadata.labels.as_ref();
+        if relabelled {
+            self.count_terms(slot, -1);
+        }
+        self.nodes[slot].set_node(node);
+        if relabelled {
+            self.count_terms(slot, 1);
+            self.counts.forget_places();
+            self.places.clear();
+        }
+        self.order_outdated |= new || self.nodes[slot].zone != zone;
         self.count_images(slot, true);
+    }
+
+    /// Before (`-1`) and after (`1`) labels of a node change.
+    fn count_terms(&mut self, slot: Slot, by: i64) {
+        let node = &self.nodes[slot];
+        node.pods.iter().for_each(|pod| self.terms.adjust(pod, node, by));
     }
 
     /// A node is gone; its pods stay known until they go too.
@@ -163,9 +179,13 @@ impl Cluster {
             return;
         };
         self.count_images(slot, false);
+        self.count_terms(slot, -1);
         let info = &mut self.nodes[slot];
         info.node = None;
         info.images.clear();
+        self.count_terms(slot, 1);
+        self.counts.forget_places();
+        self.places.clear();
         self.order_outdated = true;
         self.free_if_unused(slot);
     }
@@ -203,7 +223,8 @@ impl Cluster {
     fn place(&mut self, pod: Arc<PodInfo>, node: &str, assumed: bool) {
         self.remove_pod(&pod.uid);
         let slot = self.slot_or_new(node);
-        self.counts.adjust(&pod, slot, 1);
+        self.counts.adjust(&pod, slot, &self.nodes[slot], 1);
+        self.terms.adjust(&pod, &self.nodes[slot], 1);
         self.by_namespace
             .entry(pod.namespace.clone())
             .or_default()
@@ -217,37 +238,23 @@ impl Cluster {
             },
         );
         self.nodes[slot].add_pod(pod);
-        self.update_affinity(slot);
     }
 
     /// A pod is gone, has ended, or its placement failed.
     pub fn remove_pod(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
         let placed = self.pods.remove(uid)?;
         let pod = self.nodes[placed.slot].remove_pod(uid)?;
-        self.counts.adjust(&pod, placed.slot, -1);
+        self.counts
+            .adjust(&pod, placed.slot, &self.nodes[placed.slot], -1);
+        self.terms.adjust(&pod, &self.nodes[placed.slot], -1);
         if let Some(pods) = self.by_namespace.get_mut(&pod.namespace) {
             pods.remove(uid);
             if pods.is_empty() {
                 self.by_namespace.remove(&pod.namespace);
             }
         }
-        self.update_affinity(placed.slot);
         self.free_if_unused(placed.slot);
         Some(pod)
-    }
-
-    fn update_affinity(&mut self, slot: Slot) {
-        let node = &self.nodes[slot];
-        for (set, count) in [
-            (&mut self.with_affinity, node.with_affinity),
-            (&mut self.with_anti_affinity, node.with_anti_affinity),
-        ] {
-            if count > 0 {
-                set.insert(slot);
-            } else {
-                set.remove(&slot);
-            }
-        }
     }
 
     /// Whether the pod counts on a node by decision only.
@@ -265,14 +272,9 @@ impl Cluster {
         self.pods.len()
     }
 
-    /// The nodes that have pods with affinity terms of any sort.
-    pub fn nodes_with_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
-        self.with_affinity.iter().map(|slot| &self.nodes[*slot])
-    }
-
-    /// The nodes that have pods which refuse others.
-    pub fn nodes_with_anti_affinity(&self) -> impl Iterator<Item = &NodeInfo> {
-        self.with_anti_affinity.iter().map(|slot| &self.nodes[*slot])
+    /// The affinity terms of all placed pods.
+    pub fn terms(&self) -> &[PlacedTerm] {
+        self.terms.all()
     }
 
     /// Each node with each pod on it.
@@ -283,9 +285,39 @@ impl Cluster {
             .flat_map(|(slot, node)| node.pods.iter().map(move |pod| (slot, pod)))
     }
 
+    /// How many pods of a sort are in each place, by value of a node label; 0 for places without any.
+    pub fn count_places(&mut self, matcher: Matcher, key: &str) -> Places {
+        if let Some(places) = self.counts.places(&matcher, key) {
+            return places;
+        }
+        let counts = self.count(matcher.clone());
+        let mut places = self.places(key);
+        Arc::make_mut(&mut places)
+            .values_mut()
+            .for_each(|count| *count = 0);
+        for (slot, count) in counts.iter().enumerate().filter(|(_, count)| **count > 0) {
+            add_place(&mut places, key, &self.nodes[slot], i64::from(*count));
+        }
+        self.counts.insert_places(&matcher, key, places.clone());
+        places
+    }
+
+    /// How many nodes are in each place.
+    pub fn places(&mut self, key: &str) -> Places {
+        if let Some((_, places)) = self.places.iter().find(|(known, _)| **known == *key) {
+            return places.clone();
+        }
+        let mut places = Places::default();
+        for node in self.nodes.iter().filter(|node| node.node.is_some()) {
+            add_place(&mut places, key, node, 1);
+        }
+        self.places.push((key.into(), places.clone()));
+        places
+    }
+
     /// How many pods of a sort are on each node.
     pub fn count(&mut self, matcher: Matcher) -> NodeCounts {
-        if let Some(counts) = self.counts.get(&matcher) {
+        if let Some(counts) = self.counts.nodes(&matcher) {
             return counts;
         }
         let mut counts = vec![0; self.nodes.len()];

@@ -4,11 +4,11 @@
 //! the same labels. The first question walks over the pods; from then on each change of a pod adjusts
 //! the counts.
 
-use std::sync::Arc;
+use std::{collections::HashMap, sync::Arc};
 
 use rkind_client::Selector;
 
-use crate::pod::PodInfo;
+use crate::{node::NodeInfo, pod::PodInfo};
 
 /// Which pods count.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +40,28 @@ impl Matcher {
 /// Pods per node, by the node's slot. Missing slots count as 0.
 pub type NodeCounts = Arc<Vec<u32>>;
 
+/// An amount per value of a node label. Missing values count as 0.
+pub type Places = Arc<HashMap<String, i64>>;
+
+/// Adds to the amount of the place that the node is in.
+pub(crate) fn add_place(places: &mut Places, key: &str, node: &NodeInfo, by: i64) {
+    let Some(value) = node.label(key) else { return };
+    // No copy unless a placement under way still holds the old answer.
+    let places = Arc::make_mut(places);
+    match places.get_mut(value) {
+        Some(amount) => *amount += by,
+        None => {
+            places.insert(value.to_owned(), by);
+        }
+    }
+}
+
+/// The amount of the place that the node is in; `None`: the node lacks the label.
+pub(crate) fn place(places: &Places, key: &str, node: &NodeInfo) -> Option<i64> {
+    node.label(key)
+        .map(|value| places.get(value).copied().unwrap_or(0))
+}
+
 /// Most questions that are remembered.
 const REMEMBERED: usize = 96;
 
@@ -54,16 +76,32 @@ pub(crate) struct Counts {
 struct Counted {
     matcher: Matcher,
     nodes: NodeCounts,
+    /// The same by the values of those labels that were asked for.
+    places: Vec<(Arc<str>, Places)>,
     used: u64,
 }
 
 impl Counts {
-    /// The remembered answer.
-    pub(crate) fn get(&mut self, matcher: &Matcher) -> Option<NodeCounts> {
+    fn entry(&mut self, matcher: &Matcher) -> Option<&mut Counted> {
         self.clock += 1;
         let entry = self.entries.iter_mut().find(|entry| entry.matcher == *matcher)?;
         entry.used = self.clock;
-        Some(entry.nodes.clone())
+        Some(entry)
+    }
+
+    /// The remembered answer.
+    pub(crate) fn nodes(&mut self, matcher: &Matcher) -> Option<NodeCounts> {
+        self.entry(matcher).map(|entry| entry.nodes.clone())
+    }
+
+    /// The remembered answer by place.
+    pub(crate) fn places(&mut self, matcher: &Matcher, key: &str) -> Option<Places> {
+        let entry = self.entry(matcher)?;
+        entry
+            .places
+            .iter()
+            .find(|(known, _)| **known == *key)
+            .map(|(_, places)| places.clone())
     }
 
     /// Remembers an answer, in place of the one that was of no use for longest.
@@ -76,20 +114,36 @@ impl Counts {
         self.entries.push(Counted {
             matcher,
             nodes,
+            places: Vec::new(),
             used: self.clock,
         });
     }
 
+    /// Remembers an answer by place, beside the one by node.
+    pub(crate) fn insert_places(&mut self, matcher: &Matcher, key: &str, places: Places) {
+        if let Some(entry) = self.entry(matcher) {
+            entry.places.push((key.into(), places));
+        }
+    }
+
+    /// Labels of a node have changed.
+    pub(crate) fn forget_places(&mut self) {
+        self.entries.iter_mut().for_each(|entry| entry.places.clear());
+    }
+
     /// A pod came to (`1`) or left (`-1`) a node.
-    pub(crate) fn adjust(&mut self, pod: &PodInfo, slot: usize, by: i32) {
+    pub(crate) fn adjust(&mut self, pod: &PodInfo, slot: usize, node: &NodeInfo, by: i32) {
         for entry in &mut self.entries {
-            if entry.matcher.matches(pod) {
-                // No copy unless a placement under way still holds the old answer.
-                let nodes = Arc::make_mut(&mut entry.nodes);
-                if nodes.len() <= slot {
-                    nodes.resize(slot + 1, 0);
-                }
-                nodes[slot] = nodes[slot].saturating_add_signed(by);
+            if !entry.matcher.matches(pod) {
+                continue;
+            }
+            let nodes = Arc::make_mut(&mut entry.nodes);
+            if nodes.len() <= slot {
+                nodes.resize(slot + 1, 0);
+            }
+            nodes[slot] = nodes[slot].saturating_add_signed(by);
+            for (key, places) in &mut entry.places {
+                add_place(places, key, node, i64::from(by));
             }
         }
     }

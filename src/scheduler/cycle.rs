@@ -289,7 +289,8 @@ pub fn scores(pod: &PodInfo, cluster: &mut Cluster, feasible: &[Slot]) -> Vec<i6
     if pod.requests.cpu > 0 || pod.requests.memory > 0 {
         add(1, &each(&|node| fit::balanced(pod, node)));
     }
-    add(1, &each(&|node| basic::image_score(pod, node, cluster, all)));
+    let images = basic::Images::new(pod, cluster, all);
+    add(1, &each(&|node| images.score(node)));
     if !spread.is_idle() {
         let crowded: Vec<_> = feasible
             .iter()

@@ -25,6 +25,7 @@ pub mod preempt;
 mod quantity;
 pub mod queue;
 mod run;
+pub mod terms;
 #[cfg(test)]
 mod testing;
 mod write;

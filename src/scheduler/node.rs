@@ -30,10 +30,6 @@ pub struct NodeInfo {
     pub zone: Option<Arc<str>>,
     /// Images on it by name (with tag), and their sizes in bytes.
     pub images: HashMap<String, i64>,
-    /// How many of its pods have affinity terms of any sort.
-    pub with_affinity: usize,
-    /// How many of its pods refuse others.
-    pub with_anti_affinity: usize,
 }
 
 impl NodeInfo {
@@ -49,8 +45,6 @@ impl NodeInfo {
             ports: Vec::new(),
             zone: None,
             images: HashMap::new(),
-            with_affinity: 0,
-            with_anti_affinity: 0,
         }
     }
 
@@ -86,8 +80,6 @@ impl NodeInfo {
         self.scored.0 += pod.scored.0;
         self.scored.1 += pod.scored.1;
         self.ports.extend(pod.ports.iter().cloned());
-        self.with_affinity += usize::from(pod.has_affinity());
-        self.with_anti_affinity += usize::from(!pod.anti_affinity.is_empty());
         self.pods.push(pod);
     }
 
@@ -103,8 +95,6 @@ impl NodeInfo {
                 self.ports.swap_remove(index);
             }
         }
-        self.with_affinity -= usize::from(pod.has_affinity());
-        self.with_anti_affinity -= usize::from(!pod.anti_affinity.is_empty());
         Some(pod)
     }
 

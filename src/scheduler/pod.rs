@@ -109,7 +109,7 @@ impl HostPort {
 }
 
 /// Which pods a term is about.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AffinityTerm {
     /// Namespaces by name; the pod's own one when the term names none and has no selector.
     pub namespaces: Vec<Arc<str>>,

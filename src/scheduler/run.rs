@@ -377,6 +377,8 @@ impl Scheduler {
             Ok(slot) => {
                 let node = self.cluster.node(slot).name.clone();
                 if cycle.claims.waiting.is_empty() {
+                    // What it counted would have to be copied if it were still held.
+                    drop(cycle);
                     self.bind(pod, node);
                 } else {
                     self.wait_for_claims(&cycle, &node);

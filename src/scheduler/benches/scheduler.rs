@@ -101,6 +101,7 @@ fn place(bencher: Bencher<'_, '_>, kind: &str) {
                 let cycle = Cycle::new(pod.clone(), &mut cluster).expect("valid");
                 let slot = chooser.choose(&cycle, &mut cluster).expect("room");
                 let node = cluster.node(slot).name.clone();
+                drop(cycle);
                 cluster.assume(pod, &node);
             }
         });

@@ -109,34 +109,51 @@ pub fn node_ports(pod: &PodInfo, node: &NodeInfo) -> Verdict {
     Ok(())
 }
 
-/// Favours nodes that have the pod's images: by size, and by the share of nodes that have them, so that
-/// one node with an image doesn't draw everything.
-pub fn image_score(pod: &PodInfo, node: &NodeInfo, cluster: &Cluster, nodes: usize) -> i64 {
-    const LEAST: i64 = 23 << 20;
-    const MOST_PER_CONTAINER: i64 = 1000 << 20;
-    let Some(spec) = pod.pod.spec.as_ref() else {
-        return 0;
-    };
-    if node.images.is_empty() {
-        return 0;
-    }
-    let mut sum = 0;
-    let mut containers = 0;
-    for container in spec.init_containers.iter().flatten().chain(&spec.containers) {
-        containers += 1;
-        let Some(image) = container.image.as_deref() else {
-            continue;
+/// The pod's images and the share of nodes that have each.
+#[derive(Debug)]
+pub struct Images {
+    shares: Vec<(String, f64)>,
+    containers: i64,
+}
+
+impl Images {
+    /// Looks the images up. `nodes`: the number of all nodes.
+    pub fn new(pod: &PodInfo, cluster: &Cluster, nodes: usize) -> Self {
+        let mut images = Images {
+            shares: Vec::new(),
+            containers: 0,
         };
-        let tagged = if image.rfind(':') <= image.rfind('/') {
-            format!("{image}:latest")
-        } else {
-            image.to_owned()
-        };
-        if let Some(size) = node.images.get(&tagged) {
-            let share = cluster.nodes_with_image(&tagged) as f64 / nodes.max(1) as f64;
-            sum += (*size as f64 * share) as i64;
+        let spec = pod.pod.spec.as_ref();
+        let init = spec
+            .and_then(|spec| spec.init_containers.as_ref())
+            .into_iter()
+            .flatten();
+        for container in init.chain(spec.into_iter().flat_map(|spec| &spec.containers)) {
+            images.containers += 1;
+            let Some(image) = container.image.as_deref() else {
+                continue;
+            };
+            let tagged = if image.rfind(':') <= image.rfind('/') {
+                format!("{image}:latest")
+            } else {
+                image.to_owned()
+            };
+            let with = cluster.nodes_with_image(&tagged);
+            if with > 0 {
+                images.shares.push((tagged, with as f64 / nodes.max(1) as f64));
+            }
         }
+        images
     }
-    let most = MOST_PER_CONTAINER * containers;
-    MAX_SCORE * (sum.clamp(LEAST, most.max(LEAST)) - LEAST) / (most - LEAST).max(1)
+
+    /// Favours nodes that have the images: by size, and by the share of nodes that have them, so that one
+    /// node with an image doesn't draw everything.
+    pub fn score(&self, node: &NodeInfo) -> i64 {
+        const LEAST: i64 = 23 << 20;
+        const MOST_PER_CONTAINER: i64 = 1000 << 20;
+        let on_node = |(image, share): &(String, f64)| Some((*node.images.get(image)? as f64 * share) as i64);
+        let sum: i64 = self.shares.iter().filter_map(on_node).sum();
+        let most = MOST_PER_CONTAINER * self.containers.max(1);
+        MAX_SCORE * (sum.clamp(LEAST, most) - LEAST) / (most - LEAST)
+    }
 }

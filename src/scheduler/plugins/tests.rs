@@ -320,12 +320,7 @@ fn images_count_by_size_and_spread() {
             "p",
             json!({ "spec": { "containers": [{ "name": "c", "image": image }] } }),
         );
-        basic::image_score(
-            &pod,
-            cluster.node(cluster.slot(name).expect("node")),
-            cluster,
-            order,
-        )
+        basic::Images::new(&pod, cluster, order).score(cluster.node(cluster.slot(name).expect("node")))
     };
     // Two of three nodes have it: (1000 * 2/3 - 23) / (1000 - 23).
     assert_eq!(score(&cluster, "a", "web:1"), 65);
