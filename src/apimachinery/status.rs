@@ -186,7 +186,7 @@ impl Status {
         Self::failure(401, "Unauthorized", message)
     }
 
-    /// 403. An empty resource is a non-resource request, an empty name a
+    /// 403: an empty resource is a non-resource request, an empty name a
     /// request on the collection.
     #[must_use]
     pub fn forbidden(gr: &GroupResource, name: &str, why: &str) -> Self {

@@ -133,16 +133,12 @@ fn secret(o: &Value, errs: &mut ErrorList) {
         }
         "kubernetes.io/dockercfg" => json_entry(data, ".dockercfg", &path, errs),
         "kubernetes.io/dockerconfigjson" => json_entry(data, ".dockerconfigjson", &path, errs),
-        "kubernetes.io/basic-auth" => {
-            if data["username"].is_null() && data["password"].is_null() {
-                need("username");
-                need("password");
-            }
+        "kubernetes.io/basic-auth" if data["username"].is_null() && data["password"].is_null() => {
+            need("username");
+            need("password");
         }
-        "kubernetes.io/ssh-auth" => {
-            if text(data, "ssh-privatekey").is_empty() {
-                errs.push(Error::required(&path.key("ssh-privatekey"), ""));
-            }
+        "kubernetes.io/ssh-auth" if text(data, "ssh-privatekey").is_empty() => {
+            errs.push(Error::required(&path.key("ssh-privatekey"), ""));
         }
         "kubernetes.io/tls" => {
             need("tls.crt");

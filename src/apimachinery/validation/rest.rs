@@ -17,12 +17,7 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         ("policy", "PodDisruptionBudget") => disruption_budget(&o["spec"], &Path::new("spec"), errs),
         ("scheduling.k8s.io", "PriorityClass") => priority_class(o, errs),
         ("coordination.k8s.io", "Lease") => lease(&o["spec"], &Path::new("spec"), errs),
-        ("node.k8s.io", "RuntimeClass") => {
-            if required(&o["handler"], &Path::new("handler"), errs) {
-                let h = text(o, "handler");
-                errs.invalid_each(&Path::new("handler"), h, names::dns1123_label(h));
-            }
-        }
+        ("node.k8s.io", "RuntimeClass") => runtime_class(o, errs),
         ("certificates.k8s.io", "CertificateSigningRequest") => signing_request(o, errs),
         (
             "admissionregistration.k8s.io",
@@ -54,6 +49,13 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             immutable(&new["handler"], &old["handler"], &Path::new("handler"), errs);
         }
         _ => {}
+    }
+}
+
+fn runtime_class(o: &Value, errs: &mut ErrorList) {
+    let p = Path::new("handler");
+    if required(&o["handler"], &p, errs) {
+        errs.invalid_each(&p, text(o, "handler"), names::dns1123_label(text(o, "handler")));
     }
 }
 

@@ -8,8 +8,8 @@ use super::support::{
     required_one_of, same, text,
 };
 use crate::field::{Error, ErrorList, Path};
-use crate::selector::LabelSelector;
 use crate::names;
+use crate::selector::LabelSelector;
 
 pub(super) const MISMATCH: &str = "`selector` does not match template `labels`";
 

@@ -133,23 +133,9 @@ pub(in super::super) fn source(v: &Value, path: &Path, errs: &mut ErrorList) {
 
 fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
     match name {
-        "emptyDir" => {
-            if !s["sizeLimit"].is_null() {
-                let before = errs.len();
-                nonnegative_quantity(&s["sizeLimit"], &p.child("sizeLimit"), errs);
-                if errs.len() > before {
-                    errs.0.truncate(before);
-                    errs.push(Error::forbidden(
-                        &p.child("sizeLimit"),
-                        "SizeLimit field must be a valid resource quantity",
-                    ));
-                }
-            }
-        }
+        "emptyDir" => size_limit(&s["sizeLimit"], &p.child("sizeLimit"), errs),
         "hostPath" => {
-            if required(&s["path"], &p.child("path"), errs) {
-                no_backsteps(text(s, "path"), &p.child("path"), errs);
-            }
+            host_path(s, p, errs);
             let kind = text(s, "type");
             if !HOST_PATH_TYPES.contains(&kind) {
                 errs.push(Error::not_supported(&p.child("type"), kind, HOST_PATH_TYPES));
@@ -186,11 +172,7 @@ fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
         "csi" => {
             required(&s["driver"], &p.child("driver"), errs);
         }
-        "local" => {
-            if required(&s["path"], &p.child("path"), errs) {
-                no_backsteps(text(s, "path"), &p.child("path"), errs);
-            }
-        }
+        "local" => host_path(s, p, errs),
         "ephemeral" => {
             let t = &s["volumeClaimTemplate"];
             if required(t, &p.child("volumeClaimTemplate"), errs) {
@@ -202,6 +184,26 @@ fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
             }
         }
         _ => {}
+    }
+}
+
+fn host_path(s: &Value, p: &Path, errs: &mut ErrorList) {
+    if required(&s["path"], &p.child("path"), errs) {
+        no_backsteps(text(s, "path"), &p.child("path"), errs);
+    }
+}
+
+fn size_limit(v: &Value, path: &Path, errs: &mut ErrorList) {
+    if v.is_null() {
+        return;
+    }
+    let mut found = ErrorList::new();
+    nonnegative_quantity(v, path, &mut found);
+    if !found.is_empty() {
+        errs.push(Error::forbidden(
+            path,
+            "SizeLimit field must be a valid resource quantity",
+        ));
     }
 }
 
