@@ -217,7 +217,7 @@ impl<C: Cluster> Server<C> {
                     message.additionals = more;
                 }
                 Answer::Alias(record, target) => {
-                    records.push(record);
+                    records.push(*record);
                     if question.query_type() != RecordType::CNAME {
                         name = target;
                         continue;

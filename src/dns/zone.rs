@@ -38,7 +38,7 @@ pub enum Answer {
     /// Records of the type asked for; helpful further ones.
     Records(Vec<Record>, Vec<Record>),
     /// The name is another name for this one (ExternalName).
-    Alias(Record, Name),
+    Alias(Box<Record>, Name),
     /// The name exists, but has no records of the type.
     NoData,
     /// The name doesn't exist.

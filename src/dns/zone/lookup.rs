@@ -177,7 +177,7 @@ impl Found<'_> {
         };
         target.set_fqdn(true);
         let data = RData::CNAME(CNAME(target.clone()));
-        Answer::Alias(Record::from_rdata(self.name.clone(), TTL, data), target)
+        Answer::Alias(Box::new(Record::from_rdata(self.name.clone(), TTL, data)), target)
     }
 
     fn cluster_addresses(&self) -> Vec<Target> {
