@@ -1,9 +1,11 @@
 //! A server alone on a store in a temporary folder, asked in-process.
 
+mod apply;
 mod auth;
 mod clients;
 mod crud;
 mod lists;
+mod protobuf;
 mod streams;
 mod watches;
 

@@ -51,8 +51,9 @@ impl Admit for Certificates {
 /// Times of conditions that an approver leaves out.
 fn stamp(object: &mut Value, old: Option<&Value>) {
     let old = old.map(|o| o["status"]["conditions"].clone()).unwrap_or_default();
-    for condition in object["status"]["conditions"]
-        .as_array_mut()
+    for condition in object
+        .pointer_mut("/status/conditions")
+        .and_then(Value::as_array_mut)
         .into_iter()
         .flatten()
     {

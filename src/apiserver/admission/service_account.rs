@@ -122,7 +122,12 @@ fn mount(spec: &mut Value) {
         .unwrap_or_else(|| format!("kube-api-access-{}", meta::random_suffix(5)));
     let mut used = false;
     for list in ["initContainers", "containers"] {
-        for container in spec[list].as_array_mut().into_iter().flatten() {
+        for container in spec
+            .get_mut(list)
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             let mounts = container["volumeMounts"].as_array();
             if mounts.into_iter().flatten().any(|m| m["mountPath"] == MOUNT) {
                 continue;

@@ -44,6 +44,8 @@ pub(crate) struct Write {
     /// Make the change anew when somebody else was faster, although it carries the version it was
     /// made from (patches).
     pub retry: bool,
+    /// Fields are already owned as server-side apply decided.
+    pub(crate) applying: bool,
 }
 
 impl Write {
@@ -61,6 +63,7 @@ impl Write {
             },
             options,
             retry: false,
+            applying: false,
         }
     }
 
@@ -81,6 +84,7 @@ impl Write {
                 ..Default::default()
             },
             retry: false,
+            applying: false,
         }
     }
 

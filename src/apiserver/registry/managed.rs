@@ -1,27 +1,45 @@
-//! Field ownership (`metadata.managedFields`) of ordinary writes.
+//! Field ownership (`metadata.managedFields`) and server-side apply (KEP-555).
 
+use jiff::Timestamp;
+use rkind_apimachinery::{apply, meta::api_version, resources};
 use serde_json::Value;
 
 use super::create::Write;
+use crate::{error::Result, machinery};
 
-/// Records in `new` who changed what since `old` (`None`: created).
-pub(crate) fn updated(_write: &Write, old: Option<&Value>, new: &mut Value) {
-    // Ownership a client leaves out of an update is kept.
-    if let Some(old) = old
-        && new["metadata"]["managedFields"].is_null()
-        && !old["metadata"]["managedFields"].is_null()
-    {
-        new["metadata"]["managedFields"] = old["metadata"]["managedFields"].clone();
+/// Records in `new` who changed what since `old` (`None`: created); both in stored form.
+pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
+    // What an apply owns is settled before defaults and admission change the object.
+    if write.applying {
+        return;
     }
+    let gvk = write.gvk();
+    let ignored = apply::ignored(machinery::rules(&gvk).status, write.sub);
+    let def = resources::by_kind(&gvk.group, &gvk.version, &gvk.kind).map(|d| d.type_def());
+    let request = apply::Request {
+        def,
+        api_version: &gvk.api_version(),
+        manager: &write.options.field_manager,
+        subresource: write.sub,
+        now: Timestamp::now(),
+        ignored: &ignored,
+    };
+    apply::track(&request, old, new);
 }
 
-/// The outcome of applying `applied` to `live` (both in the served version; `None`: create).
+/// The outcome of applying `config` to `live` (both in the served version; `None`: create).
 ///
 /// # Errors
 /// 409 naming the fields that others own, unless forced.
-pub(crate) fn applied(_write: &Write, live: Option<&Value>, applied: &Value) -> crate::error::Result<Value> {
-    Ok(match live {
-        None => applied.clone(),
-        Some(live) => rkind_apimachinery::patch::merge_value(live, applied.clone()),
-    })
+pub(crate) fn applied(write: &Write, live: Option<&Value>, config: &Value) -> Result<Value> {
+    let ignored = apply::ignored(machinery::rules(&write.gvk()).status, write.sub);
+    let request = apply::Request {
+        def: Some(write.def.type_def()),
+        api_version: &api_version(write.def.group, write.def.version),
+        manager: &write.options.field_manager,
+        subresource: write.sub,
+        now: Timestamp::now(),
+        ignored: &ignored,
+    };
+    Ok(apply::apply(&request, live, config, write.options.force)?)
 }

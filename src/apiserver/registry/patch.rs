@@ -169,6 +169,7 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
     )?;
     let mut write = Write::of(ctx, options.clone());
     write.retry = meta::resource_version(&applied).is_empty();
+    write.applying = true;
     let key = store_key(def, &write.namespace, name);
     let gr = group_resource(def);
     for _ in 0..4 {

@@ -376,7 +376,12 @@ fn reserve_ports(
     }
     let mut given: Vec<(u64, u16)> = Vec::new();
     if wants && errors.is_empty() {
-        for port in spec["ports"].as_array_mut().into_iter().flatten() {
+        for port in spec
+            .get_mut("ports")
+            .and_then(Value::as_array_mut)
+            .into_iter()
+            .flatten()
+        {
             if port["nodePort"].as_u64().unwrap_or(0) != 0 {
                 continue;
             }
