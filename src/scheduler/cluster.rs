@@ -24,6 +24,29 @@ use crate::{
 /// A node's place in the cluster's table. A slot is used again after its node is gone.
 pub type Slot = usize;
 
+/// UIDs of pods by something that pods share.
+#[derive(Debug, Default)]
+struct Index(HashMap<Arc<str>, HashSet<Arc<str>>>);
+
+impl Index {
+    fn insert(&mut self, key: &Arc<str>, uid: &Arc<str>) {
+        self.0.entry(key.clone()).or_default().insert(uid.clone());
+    }
+
+    fn remove(&mut self, key: &Arc<str>, uid: &str) {
+        if let Some(pods) = self.0.get_mut(key) {
+            pods.remove(uid);
+            if pods.is_empty() {
+                self.0.remove(key);
+            }
+        }
+    }
+
+    fn get(&self, key: &Arc<str>) -> impl Iterator<Item = &Arc<str>> {
+        self.0.get(key).into_iter().flatten()
+    }
+}
+
 /// Where a pod is.
 #[derive(Debug)]
 struct Placed {
@@ -44,7 +67,9 @@ pub struct Cluster {
     order_outdated: bool,
     /// By UID.
     pods: HashMap<Arc<str>, Placed>,
-    by_namespace: HashMap<Arc<str>, HashSet<Arc<str>>>,
+    /// UIDs of pods, by namespace and by the controller that made them.
+    by_namespace: Index,
+    by_owner: Index,
     terms: Terms,
     /// Pods that have a node cleared for them by preemption, by that node.
     nominated: HashMap<Arc<str>, Vec<Arc<PodInfo>>>,
@@ -225,10 +250,10 @@ impl Cluster {
         let slot = self.slot_or_new(node);
         self.counts.adjust(&pod, slot, &self.nodes[slot], 1);
         self.terms.adjust(&pod, &self.nodes[slot], 1);
-        self.by_namespace
-            .entry(pod.namespace.clone())
-            .or_default()
-            .insert(pod.uid.clone());
+        self.by_namespace.insert(&pod.namespace, &pod.uid);
+        pod.owner
+            .iter()
+            .for_each(|owner| self.by_owner.insert(owner, &pod.uid));
         self.pods.insert(
             pod.uid.clone(),
             Placed {
@@ -247,12 +272,10 @@ impl Cluster {
         self.counts
             .adjust(&pod, placed.slot, &self.nodes[placed.slot], -1);
         self.terms.adjust(&pod, &self.nodes[placed.slot], -1);
-        if let Some(pods) = self.by_namespace.get_mut(&pod.namespace) {
-            pods.remove(uid);
-            if pods.is_empty() {
-                self.by_namespace.remove(&pod.namespace);
-            }
-        }
+        self.by_namespace.remove(&pod.namespace, uid);
+        pod.owner
+            .iter()
+            .for_each(|owner| self.by_owner.remove(owner, uid));
         self.free_if_unused(placed.slot);
         Some(pod)
     }
@@ -321,13 +344,18 @@ impl Cluster {
             return counts;
         }
         let mut counts = vec![0; self.nodes.len()];
-        for namespace in matcher.namespaces() {
-            for uid in self.by_namespace.get(namespace).into_iter().flatten() {
-                let Some(placed) = self.pods.get(uid) else {
-                    continue;
-                };
+        let mut look = |uid: &Arc<str>| {
+            if let Some(placed) = self.pods.get(uid) {
                 counts[placed.slot] += u32::from(matcher.matches(&placed.pod));
             }
+        };
+        match &matcher.owner {
+            Some(owner) => self.by_owner.get(owner).for_each(look),
+            None => matcher
+                .namespaces()
+                .iter()
+                .flat_map(|ns| self.by_namespace.get(ns))
+                .for_each(&mut look),
         }
         let counts = Arc::new(counts);
         self.counts.insert(matcher, counts.clone());

@@ -63,7 +63,7 @@ pub(crate) fn place(places: &Places, key: &str, node: &NodeInfo) -> Option<i64> 
 }
 
 /// Most questions that are remembered.
-const REMEMBERED: usize = 96;
+const REMEMBERED: usize = 256;
 
 /// Remembered questions with their answers.
 #[derive(Debug, Default)]

@@ -16,8 +16,10 @@ pub enum Change<'a> {
     Node(&'a NodeInfo),
     /// A pod came to a node, or its labels changed there.
     PodPlaced(&'a PodInfo),
-    /// A pod left a node, asks for less, or is being deleted.
+    /// A pod left a node, or asks for less.
     PodLeft(&'a PodInfo),
+    /// A pod is being deleted; what it has is not free yet.
+    PodLeaving(&'a PodInfo),
     /// A claim, a volume or a class changed.
     Volumes,
     /// A namespace's labels changed.
@@ -52,7 +54,11 @@ pub fn helps(change: &Change<'_>, pod: &PodInfo, rejected_by: PluginSet) -> bool
                 || by(Plugin::InterPodAffinity)
                 || by(Plugin::PodTopologySpread) && other.namespace == pod.namespace
         }
+        Change::PodLeaving(other) => by(Plugin::PodTopologySpread) && other.namespace == pod.namespace,
         Change::Volumes => by(Plugin::VolumeBinding),
         Change::Namespace => by(Plugin::InterPodAffinity),
     }
 }
+
+#[cfg(test)]
+mod tests;

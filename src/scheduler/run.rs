@@ -321,8 +321,11 @@ impl Scheduler {
             return self.hint(Change::PodPlaced(&info));
         };
         let leaving = |pod: &PodInfo| pod.pod.metadata.deletion_timestamp.is_some();
-        if before.requests != info.requests || leaving(&before) != leaving(&info) {
+        if before.requests != info.requests {
             self.hint(Change::PodLeft(&info));
+        }
+        if leaving(&before) != leaving(&info) {
+            self.hint(Change::PodLeaving(&info));
         }
         if before.labels() != info.labels() {
             self.hint(Change::PodLeft(&before));
