@@ -7,6 +7,7 @@
 //! is written down in `spec`, without those that the host itself lacks.
 //! It knows nothing of Kubernetes, and nothing of what a node runs.
 
+mod bake;
 mod connect;
 mod error;
 mod exec;
@@ -33,8 +34,8 @@ use bollard::query_parameters::{
 };
 use futures::{StreamExt as _, TryStreamExt as _};
 use rkind_driver::{
-    ByteStream, Capabilities, Driver, Error, HostFacts, LocalImage, Network, NetworkSpec, Node, NodeFacts,
-    NodeSpec, labels,
+    ByteStream, Capabilities, Driver, Error, File, HostFacts, LocalImage, Network, NetworkSpec, Node,
+    NodeFacts, NodeSpec, labels,
 };
 
 pub use connect::Endpoint;
@@ -261,6 +262,10 @@ impl Driver for DockerDriver {
             }
         });
         Ok(tar_stream::from_channel(receiver))
+    }
+
+    async fn bake(&self, image: &str, files: &[File]) -> Result<String, Error> {
+        bake::bake(self, image, files).await
     }
 
     async fn delete_image(&self, reference: &str) -> Result<(), Error> {

@@ -4,16 +4,19 @@ use std::net::IpAddr;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use bollard::Docker;
 use bollard::errors::Error as DockerError;
 use bollard::models::{ContainerStateStatusEnum, ContainerSummary, ContainerSummaryStateEnum};
 use bollard::query_parameters::{
-    InspectContainerOptions, KillContainerOptionsBuilder, LogsOptionsBuilder, RemoveVolumeOptions,
-    StartContainerOptions, StopContainerOptionsBuilder, UploadToContainerOptionsBuilder,
-    WaitContainerOptionsBuilder,
+    ContainerArchiveInfoOptionsBuilder, InspectContainerOptions, KillContainerOptionsBuilder,
+    LogsOptionsBuilder, RemoveVolumeOptions, StartContainerOptions, StopContainerOptionsBuilder,
+    UploadToContainerOptionsBuilder, WaitContainerOptionsBuilder,
 };
 use futures::StreamExt as _;
 use rkind_config::NodeRole;
-use rkind_driver::{ByteStream, Error, Exec, ExecSpec, File, LogOptions, Node, NodeFacts, NodeState, labels};
+use rkind_driver::{
+    ByteStream, Content, Error, Exec, ExecSpec, File, LogOptions, Node, NodeFacts, NodeState, labels,
+};
 
 use crate::error::{backend, is_conflict, is_not_found, port_in_use, text};
 use crate::spec::{PORTS_LABEL, parse_ports_label, volume_name};
@@ -35,11 +38,59 @@ impl DockerNode {
     }
 
     fn failed(&self, verb: &str, error: DockerError) -> Error {
-        if is_not_found(&error) {
-            Error::NoNode(self.name.clone())
-        } else {
-            backend(format!("{verb} the node {}", self.name), error)
-        }
+        failed(&self.name, verb, error)
+    }
+
+    /// Whether this copy of a file is there, by size and time. Small content is
+    /// always sent.
+    async fn has(&self, file: &File) -> bool {
+        let Content::Path(path) = &file.content else {
+            return false;
+        };
+        let Ok(ours) = std::fs::metadata(path) else {
+            return false;
+        };
+        let options = ContainerArchiveInfoOptionsBuilder::default()
+            .path(&file.path)
+            .build();
+        let docker = &self.driver.docker;
+        let Ok(theirs) = docker.get_container_archive_info(&self.name, Some(options)).await else {
+            return false;
+        };
+        let time = theirs
+            .modification_time
+            .and_then(|t| t.parse::<jiff::Timestamp>().ok());
+        u64::try_from(theirs.size).is_ok_and(|size| size == ours.len())
+            && time.is_some_and(|t| u64::try_from(t.as_second()).ok() == tar_stream::seconds(&ours))
+    }
+}
+
+fn failed(name: &str, verb: &str, error: DockerError) -> Error {
+    if is_not_found(&error) {
+        Error::NoNode(name.to_owned())
+    } else {
+        backend(format!("{verb} the node {name}"), error)
+    }
+}
+
+/// Puts files into a container.
+pub(crate) async fn upload(docker: &Docker, container: &str, files: Vec<File>) -> Result<(), Error> {
+    let options = UploadToContainerOptionsBuilder::default().path("/").build();
+    // An error while reading a file must not look like one of the engine.
+    let (sender, mut reading) = tokio::sync::mpsc::channel(1);
+    let body = tar_stream::archive(files).map(move |chunk| {
+        chunk.map_err(|e| {
+            let io = std::io::Error::other(e.to_string());
+            let _ = sender.try_send(e);
+            io
+        })
+    });
+    let body = bollard::body_try_stream(body);
+    match docker.upload_to_container(container, Some(options), body).await {
+        Ok(()) => Ok(()),
+        Err(e) => Err(reading
+            .try_recv()
+            .unwrap_or_else(|_| failed(container, "put files into", e))),
     }
 }
 
@@ -83,28 +134,16 @@ impl Node for DockerNode {
     }
 
     async fn deliver(&self, files: Vec<File>) -> Result<(), Error> {
-        let options = UploadToContainerOptionsBuilder::default().path("/").build();
-        // An error while reading a file must not look like one of the engine.
-        let (sender, mut reading) = tokio::sync::mpsc::channel(1);
-        let body = tar_stream::archive(files).map(move |chunk| {
-            chunk.map_err(|e| {
-                let io = std::io::Error::other(e.to_string());
-                let _ = sender.try_send(e);
-                io
-            })
-        });
-        let body = bollard::body_try_stream(body);
-        match self
-            .driver
-            .docker
-            .upload_to_container(&self.name, Some(options), body)
-            .await
-        {
-            Ok(()) => Ok(()),
-            Err(e) => Err(reading
-                .try_recv()
-                .unwrap_or_else(|_| self.failed("put files into", e))),
+        let mut missing = Vec::with_capacity(files.len());
+        for file in files {
+            if !self.has(&file).await {
+                missing.push(file);
+            }
         }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        upload(&self.driver.docker, &self.name, missing).await
     }
 
     async fn start(&self) -> Result<(), Error> {

@@ -49,6 +49,12 @@ pub(crate) fn from_channel(receiver: mpsc::Receiver<Result<Bytes, Error>>) -> By
     .boxed()
 }
 
+/// When a file was changed, in seconds since the epoch.
+pub(crate) fn seconds(meta: &std::fs::Metadata) -> Option<u64> {
+    let time = meta.modified().ok()?.duration_since(std::time::UNIX_EPOCH).ok()?;
+    Some(time.as_secs())
+}
+
 /// The archive, with names relative to `/`.
 pub(crate) fn archive(files: Vec<File>) -> ByteStream {
     let (sender, receiver) = mpsc::channel(4);

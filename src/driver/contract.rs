@@ -108,6 +108,18 @@ fn spec(cluster: &str, name: &str, image: &str, network: &Network, host: u32) ->
 }
 
 async fn node_life(driver: &dyn Driver, image: &str, cluster: &str, network: &Network) {
+    let kept = tempfile::NamedTempFile::new().expect("temporary file");
+    std::fs::write(kept.path(), "shared\n").expect("write");
+    let shared = File::copy("/usr/local/share/shared", 0o755, kept.path());
+    let image = &driver
+        .bake(image, std::slice::from_ref(&shared))
+        .await
+        .expect("bake");
+    let again = driver
+        .bake(image, std::slice::from_ref(&shared))
+        .await
+        .expect("bake again");
+    assert!(driver.local_image(&again).await.expect("image").is_some());
     let spec = spec(cluster, "one", image, network, 2);
     let node = driver.create_node(&spec).await.expect("create");
     assert_eq!((node.name(), node.address()), (spec.name.as_str(), spec.address));
@@ -135,6 +147,7 @@ async fn node_life(driver: &dyn Driver, image: &str, cluster: &str, network: &Ne
     node.deliver(vec![
         File::new("/etc/rkind/node.yaml", 0o600, "hello: 1\n"),
         File::new("/var/made/by/host", 0o644, "volume"),
+        shared,
     ])
     .await
     .expect("deliver");

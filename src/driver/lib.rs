@@ -110,6 +110,17 @@ pub trait Driver: Send + Sync {
     /// [`Error::NoImage`]
     async fn export_images(&self, references: &[String]) -> Result<ByteStream, Error>;
 
+    /// An image like `image` that has `files` already, so that a node made of it
+    /// need not be given them; for files that many nodes have. A backend that
+    /// gains nothing by it gives `image` itself.
+    ///
+    /// # Errors
+    /// [`Error::NoImage`]
+    async fn bake(&self, image: &str, files: &[File]) -> Result<String, Error> {
+        let _ = files;
+        Ok(image.to_owned())
+    }
+
     /// Takes a name off an image of the engine's own store, and the image with its
     /// last name; an unknown name is no error.
     async fn delete_image(&self, reference: &str) -> Result<(), Error>;
@@ -127,7 +138,8 @@ pub trait Node: Send + Sync {
     fn address(&self) -> IpAddr;
 
     /// Puts files into the node, running or not; directories are made. An
-    /// existing file is replaced.
+    /// existing file is replaced; a copy of a file of this machine that is there
+    /// already, by size and time, may be left as it is.
     async fn deliver(&self, files: Vec<File>) -> Result<(), Error>;
 
     /// Starts it; a running node is left alone.
