@@ -131,39 +131,43 @@ pub fn track(r: &Request<'_>, live: Option<&Value>, new: &mut Value) {
         meta::remove(new, "managedFields");
         return;
     }
-    let mut all = match live {
-        Some(live) if !r.subresource.is_empty() => Managers::decode(live),
-        _ => {
-            let sent = Managers::decode(new);
-            match live {
-                Some(live) if sent.is_empty() => Managers::decode(live),
-                _ => sent,
-            }
-        }
+    let sent = |v: &Value| {
+        v["metadata"]["managedFields"]
+            .as_array()
+            .filter(|m| !m.is_empty())
+            .cloned()
     };
-    if live.is_some() && all.is_empty() {
+    let entries = match live {
+        Some(live) if !r.subresource.is_empty() => sent(live),
+        Some(live) => sent(new).or_else(|| sent(live)),
+        None => sent(new),
+    };
+    let (old, mut entries) = match (live, entries) {
         // An object nobody tracked since its creation stays untracked until
         // the first apply.
-        meta::remove(new, "managedFields");
-        return;
-    }
-    let empty;
-    let old = match live {
-        Some(l) => l,
-        None => {
-            empty = r.empty();
-            &empty
+        (Some(_), None) => {
+            meta::remove(new, "managedFields");
+            return;
         }
+        (Some(live), Some(entries)) => (live, entries),
+        (None, entries) => (&r.empty(), entries.unwrap_or_default()),
     };
-    record(
-        r,
-        old,
-        new,
-        &mut all,
-        &Id::new(r.manager, false, r.api_version, r.subresource),
-    );
-    all.cap(r.now);
-    all.encode(new);
+    let c = r.compare(old, new);
+    let mine = r.owned(&c.added.union(&c.modified));
+    let changed = c.added.union(&c.modified).union(&c.removed);
+    let id = Id::new(r.manager, false, r.api_version, r.subresource);
+    managers::record(&mut entries, &changed, &mine, &id, r.now);
+    let crowded = managers::too_many(&entries);
+    if entries.is_empty() {
+        meta::remove(new, "managedFields");
+    } else {
+        meta::set(new, "managedFields", entries);
+    }
+    if crowded {
+        let mut all = Managers::decode(new);
+        all.cap(r.now);
+        all.encode(new);
+    }
 }
 
 /// Makes the writer the owner of every field it changed.
@@ -266,7 +270,13 @@ fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -
             time,
         },
     );
-    let new = prune(merged, last.as_ref(), &all.all().union(&named), shape);
+    // What is applied again needs no look at what nobody else owns.
+    let dropped = last.as_ref().is_some_and(|l| !l.difference(&named).is_empty());
+    let new = if dropped {
+        prune(merged, last.as_ref(), &all.all().union(&named), shape)
+    } else {
+        merged
+    };
 
     let c = r.compare(&old, &new);
     let touched = c.modified.union(&c.added);
@@ -283,16 +293,9 @@ fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -
     all.take(&touched.union(&c.removed), Some(&id));
     all.0.retain(|_, e| !e.set.is_empty());
 
-    let untimed = |m: &Managers| {
-        let mut m = m.clone();
-        for e in m.0.values_mut() {
-            e.time = None;
-        }
-        m
-    };
     if let Some(live) = live
         && new == old
-        && untimed(&all) == untimed(&former)
+        && all.same_fields(&former)
         && !live["metadata"]["managedFields"].is_null()
     {
         return Ok(live.clone());
@@ -305,7 +308,7 @@ fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -
         let annotations = meta::metadata_mut(&mut new)
             .entry("annotations")
             .or_insert(Value::Null);
-        meta::as_map(annotations).insert(LAST_APPLIED.into(), config.to_string().into());
+        meta::as_map(annotations).insert(LAST_APPLIED.into(), format!("{config}\n").into());
     }
     all.encode(&mut new);
     Ok(new)

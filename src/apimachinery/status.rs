@@ -280,26 +280,16 @@ impl Status {
     }
 
     /// 422 without a field to blame: a patch that does not fit the object.
+    /// Upstream's answer does not say why; the log does.
     #[must_use]
     pub fn unprocessable(why: &str) -> Self {
-        let mut causes = vec![];
-        if !why.is_empty() {
-            let reason = "UnexpectedServerResponse".into();
-            causes.push(Cause {
-                reason,
-                message: why.into(),
-                field: String::new(),
-            });
-        }
+        tracing::debug!(why, "unprocessable");
         Self::failure(
             422,
             "Invalid",
             "the server rejected our request due to an error in our request",
         )
-        .with_details(Details {
-            causes,
-            ..Details::default()
-        })
+        .with_details(Details::default())
     }
 
     /// 405: the resource knows no such verb.

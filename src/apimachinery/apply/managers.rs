@@ -100,16 +100,8 @@ impl Managers {
             meta::remove(object, "managedFields");
             return;
         }
-        let mut all: Vec<(&Id, &Entry)> = self.0.iter().collect();
-        all.sort_by(|(a, x), (b, y)| {
-            b.applied
-                .cmp(&a.applied)
-                .then_with(|| x.time.cmp(&y.time))
-                .then_with(|| a.manager.cmp(&b.manager))
-                .then_with(|| x.api_version.cmp(&y.api_version))
-                .then_with(|| a.subresource.cmp(&b.subresource))
-        });
-        let list: Vec<Value> = all
+        let all: Vec<(&Id, &Entry)> = self.0.iter().collect();
+        let mut list: Vec<Value> = all
             .into_iter()
             .map(|(id, e)| {
                 let mut m = Map::new();
@@ -130,6 +122,7 @@ impl Managers {
                 Value::Object(m)
             })
             .collect();
+        list.sort_by(|a, b| order(a).cmp(&order(b)));
         meta::set(object, "managedFields", Value::Array(list));
     }
 
@@ -137,10 +130,20 @@ impl Managers {
     pub(super) fn take(&mut self, fields: &Set, except: Option<&Id>) {
         for (id, e) in &mut self.0 {
             if Some(id) != except {
-                e.set = e.set.difference(fields);
+                e.set.remove_all(fields);
             }
         }
         self.0.retain(|_, e| !e.set.is_empty());
+    }
+
+    /// Whether both have the same managers with the same fields, at whatever time.
+    pub(super) fn same_fields(&self, other: &Self) -> bool {
+        self.0.len() == other.0.len()
+            && self
+                .0
+                .iter()
+                .zip(&other.0)
+                .all(|((a, x), (b, y))| a == b && x.api_version == y.api_version && x.set == y.set)
     }
 
     /// Everything anybody owns.
@@ -177,6 +180,59 @@ impl Managers {
             e.time = e.time.clone().max(old.time);
         }
     }
+}
+
+/// Records in wire form what a plain update changed: fewer copies than
+/// reading every manager's set, as most writes touch few fields.
+///
+/// `changed` is what was added, modified or removed, `mine` what the writer
+/// comes to own of it.
+pub(super) fn record(entries: &mut Vec<Value>, changed: &Set, mine: &Set, id: &Id, now: Timestamp) {
+    let is_mine = |m: &Value| {
+        m["operation"] == "Update"
+            && m["manager"] == id.manager.as_str()
+            && m["apiVersion"] == id.api_version.as_str()
+            && m["subresource"].as_str().unwrap_or("") == id.subresource
+    };
+    let mut found = false;
+    for m in entries.iter_mut() {
+        let own = is_mine(m);
+        let Some(fields) = m.get_mut("fieldsV1").and_then(Value::as_object_mut) else {
+            continue;
+        };
+        changed.remove_from(fields);
+        if own && !mine.is_empty() {
+            found = true;
+            mine.add_to(fields);
+            m["time"] = meta::time(now).into();
+        }
+    }
+    entries.retain(|m| m["fieldsV1"].as_object().is_some_and(|f| !f.is_empty()));
+    if !found && !mine.is_empty() {
+        let mut m = json!({
+            "manager": id.manager,
+            "operation": "Update",
+            "apiVersion": id.api_version,
+            "time": meta::time(now),
+            "fieldsType": "FieldsV1",
+            "fieldsV1": mine.encode(),
+        });
+        if !id.subresource.is_empty() {
+            m["subresource"] = id.subresource.as_str().into();
+        }
+        entries.push(m);
+    }
+    entries.sort_by(|a, b| order(a).cmp(&order(b)));
+}
+
+/// Upstream's order: appliers first, then by time, name, version, subresource.
+fn order(m: &Value) -> [&str; 5] {
+    ["operation", "time", "manager", "apiVersion", "subresource"].map(|f| m[f].as_str().unwrap_or(""))
+}
+
+/// Whether there are more updaters than are kept apart.
+pub(super) fn too_many(entries: &[Value]) -> bool {
+    entries.iter().filter(|m| m["operation"] == "Update").count() > MAX_UPDATE_MANAGERS
 }
 
 /// Whether an update asks to forget all managers: `managedFields: [{}]`.

@@ -33,8 +33,14 @@ impl Element {
     }
 
     fn decode(s: &str) -> Option<Self> {
-        // Reading and writing JSON brings keys into their canonical order.
-        let canonical = |s: &str| serde_json::from_str::<Value>(s).ok().map(|v| v.to_string());
+        // Reading and writing JSON brings keys into their canonical order; one
+        // key without white space has no other.
+        let canonical = |s: &str| {
+            if !s.contains([',', ' ', '\n', '\t', '\\']) {
+                return Some(s.to_owned());
+            }
+            serde_json::from_str::<Value>(s).ok().map(|v| v.to_string())
+        };
         let (kind, rest) = s.split_once(':')?;
         Some(match kind {
             "f" => Self::Field(rest.into()),
@@ -184,6 +190,87 @@ impl Set {
             out.insert_below(e.clone(), rest);
         }
         out
+    }
+
+    /// Whether the two share a member.
+    #[must_use]
+    pub fn intersects(&self, other: &Set) -> bool {
+        self.members.iter().any(|m| other.members.contains(m))
+            || self
+                .children
+                .iter()
+                .any(|(e, c)| other.children.get(e).is_some_and(|o| c.intersects(o)))
+    }
+
+    /// `difference` in place.
+    pub(super) fn remove_all(&mut self, other: &Set) {
+        for m in &other.members {
+            self.members.remove(m);
+        }
+        for (e, o) in &other.children {
+            if let Some(c) = self.children.get_mut(e) {
+                c.remove_all(o);
+                if c.is_empty() {
+                    self.children.remove(e);
+                }
+            }
+        }
+    }
+
+    /// `remove_all` on a set in wire form.
+    pub(super) fn remove_from(&self, wire: &mut Map<String, Value>) {
+        for m in &self.members {
+            let key = m.encode();
+            if let Some(child) = wire.get_mut(&key).and_then(Value::as_object_mut) {
+                child.remove(".");
+                if child.is_empty() {
+                    wire.remove(&key);
+                }
+            }
+        }
+        for (e, below) in &self.children {
+            let key = e.encode();
+            let Some(child) = wire.get_mut(&key).and_then(Value::as_object_mut) else {
+                continue;
+            };
+            let (leaf, member) = (child.is_empty(), child.contains_key("."));
+            below.remove_from(child);
+            if child.len() == 1 && member {
+                child.clear();
+            } else if child.is_empty() && !leaf {
+                wire.remove(&key);
+            }
+        }
+    }
+
+    /// `union` into a set in wire form.
+    pub(super) fn add_to(&self, wire: &mut Map<String, Value>) {
+        let empty = || Value::Object(Map::new());
+        for m in &self.members {
+            let child = wire.entry(m.encode());
+            match child {
+                serde_json::map::Entry::Vacant(v) => {
+                    v.insert(empty());
+                }
+                serde_json::map::Entry::Occupied(mut o) => {
+                    if let Some(c) = o.get_mut().as_object_mut().filter(|c| !c.is_empty()) {
+                        c.insert(".".into(), empty());
+                    }
+                }
+            }
+        }
+        for (e, below) in self.children.iter().filter(|(_, c)| !c.is_empty()) {
+            let key = e.encode();
+            // A leaf that was there, or was put there above, stays a member.
+            let leaf = wire.contains_key(&key);
+            let child = wire.entry(key).or_insert_with(empty);
+            if let Some(c) = child.as_object_mut() {
+                if leaf && c.is_empty() {
+                    c.insert(".".into(), empty());
+                }
+                below.add_to(c);
+            }
+        }
     }
 
     /// Every path of the set, as messages print them.

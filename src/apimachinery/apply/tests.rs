@@ -344,4 +344,22 @@ proptest! {
         let s = typed::field_set(&a, Shape::of(def));
         prop_assert_eq!(Set::decode(&s.encode()), s);
     }
+
+    /// Sets changed in wire form are what sets changed as trees are.
+    #[test]
+    fn wire_form_obeys_set_algebra(a in config(), b in config()) {
+        let shape = Shape::of(Schema::get().type_by_name("io.k8s.api.apps.v1.Deployment"));
+        let (x, y) = (typed::field_set(&a, shape), typed::field_set(&b, shape));
+        let wire = |s: &Set| s.encode().as_object().cloned().unwrap_or_default();
+        let mut minus = wire(&x);
+        y.remove_from(&mut minus);
+        prop_assert_eq!(Value::Object(minus), x.difference(&y).encode());
+        let mut plus = wire(&x);
+        y.add_to(&mut plus);
+        prop_assert_eq!(Value::Object(plus), x.union(&y).encode());
+        let mut in_place = x.clone();
+        in_place.remove_all(&y);
+        prop_assert_eq!(in_place.encode(), x.difference(&y).encode());
+        prop_assert_eq!(x.intersects(&y), !x.intersection(&y).is_empty());
+    }
 }

@@ -191,18 +191,18 @@ fn compare_parts(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, c: 
             parts.entry(e).or_default().1.get_or_insert(v);
         }
         for (e, (a, b)) in parts {
-            compare_part(e, a, b, shape.item(), c);
+            compare_part(|| e, a, b, shape.item(), c);
         }
         return;
     }
     let (o, n) = (object(old), object(new));
     for (k, a) in o.into_iter().flatten() {
         let b = n.and_then(|n| n.get(k));
-        compare_part(Element::Field(k.clone()), Some(a), b, shape.child(k), c);
+        compare_part(|| Element::Field(k.clone()), Some(a), b, shape.child(k), c);
     }
     for (k, b) in n.into_iter().flatten() {
         if o.is_none_or(|o| !o.contains_key(k)) {
-            compare_part(Element::Field(k.clone()), None, Some(b), shape.child(k), c);
+            compare_part(|| Element::Field(k.clone()), None, Some(b), shape.child(k), c);
         }
     }
 }
@@ -216,15 +216,25 @@ fn bare(v: Option<&Value>) -> bool {
     }
 }
 
-fn compare_part(e: Element, old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>, c: &mut Comparison) {
+fn compare_part(
+    e: impl FnOnce() -> Element,
+    old: Option<&Value>,
+    new: Option<&Value>,
+    shape: Shape<'_>,
+    c: &mut Comparison,
+) {
+    // Most parts are equal and cost no more than seeing that.
+    if old == new {
+        return;
+    }
+    let e = e();
     let fits = |v: Option<&Value>| v.is_none_or(|v| !matches!(shape.fit(v), Shape::Leaf));
     let leaf = !fits(old) || !fits(new) || (bare(old) && bare(new));
     if leaf {
         match (old, new) {
             (None, Some(_)) => c.added.insert(e),
             (Some(_), None) => c.removed.insert(e),
-            (Some(a), Some(b)) if a != b => c.modified.insert(e),
-            _ => {}
+            _ => c.modified.insert(e),
         }
         return;
     }

@@ -22,6 +22,9 @@ pub(super) fn prepare_for_create(pod: &mut Value) {
         }]);
     }
     meta::as_map(pod).insert("status".into(), status);
+    if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
+        spec.retain(|_, v| !v.is_null());
+    }
     service_account_alias(pod);
 }
 

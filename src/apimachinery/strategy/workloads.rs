@@ -45,9 +45,15 @@ pub(super) fn job_selector(new: &mut Value) {
     ] {
         labels.entry(key).or_insert_with(|| value.as_str().into());
     }
+    let template_labels = labels.clone();
     let selector = meta::as_map(spec.entry("selector").or_insert(Value::Null));
     let match_labels = meta::as_map(selector.entry("matchLabels").or_insert(Value::Null));
     match_labels
         .entry("batch.kubernetes.io/controller-uid")
         .or_insert_with(|| uid.into());
+    // A Job without labels of its own has its template's.
+    let own = meta::as_map(meta::metadata_mut(new).entry("labels").or_insert(Value::Null));
+    if own.is_empty() {
+        *own = template_labels;
+    }
 }
