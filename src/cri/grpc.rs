@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use futures::StreamExt;
+use futures::{StreamExt, stream};
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::transport::{Channel, Endpoint, Uri};
@@ -58,19 +58,43 @@ impl Client {
 }
 
 impl Client {
-    /// Ended containers as containerd tells of them itself: its CRI has no events before 1.7.
-    async fn containerd_events(&self) -> Result<EventStream> {
+    /// The runtime's CRI events, or what containerd tells itself: its CRI has none before 1.7.
+    async fn open_events(&self) -> Result<EventStream> {
+        const CALL: &str = "GetContainerEvents";
+        match self
+            .runtime
+            .clone()
+            .get_container_events(v1::GetEventsRequest {})
+            .await
+        {
+            Ok(answer) => {
+                let events = answer
+                    .into_inner()
+                    .map(|item| item.map_err(|s| Error::from_status(CALL, &s)));
+                Ok(events.boxed())
+            }
+            Err(status) if status.code() == tonic::Code::Unimplemented => self.open_containerd_events().await,
+            Err(status) => Err(Error::from_status(CALL, &status)),
+        }
+    }
+
+    async fn open_containerd_events(&self) -> Result<EventStream> {
         const CALL: &str = "Subscribe";
         let filters = vec![format!("namespace=={NAMESPACE},topic==\"/tasks/delete\"")];
         let request = containerd::SubscribeRequest { filters };
-        let stream = call(CALL, CALL_TIMEOUT, self.containerd.clone().subscribe(request)).await?;
-        let events = stream.filter_map(|item| async move {
+        let answer = self
+            .containerd
+            .clone()
+            .subscribe(request)
+            .await
+            .map_err(|s| Error::from_status(CALL, &s))?;
+        let events = answer.into_inner().filter_map(|item| async move {
             match item {
                 Ok(envelope) => ended(&envelope).map(Ok),
                 Err(status) => Some(Err(Error::from_status(CALL, &status))),
             }
         });
-        Ok(Box::pin(events))
+        Ok(events.boxed())
     }
 }
 
@@ -154,22 +178,15 @@ impl Runtime for Client {
     }
 
     async fn events(&self) -> Result<EventStream> {
-        let mut client = self.runtime.clone();
-        let answer = call(
-            "GetContainerEvents",
-            CALL_TIMEOUT,
-            client.get_container_events(v1::GetEventsRequest {}),
-        )
-        .await;
-        match answer {
-            Ok(stream) => {
-                Ok(Box::pin(stream.map(|item| {
-                    item.map_err(|s| Error::from_status("GetContainerEvents", &s))
-                })))
-            }
-            Err(error) if error.kind == ErrorKind::Unimplemented => self.containerd_events().await,
-            Err(error) => Err(error),
-        }
+        // A server answers the opening of a stream together with its first event: whoever waited
+        // for that here would wait for as long as nothing happens.
+        let client = self.clone();
+        let opened = async move { client.open_events().await };
+        let events = stream::once(opened).flat_map(|opened| match opened {
+            Ok(events) => events,
+            Err(error) => stream::once(async { Err(error) }).boxed(),
+        });
+        Ok(events.boxed())
     }
 
     async fn run_pod_sandbox(&self, config: v1::PodSandboxConfig, runtime_handler: &str) -> Result<String> {

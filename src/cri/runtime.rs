@@ -25,7 +25,8 @@ pub trait Runtime: Send + Sync + 'static {
     /// Tells the runtime the pods' network range of this node; runtimes with a configured
     /// network ignore it.
     async fn update_runtime_config(&self, config: v1::RuntimeConfig) -> Result<()>;
-    /// Container events from now on; `Unimplemented` where the runtime has none.
+    /// Container events from now on. The stream's first item is an error of kind `Unimplemented`
+    /// where the runtime has none.
     async fn events(&self) -> Result<EventStream>;
 
     // ---- sandboxes ----

@@ -1,16 +1,20 @@
 //! Whether a pod bound to this node may run on it. The scheduler decides on a picture that may be
 //! old, and a pod may name its node itself: the node has the last word.
 
-use k8s_openapi::api::core::v1::Pod;
+use std::collections::BTreeMap;
+
+use k8s_openapi::api::core::v1::{Node, NodeSelectorRequirement, NodeSelectorTerm, Pod};
+use kube::Api;
 
 use crate::agent::Agent;
+use crate::node;
 use crate::observed::Observed;
 use crate::pod::PodExt;
 use crate::qos::pod_resources;
 use crate::status::Failure;
 
 /// Checks a pod that has not started yet; one that the runtime knows was admitted before.
-pub(crate) fn admit(agent: &Agent, pod: &Pod, observed: &Observed) -> Result<(), Failure> {
+pub(crate) async fn admit(agent: &Agent, pod: &Pod, observed: &Observed) -> Result<(), Failure> {
     if !observed.sandboxes.is_empty() || !observed.containers.is_empty() {
         return Ok(());
     }
@@ -20,16 +24,35 @@ pub(crate) fn admit(agent: &Agent, pod: &Pod, observed: &Observed) -> Result<(),
         .into_iter()
         .filter(|p| p.uid() != pod.uid() && !p.is_terminal() && is_running_here(p))
         .collect();
+    let others: Vec<&Pod> = others.iter().map(AsRef::as_ref).collect();
+    if wants_certain_nodes(pod) {
+        let api: Api<Node> = Api::all(agent.client.clone());
+        // Without an answer, the labels that this agent registered are the best guess.
+        let labels = match api.get_opt(&agent.options.node_name).await {
+            Ok(Some(node)) => node.metadata.labels.unwrap_or_default(),
+            _ => node::labels(&agent.options),
+        };
+        if !fits_node(pod, &agent.options.node_name, &labels) {
+            return Err(Failure {
+                reason: "NodeAffinity".into(),
+                message: "Predicate NodeAffinity failed: node(s) didn't match Pod's node affinity/selector"
+                    .into(),
+            });
+        }
+    }
+    if has_port_conflict(pod, &others) {
+        return Err(Failure {
+            reason: "NodePorts".into(),
+            message: "Predicate NodePorts failed: node(s) didn't have free ports for the requested pod ports"
+                .into(),
+        });
+    }
     let capacity = (
         agent.machine.cpu,
         agent.machine.memory,
         i64::from(agent.options.max_pods),
     );
-    fits(
-        pod,
-        &others.iter().map(AsRef::as_ref).collect::<Vec<_>>(),
-        capacity,
-    )
+    fits(pod, &others, capacity)
 }
 
 fn is_running_here(pod: &Pod) -> bool {
@@ -37,7 +60,91 @@ fn is_running_here(pod: &Pod) -> bool {
     pod.status().start_time.is_some()
 }
 
-/// The pure part. `capacity`: milli-CPUs, bytes, pods.
+fn required_terms(pod: &Pod) -> Option<&Vec<NodeSelectorTerm>> {
+    let affinity = pod.spec().affinity.as_ref()?.node_affinity.as_ref()?;
+    Some(
+        &affinity
+            .required_during_scheduling_ignored_during_execution
+            .as_ref()?
+            .node_selector_terms,
+    )
+}
+
+fn wants_certain_nodes(pod: &Pod) -> bool {
+    pod.spec().node_selector.as_ref().is_some_and(|s| !s.is_empty()) || required_terms(pod).is_some()
+}
+
+/// Node selector and required node affinity.
+pub(crate) fn fits_node(pod: &Pod, name: &str, labels: &BTreeMap<String, String>) -> bool {
+    let selected = pod
+        .spec()
+        .node_selector
+        .iter()
+        .flatten()
+        .all(|(key, value)| labels.get(key) == Some(value));
+    let field = |r: &NodeSelectorRequirement| (r.key == "metadata.name").then_some(name);
+    let label = |r: &NodeSelectorRequirement| labels.get(&r.key).map(String::as_str);
+    selected
+        && required_terms(pod).is_none_or(|terms| {
+            terms.iter().any(|term| {
+                let expressions = term.match_expressions.as_deref().unwrap_or_default();
+                let fields = term.match_fields.as_deref().unwrap_or_default();
+                // A term that asks for nothing matches nothing.
+                !(expressions.is_empty() && fields.is_empty())
+                    && expressions.iter().all(|r| holds(r, label(r)))
+                    && fields.iter().all(|r| holds(r, field(r)))
+            })
+        })
+}
+
+fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
+    let values = requirement.values.as_deref().unwrap_or_default();
+    let listed = value.is_some_and(|v| values.iter().any(|wanted| wanted == v));
+    let number = |text: Option<&str>| text.and_then(|t| t.parse::<i64>().ok());
+    let bound = number(values.first().map(String::as_str));
+    match requirement.operator.as_str() {
+        "In" => listed,
+        "NotIn" => !listed,
+        "Exists" => value.is_some(),
+        "DoesNotExist" => value.is_none(),
+        "Gt" => number(value).zip(bound).is_some_and(|(v, b)| v > b),
+        "Lt" => number(value).zip(bound).is_some_and(|(v, b)| v < b),
+        _ => false,
+    }
+}
+
+type HostPort = (String, String, i32);
+
+fn host_ports(pod: &Pod) -> Vec<HostPort> {
+    let containers = pod.containers();
+    let ports = containers.iter().flat_map(|(_, c)| c.ports.iter().flatten());
+    ports
+        .filter_map(|p| {
+            let port = p.host_port.filter(|port| *port > 0)?;
+            let ip = p
+                .host_ip
+                .clone()
+                .filter(|ip| !ip.is_empty())
+                .unwrap_or_else(|| "0.0.0.0".into());
+            Some((ip, p.protocol.clone().unwrap_or_else(|| "TCP".into()), port))
+        })
+        .collect()
+}
+
+/// Two pods want the same port of the node.
+pub(crate) fn has_port_conflict(pod: &Pod, others: &[&Pod]) -> bool {
+    let wanted = host_ports(pod);
+    let any = |ip: &str| ip == "0.0.0.0" || ip == "::";
+    let clash =
+        |a: &HostPort, b: &HostPort| a.1 == b.1 && a.2 == b.2 && (a.0 == b.0 || any(&a.0) || any(&b.0));
+    !wanted.is_empty()
+        && others
+            .iter()
+            .flat_map(|p| host_ports(p))
+            .any(|taken| wanted.iter().any(|w| clash(w, &taken)))
+}
+
+/// Whether the machine has room. `capacity`: milli-CPUs, bytes, pods.
 pub(crate) fn fits(pod: &Pod, others: &[&Pod], capacity: (i64, i64, i64)) -> Result<(), Failure> {
     let (cpu, memory, pods) = capacity;
     let wanted = pod_resources(pod);

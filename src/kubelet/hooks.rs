@@ -40,8 +40,11 @@ pub(crate) async fn run(
     }
     if let Some(get) = &handler.http_get {
         return match http_get(get, host, container, "kube-lifecycle/1.35").await {
-            Ok((code, _)) if code < 400 => Ok(()),
-            Ok((code, body)) => Err(format!("HTTP hook failed with statuscode: {code}: {body}")),
+            Ok(answer) if answer.code < 400 => Ok(()),
+            Ok(answer) => Err(format!(
+                "HTTP hook failed with statuscode: {}: {}",
+                answer.code, answer.body
+            )),
             Err(error) => Err(error),
         };
     }

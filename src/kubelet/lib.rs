@@ -33,6 +33,7 @@ mod pod;
 mod probe;
 mod qos;
 mod quantity;
+mod resize;
 mod run;
 mod server;
 mod start;

@@ -4,6 +4,7 @@ use k8s_openapi::api::core::v1::{Container, Pod};
 
 use crate::observed::{Instance, Observed, RunState};
 use crate::pod::{ContainerKind, PodExt, is_sidecar};
+use crate::resize::needs_restart;
 
 /// What the probes say of one container instance.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,7 +198,7 @@ pub(crate) fn plan(pod: &Pod, observed: &Observed, verdict: &dyn Fn(&Instance) -
         let current = last.filter(|i| i.sandbox_id == sandbox);
         match current {
             Some(instance) if instance.is_running() => {
-                let Some((reason, mut message)) = trouble(container, instance, verdict(instance)) else {
+                let Some((reason, mut message)) = trouble(pod, container, instance, verdict(instance)) else {
                     alive += 1;
                     continue;
                 };
@@ -267,12 +268,22 @@ fn broken(instance: &Instance) -> Kill {
     }
 }
 
-fn trouble(container: &Container, instance: &Instance, verdict: Verdict) -> Option<(KillReason, String)> {
+fn trouble(
+    pod: &Pod,
+    container: &Container,
+    instance: &Instance,
+    verdict: Verdict,
+) -> Option<(KillReason, String)> {
     let name = &container.name;
     if !instance.hash.is_empty() && instance.hash != hash(container) {
         Some((
             KillReason::Changed,
             format!("Container {name} definition changed"),
+        ))
+    } else if needs_restart(pod, container, instance) {
+        Some((
+            KillReason::Changed,
+            format!("Container {name} resize requires restart"),
         ))
     } else if verdict.liveness_failed {
         Some((
@@ -348,7 +359,7 @@ fn plan_inits<'a>(
                     return Inits::Waiting;
                 }
                 let now = verdict(i);
-                if let Some((reason, mut message)) = trouble(container, i, now) {
+                if let Some((reason, mut message)) = trouble(pod, container, i, now) {
                     message.push_str(", will be restarted");
                     plan.kill.push(Kill {
                         id: i.id.clone(),

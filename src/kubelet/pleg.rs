@@ -9,6 +9,8 @@ use std::time::Duration;
 
 use futures::StreamExt;
 
+use rkind_cri::ErrorKind;
+
 use crate::agent::Agent;
 use crate::observed::keys;
 
@@ -64,10 +66,7 @@ pub(crate) async fn run(agent: Arc<Agent>) {
     let mut settling: Vec<Duration> = Vec::new();
     loop {
         if events.is_none() && !unsupported {
-            match agent.runtime.events().await {
-                Ok(stream) => events = Some(stream),
-                Err(error) => unsupported = error.kind == rkind_cri::ErrorKind::Unimplemented,
-            }
+            events = agent.runtime.events().await.ok();
         }
         match snapshot(&agent).await {
             Ok(now) => {
@@ -95,7 +94,8 @@ pub(crate) async fn run(agent: Arc<Agent>) {
                     settling = vec![SETTLE * 10, SETTLE];
                     tokio::time::sleep(SETTLE).await;
                 }
-                _ => {
+                ended => {
+                    unsupported = matches!(&ended, Some(Err(e)) if e.kind == ErrorKind::Unimplemented);
                     events = None;
                     // The runtime may be restarting: leave it a moment.
                     tokio::time::sleep(Duration::from_millis(200)).await;

@@ -69,11 +69,12 @@ pub async fn run(
             source,
         })?;
     }
-    let cgroups = Cgroups::new(options.cgroup_root.as_deref());
-    cgroups.prepare().map_err(|source| Error::Prepare {
-        what: "the cgroups of pods".into(),
-        source,
-    })?;
+    let mut cgroups = Cgroups::new(options.cgroup_root.as_deref());
+    if let Err(error) = cgroups.prepare() {
+        // Containers still get their own limits; what is lost is the limit of a pod as a whole.
+        tracing::warn!(%error, "this machine lets nobody make cgroups: pods get none of their own");
+        cgroups = Cgroups::new(None);
+    }
 
     let (health_sender, health) = watch::channel(RuntimeHealth::default());
     let agent = build(client, runtime, options, cgroups, health.clone());

@@ -279,9 +279,8 @@ impl Agent {
         }
         let path = message_path(container);
         // A debugging container may run in an image where the path can't be made.
-        if !has(&mounts, path) && kind != ContainerKind::Ephemeral
-            || container.termination_message_path.is_some()
-        {
+        let wanted = kind != ContainerKind::Ephemeral || container.termination_message_path.is_some();
+        if wanted && !has(&mounts, path) {
             let place = dir.join("containers").join(&container.name);
             std::fs::create_dir_all(&place).map_err(|e| failed(&place, e))?;
             let file = place.join(format!("{:08x}", rand::random::<u32>()));

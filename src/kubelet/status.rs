@@ -49,6 +49,12 @@ pub(crate) struct Failure {
 /// types, nominatedNodeName, resize …) are carried over from the pod's current status.
 pub(crate) fn compute(pod: &Pod, inputs: &Inputs<'_>, failure: Option<&Failure>) -> PodStatus {
     let old = pod.status();
+    if let Some(failure) = failure
+        && inputs.observed.containers.is_empty()
+        && old.container_statuses.is_none()
+    {
+        return rejected(pod, failure);
+    }
     let all = pod.containers();
     let list = |kind: ContainerKind| -> Option<Vec<ContainerStatus>> {
         let found: Vec<_> = all
@@ -106,6 +112,18 @@ pub(crate) fn compute(pod: &Pod, inputs: &Inputs<'_>, failure: Option<&Failure>)
     let has_sandbox = sandbox_change(pod, inputs.observed).is_none();
     status.conditions = Some(conditions::conditions(pod, &status, has_sandbox, inputs.now));
     status
+}
+
+/// A pod that was never started here says only that, and why.
+fn rejected(pod: &Pod, failure: &Failure) -> PodStatus {
+    PodStatus {
+        phase: Some("Failed".into()),
+        reason: Some(failure.reason.clone()),
+        message: Some(failure.message.clone()),
+        qos_class: Some(QosClass::of(pod).as_str().to_string()),
+        observed_generation: pod.generation(),
+        ..pod.status().clone()
+    }
 }
 
 fn set_pod_ips(pod: &Pod, inputs: &Inputs<'_>, status: &mut PodStatus) {

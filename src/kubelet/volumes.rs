@@ -275,11 +275,11 @@ fn only_user(pod: &Pod) -> Option<u32> {
 }
 
 fn empty_dir(dir: &Path, source: &EmptyDirVolumeSource, group: Option<u32>) -> io::Result<()> {
-    let fresh = !dir.exists();
+    let mut fresh = !dir.exists();
     std::fs::create_dir_all(dir)?;
     if source.medium.as_deref() == Some("Memory") {
         let size = source.size_limit.as_ref().map_or(0, quantity::value);
-        mounts::tmpfs(dir, u64::try_from(size).unwrap_or(0))?;
+        fresh |= mounts::tmpfs(dir, u64::try_from(size).unwrap_or(0))?;
     }
     if fresh {
         let mode = if group.is_some() { 0o2777 } else { 0o777 };

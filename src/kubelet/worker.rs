@@ -28,6 +28,9 @@ use crate::volumes::Volumes;
 /// How often a quiet pod is looked at: live volumes and tokens are brought up to date then.
 const QUIET: Duration = Duration::from_secs(60);
 
+/// See [`handover`].
+const HANDOVER: Duration = Duration::from_millis(300);
+
 /// When a worker wants to look again.
 enum Next {
     After(Duration),
@@ -145,11 +148,14 @@ impl Worker {
             return self.finish(pod, observed).await;
         }
         if !self.admitted {
-            if let Err(failure) = admission::admit(&self.agent, pod, &observed) {
+            if let Err(failure) = admission::admit(&self.agent, pod, &observed).await {
                 self.agent
                     .recorder
                     .event(pod.as_ref(), Warning, &failure.reason, failure.message.clone());
-                self.failure = Some(failure);
+                self.failure = Some(Failure {
+                    message: format!("Pod was rejected: {}", failure.message),
+                    ..failure
+                });
                 return self.finish(pod, observed).await;
             }
             self.admitted = true;
@@ -171,6 +177,7 @@ impl Worker {
         }
 
         self.agent.probes.reconcile(pod, &observed, false);
+        self.agent.resize(pod, &observed).await?;
         let steps = plan(pod, &observed, &|i| self.agent.probes.verdict(pod, i));
         self.publish(pod, &observed, false);
         if steps == Plan::default() && !Volumes::has_live_content(pod) {
@@ -403,11 +410,14 @@ impl Worker {
             let grace = pod.grace_seconds();
             let agent = self.agent.clone();
             let before = observed;
-            let kill = agent.kill_pod(
-                pod,
-                &before,
-                Duration::from_secs(u64::try_from(grace).unwrap_or(30)),
-            );
+            let seconds = Duration::from_secs(u64::try_from(grace).unwrap_or(30));
+            let kill = async {
+                let handover = handover(pod, seconds);
+                tokio::time::sleep(handover).await;
+                agent
+                    .kill_pod(pod, &before, seconds.saturating_sub(handover))
+                    .await
+            };
             tokio::pin!(kill);
             loop {
                 tokio::select! {
@@ -421,6 +431,9 @@ impl Worker {
                         if now.is_none_or(|p| p.grace_seconds() < grace) {
                             wake.notify_one();
                             return Ok(Next::After(Duration::ZERO));
+                        }
+                        if let Ok(now) = self.observe().await {
+                            self.publish(pod, &now, false);
                         }
                     }
                 }
@@ -479,6 +492,26 @@ impl Worker {
             .remove_traces(&self.uid, log_dir.as_deref(), &observed)
             .await?;
         Ok(Next::Gone)
+    }
+}
+
+/// How long a pod that serves goes on before its stop signal: service rules on all nodes change
+/// when the deletion is announced, and a request that is on its way in that moment still finds a
+/// listener. Nobody waits for a pod that serves nobody or has hardly any time.
+fn handover(pod: &Pod, grace: Duration) -> Duration {
+    let conditions = pod.status().conditions.iter().flatten();
+    let ready = conditions
+        .into_iter()
+        .any(|c| c.type_ == "Ready" && c.status == "True");
+    let serves = pod
+        .spec()
+        .containers
+        .iter()
+        .any(|c| c.ports.is_some() || c.readiness_probe.is_some());
+    if ready && serves && grace >= HANDOVER * 10 {
+        HANDOVER
+    } else {
+        Duration::ZERO
     }
 }
 

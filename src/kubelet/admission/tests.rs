@@ -24,3 +24,65 @@ fn a_full_node_refuses() {
         "OutOfpods"
     );
 }
+
+fn of(spec: serde_json::Value) -> Pod {
+    let mut spec = spec;
+    if spec["containers"].is_null() {
+        spec["containers"] = json!([]);
+    }
+    serde_json::from_value(json!({"spec": spec})).expect("a pod")
+}
+
+#[test]
+fn selectors_and_affinity() {
+    let labels = BTreeMap::from([
+        ("disk".to_string(), "ssd".to_string()),
+        ("cores".to_string(), "8".to_string()),
+    ]);
+    let affine = |term: serde_json::Value| {
+        of(
+            json!({"affinity": {"nodeAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": {"nodeSelectorTerms": [term]}}}}),
+        )
+    };
+    let expression = |key: &str, operator: &str, values: serde_json::Value| {
+        affine(json!({"matchExpressions": [{"key": key, "operator": operator, "values": values}]}))
+    };
+    for (pod, want) in [
+        (of(json!({})), true),
+        (of(json!({"nodeSelector": {"disk": "ssd"}})), true),
+        (of(json!({"nodeSelector": {"disk": "hdd"}})), false),
+        (expression("disk", "In", json!(["ssd", "x"])), true),
+        (expression("disk", "NotIn", json!(["ssd"])), false),
+        (expression("none", "NotIn", json!(["ssd"])), true),
+        (expression("none", "DoesNotExist", json!([])), true),
+        (expression("cores", "Gt", json!(["4"])), true),
+        (expression("cores", "Lt", json!(["4"])), false),
+        (
+            affine(json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n1"]}]})),
+            true,
+        ),
+        (
+            affine(json!({"matchFields": [{"key": "metadata.name", "operator": "In", "values": ["n2"]}]})),
+            false,
+        ),
+        (affine(json!({})), false),
+    ] {
+        assert_eq!(fits_node(&pod, "n1", &labels), want, "{:?}", pod.spec);
+    }
+}
+
+#[test]
+fn host_ports_clash() {
+    let with = |port: i32, ip: &str, protocol: &str| {
+        of(
+            json!({"containers": [{"name": "c", "ports": [{"containerPort": 80, "hostPort": port, "hostIP": ip, "protocol": protocol}]}]}),
+        )
+    };
+    let taken = with(80, "", "TCP");
+    assert!(has_port_conflict(&with(80, "127.0.0.1", "TCP"), &[&taken]));
+    assert!(!has_port_conflict(&with(80, "", "UDP"), &[&taken]));
+    assert!(!has_port_conflict(&with(81, "", "TCP"), &[&taken]));
+    let local = with(80, "127.0.0.1", "TCP");
+    assert!(!has_port_conflict(&with(80, "127.0.0.2", "TCP"), &[&local]));
+    assert!(!has_port_conflict(&of(json!({})), &[&taken]));
+}

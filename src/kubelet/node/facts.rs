@@ -82,8 +82,8 @@ pub(crate) fn status(
         format!("{milli}m")
     };
     let memory = memory(options);
-    let disk = nix::sys::statvfs::statvfs(existing(&options.root_dir))
-        .map_or(0, |s| s.blocks() as u64 * s.fragment_size() as u64);
+    let disk =
+        nix::sys::statvfs::statvfs(existing(&options.root_dir)).map_or(0, |s| s.blocks() * s.fragment_size());
     let list = |memory: u64, disk: String| {
         BTreeMap::from([
             ("cpu".to_string(), Quantity(cpu.clone())),

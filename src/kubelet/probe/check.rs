@@ -9,6 +9,8 @@ use k8s_openapi::apimachinery::pkg::util::intstr::IntOrString;
 use rkind_cri::{ErrorKind, Runtime};
 use tokio::net::TcpStream;
 
+const AGENT: &str = "kube-probe/1.35";
+const MAX_REDIRECTS: usize = 10;
 /// Most bytes of an answer or output that a message quotes.
 const MAX_QUOTE: usize = 10 * 1024;
 
@@ -27,12 +29,7 @@ pub(crate) async fn check(
     let limited = async {
         if let Some(get) = &probe.http_get {
             let url = url(get, host, container)?;
-            let answer = http_get(get, host, container, "kube-probe/1.35").await;
-            match answer {
-                Ok((code, _)) if (200..400).contains(&code) => Ok(()),
-                Ok((code, _)) => Err(format!("HTTP probe failed with statuscode: {code}")),
-                Err(error) => Err(format!("Get \"{url}\": {error}")),
-            }
+            probe_http(get, &url).await
         } else if let Some(tcp) = &probe.tcp_socket {
             let port = port(&tcp.port, container)?;
             let host = tcp.host.as_deref().filter(|h| !h.is_empty()).unwrap_or(host);
@@ -135,14 +132,55 @@ fn url(get: &HTTPGetAction, host: &str, container: &Container) -> Result<String,
     ))
 }
 
-/// Sends a GET and returns status code and body start. Redirects within the host count as success by their code.
+/// Follows redirects within the host; one that leads elsewhere counts as an answer.
+async fn probe_http(get: &HTTPGetAction, first: &str) -> Result<(), String> {
+    let mut url = first.to_string();
+    for _ in 0..MAX_REDIRECTS {
+        let answer = fetch(&url, get, AGENT)
+            .await
+            .map_err(|error| format!("Get \"{url}\": {error}"))?;
+        let redirect = answer
+            .location
+            .filter(|_| matches!(answer.code, 301 | 302 | 303 | 307 | 308));
+        match redirect.map(|location| resolve(&url, &location)) {
+            Some(Some(next)) => url = next,
+            Some(None) => return Ok(()),
+            None if (200..400).contains(&answer.code) => return Ok(()),
+            None => return Err(format!("HTTP probe failed with statuscode: {}", answer.code)),
+        }
+    }
+    Err(format!("Get \"{url}\": stopped after {MAX_REDIRECTS} redirects"))
+}
+
+/// Where a redirect leads; `None` for another host.
+fn resolve(from: &str, location: &str) -> Option<String> {
+    let base: http::Uri = from.parse().ok()?;
+    if let Some(path) = location.strip_prefix('/').filter(|p| !p.starts_with('/')) {
+        return Some(format!("{}://{}/{path}", base.scheme_str()?, base.authority()?));
+    }
+    let target: http::Uri = location.parse().ok()?;
+    (target.host()? == base.host()?).then(|| location.to_string())
+}
+
+/// What a server answered.
+pub(crate) struct Answer {
+    pub(crate) code: u16,
+    /// Its beginning.
+    pub(crate) body: String,
+    location: Option<String>,
+}
+
+/// Sends the GET of a hook.
 pub(crate) async fn http_get(
     get: &HTTPGetAction,
     host: &str,
     container: &Container,
     agent: &str,
-) -> Result<(u16, String), String> {
-    let url = url(get, host, container)?;
+) -> Result<Answer, String> {
+    fetch(&url(get, host, container)?, get, agent).await
+}
+
+async fn fetch(url: &str, get: &HTTPGetAction, agent: &str) -> Result<Answer, String> {
     let uri: http::Uri = url.parse().map_err(|e| format!("invalid URL: {e}"))?;
     let authority = uri.authority().map(ToString::to_string).unwrap_or_default();
     let stream = TcpStream::connect(&authority)
@@ -184,7 +222,7 @@ pub(crate) async fn http_get(
     }
 }
 
-async fn send<S>(io: S, request: http::Request<Empty<bytes::Bytes>>) -> Result<(u16, String), String>
+async fn send<S>(io: S, request: http::Request<Empty<bytes::Bytes>>) -> Result<Answer, String>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
@@ -194,6 +232,11 @@ where
     let driver = tokio::spawn(connection);
     let response = sender.send_request(request).await.map_err(|e| e.to_string())?;
     let code = response.status().as_u16();
+    let location = response
+        .headers()
+        .get(http::header::LOCATION)
+        .and_then(|v| v.to_str().ok())
+        .map(str::to_string);
     let mut body = response.into_body();
     let mut text = Vec::new();
     while let Some(Ok(frame)) = body.frame().await {
@@ -206,7 +249,11 @@ where
         }
     }
     driver.abort();
-    Ok((code, String::from_utf8_lossy(&text).into_owned()))
+    Ok(Answer {
+        code,
+        body: String::from_utf8_lossy(&text).into_owned(),
+        location,
+    })
 }
 
 /// `grpc.health.v1.Health/Check`: serving or not. The two messages are so small that they are
@@ -265,3 +312,6 @@ async fn grpc_health(host: &str, port: i32, service: &str) -> Result<(), String>
         _ => Err("service unhealthy (responded with \"UNKNOWN\")".into()),
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -256,19 +256,15 @@ fn file_system(path: &Path, at: i64) -> Value {
     let Ok(stat) = nix::sys::statvfs::statvfs(path) else {
         return json!({});
     };
-    let size = stat.fragment_size() as u64;
-    let (total, free, available) = (
-        stat.blocks() as u64,
-        stat.blocks_free() as u64,
-        stat.blocks_available() as u64,
-    );
+    let size = stat.fragment_size();
+    let (total, free, available) = (stat.blocks(), stat.blocks_free(), stat.blocks_available());
     json!({
         "time": time(at),
         "capacityBytes": total * size,
         "availableBytes": available * size,
         "usedBytes": (total - free) * size,
-        "inodes": stat.files() as u64,
-        "inodesFree": stat.files_free() as u64,
+        "inodes": stat.files(),
+        "inodesFree": stat.files_free(),
     })
 }
 

@@ -5,21 +5,18 @@
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#websocket-protocol>
 
 use std::collections::HashMap;
+use std::time::Duration;
 
 use bytes::BytesMut;
-use futures::stream::SplitSink;
+use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use hyper::upgrade::Upgraded;
-use hyper_util::rt::TokioIo;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::net::TcpStream;
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::spdy::{self, Decoder, Encoder, Frame, SpdyError};
-
-/// Client connection after its upgrade.
-pub(super) type Socket = WebSocketStream<TokioIo<Upgraded>>;
 
 const CLOSE: u8 = 255;
 
@@ -77,15 +74,19 @@ pub(crate) const PROTOCOLS: [&str; 6] = [
 ];
 
 /// Copies between a WebSocket client and the runtime until either ends.
-pub(super) async fn remote_command(
-    socket: Socket,
-    upstream: TcpStream,
+pub(super) async fn remote_command<C, U>(
+    socket: WebSocketStream<C>,
+    upstream: U,
     options: StreamOptions,
     protocol: &str,
-) -> Result<(), SpdyError> {
+) -> Result<(), SpdyError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite,
+{
     let text_form = protocol.contains("base64");
     let closes = protocol.starts_with("v5");
-    let (read, mut write) = upstream.into_split();
+    let (read, mut write) = tokio::io::split(upstream);
     let mut decoder = Decoder::new(read);
     let mut encoder = Encoder::new()?;
     let mut out = BytesMut::new();
@@ -154,7 +155,7 @@ pub(super) async fn remote_command(
             break;
         }
     }
-    let _ = sink.close().await;
+    farewell(sink, source).await;
     Ok(())
 }
 
@@ -180,12 +181,15 @@ async fn forward(
     Ok(())
 }
 
-async fn send(
-    sink: &mut SplitSink<Socket, Message>,
+async fn send<C>(
+    sink: &mut SplitSink<WebSocketStream<C>, Message>,
     channel: u8,
     data: &[u8],
     text_form: bool,
-) -> Result<(), SpdyError> {
+) -> Result<(), SpdyError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
     let message = if text_form {
         use base64::Engine;
         let body = base64::engine::general_purpose::STANDARD.encode(data);
@@ -201,10 +205,31 @@ async fn send(
         .map_err(|e| SpdyError::Io(std::io::Error::other(e)))
 }
 
+/// Ends the conversation as clients expect it: a normal closure, answered by the client.
+async fn farewell<C>(
+    mut sink: SplitSink<WebSocketStream<C>, Message>,
+    mut source: SplitStream<WebSocketStream<C>>,
+) where
+    C: AsyncRead + AsyncWrite + Unpin,
+{
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    if sink.send(Message::Close(Some(frame))).await.is_ok() {
+        let answered = async { while let Some(Ok(_)) = source.next().await {} };
+        let _ = tokio::time::timeout(Duration::from_secs(5), answered).await;
+    }
+}
+
 /// SPDY carried in binary messages: unwraps both ways.
-pub(super) async fn tunnel(socket: Socket, mut upstream: TcpStream) -> Result<(), SpdyError> {
+pub(super) async fn tunnel<C, U>(socket: WebSocketStream<C>, upstream: U) -> Result<(), SpdyError>
+where
+    C: AsyncRead + AsyncWrite + Unpin,
+    U: AsyncRead + AsyncWrite,
+{
     let (mut sink, mut source) = socket.split();
-    let (mut read, mut write) = upstream.split();
+    let (mut read, mut write) = tokio::io::split(upstream);
     let mut buffer = BytesMut::with_capacity(64 * 1024);
     loop {
         tokio::select! {
@@ -222,7 +247,7 @@ pub(super) async fn tunnel(socket: Socket, mut upstream: TcpStream) -> Result<()
             },
         }
     }
-    let _ = sink.close().await;
+    farewell(sink, source).await;
     Ok(())
 }
 

@@ -5,10 +5,11 @@ use std::path::Path;
 
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 
-/// Mounts a tmpfs at `path`, unless one is there. `size` in bytes, 0: half of the memory.
-pub(super) fn tmpfs(path: &Path, size: u64) -> io::Result<()> {
+/// Mounts a tmpfs at `path`, unless one is there; returns whether it did. `size` in bytes, 0: half
+/// of the memory.
+pub(super) fn tmpfs(path: &Path, size: u64) -> io::Result<bool> {
     if is_mount_point(path)? {
-        return Ok(());
+        return Ok(false);
     }
     let options = if size > 0 {
         format!("mode=0777,size={size}")
@@ -22,7 +23,8 @@ pub(super) fn tmpfs(path: &Path, size: u64) -> io::Result<()> {
         MsFlags::empty(),
         Some(options.as_str()),
     )
-    .map_err(io::Error::from)
+    .map_err(io::Error::from)?;
+    Ok(true)
 }
 
 /// Whether something is mounted exactly at `path`.
