@@ -87,8 +87,8 @@ async fn run_proxy(informers: Informers, node: NodeConfig, shutdown: Cancellatio
         node_port_range: node.network.node_port_range,
         dns_ip: Some(node.network.dns_ip),
     };
-    let firewall = Arc::new(rkind_sys::nft::Process::default());
-    rkind_proxy::run_with(informers, options, firewall, shutdown)
+    let firewall = rkind_sys::nft::Netlink::here().map_err(Error::room("no way to the kernel's packet rules"))?;
+    rkind_proxy::run_with(informers, options, Arc::new(firewall), shutdown)
         .await
         .map_err(Error::room("the service proxy ended"))
 }
