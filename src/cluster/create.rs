@@ -10,7 +10,7 @@ use rkind_pki::{ClusterPki, kubeconfig};
 
 use crate::access::{Admin, server_url};
 use crate::home::Record;
-use crate::node_files::{NodePlan, addresses, files, plan_node};
+use crate::node_files::{NodePlan, addresses, binary_file, files, plan_node};
 use crate::steps::Steps;
 use crate::{Clusters, Error, Reporter, StartOptions, ready};
 
