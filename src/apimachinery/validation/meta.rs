@@ -117,6 +117,7 @@ fn common(object: &Value, path: &Path, errs: &mut ErrorList) {
     labels(&object["metadata"]["labels"], &path.child("labels"), errs);
     annotations(object, &path.child("annotations"), errs);
     owners(object, &path.child("ownerReferences"), errs);
+    managers(object, &path.child("managedFields"), errs);
     let finalizers_path = path.child("finalizers");
     let all: Vec<&str> = meta::finalizers(object).collect();
     for f in &all {
@@ -128,6 +129,36 @@ fn common(object: &Value, path: &Path, errs: &mut ErrorList) {
             object["metadata"]["finalizers"].clone(),
             "finalizer orphan and foregroundDeletion cannot be both set",
         ));
+    }
+}
+
+/// Longest name of a field manager, in bytes.
+const MAX_MANAGER: usize = 128;
+
+fn managers(object: &Value, path: &Path, errs: &mut ErrorList) {
+    // One empty entry asks to forget all managers.
+    if object["metadata"]["managedFields"] == serde_json::json!([{}]) {
+        return;
+    }
+    for (i, m) in list(&object["metadata"]["managedFields"]).iter().enumerate() {
+        let text = |f: &str| m[f].as_str().unwrap_or("");
+        if !matches!(text("operation"), "Apply" | "Update") {
+            errs.push(Error::invalid(
+                &path.index(i).child("operation"),
+                text("operation"),
+                "must be `Apply` or `Update`",
+            ));
+        }
+        if !matches!(text("fieldsType"), "" | "FieldsV1") {
+            errs.push(Error::invalid(
+                &path.index(i).child("fieldsType"),
+                text("fieldsType"),
+                "must be `FieldsV1`",
+            ));
+        }
+        if text("manager").len() > MAX_MANAGER {
+            errs.push(Error::too_long(&path.index(i).child("manager"), MAX_MANAGER));
+        }
     }
 }
 

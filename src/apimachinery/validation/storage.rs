@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::pod::volume_source;
-use super::support::{immutable, list, one_of, required, required_one_of, same, text};
+use super::support::{differences, immutable, list, one_of, required, required_one_of, same, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 use crate::quantity::Quantity;
@@ -86,17 +86,20 @@ pub(super) fn claim_update(new: &Value, old: &Value, errs: &mut ErrorList) {
         }
         s
     };
-    if !same(&rest(new), &rest(old)) {
+    let changed = differences("spec", &rest(old), &rest(new));
+    if !changed.is_empty() {
         errs.push(Error::forbidden(
             &path,
-            "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims",
+            format!(
+                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{changed}"
+            ),
         ));
     }
     let storage = |o: &Value| Quantity::from_value(&o["spec"]["resources"]["requests"]["storage"]).ok();
     let held = Quantity::from_value(&old["status"]["capacity"]["storage"]).ok();
     if let (Some(n), Some(o)) = (storage(new), storage(old))
         && n < o
-        && held.is_none_or(|h| n < h)
+        && held.is_some_and(|h| n <= h)
     {
         errs.push(Error::forbidden(
             &path.child("resources").child("requests").child("storage"),
@@ -180,10 +183,11 @@ pub(super) fn volume_update(new: &Value, old: &Value, errs: &mut ErrorList) {
         }
         s
     };
-    if !same(&source(new), &source(old)) {
+    let changed = differences("spec", &source(old), &source(new));
+    if !changed.is_empty() {
         errs.push(Error::forbidden(
             &Path::new("spec").child("persistentvolumesource"),
-            "spec.persistentvolumesource is immutable after creation",
+            format!("spec.persistentvolumesource is immutable after creation\n{changed}"),
         ));
     }
     let (n, o) = (&new["spec"], &old["spec"]);

@@ -1,5 +1,7 @@
 //! Small checks many kinds share.
 
+use std::collections::BTreeSet;
+
 use serde_json::Value;
 
 use super::meta::labels;
@@ -149,5 +151,41 @@ pub(super) fn nonnegative_quantity(v: &Value, path: &Path, errs: &mut ErrorList)
         }
         Ok(_) => {}
         Err(e) => errs.push(Error::invalid(path, v.clone(), e.to_string())),
+    }
+}
+
+/// The fields in which two values differ, as lines of `- old` and `+ new`;
+/// empty when they don't.
+pub(super) fn differences(root: &str, old: &Value, new: &Value) -> String {
+    let mut lines = vec![];
+    difference(root, old, new, &mut lines);
+    lines.join("\n")
+}
+
+fn difference(at: &str, old: &Value, new: &Value, out: &mut Vec<String>) {
+    if same(old, new) {
+        return;
+    }
+    match (old, new) {
+        (Value::Object(a), Value::Object(b)) => {
+            let keys: BTreeSet<&String> = a.keys().chain(b.keys()).collect();
+            for k in keys {
+                let part = |m: &'_ serde_json::Map<String, Value>| m.get(k).cloned().unwrap_or_default();
+                difference(&format!("{at}.{k}"), &part(a), &part(b), out);
+            }
+        }
+        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
+            for (i, (x, y)) in a.iter().zip(b).enumerate() {
+                difference(&format!("{at}[{i}]"), x, y, out);
+            }
+        }
+        _ => {
+            if !old.is_null() {
+                out.push(format!("- {at}: {old}"));
+            }
+            if !new.is_null() {
+                out.push(format!("+ {at}: {new}"));
+            }
+        }
     }
 }

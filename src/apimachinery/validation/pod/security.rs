@@ -48,6 +48,15 @@ pub(super) fn pod(spec: &Value, path: &Path, errs: &mut ErrorList) {
     app_armor(&s["appArmorProfile"], &path.child("appArmorProfile"), errs);
 }
 
+/// One part of a sysctl's name.
+fn segment(s: &str) -> bool {
+    let alnum = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit();
+    let bytes = s.as_bytes();
+    bytes.first().copied().is_some_and(alnum)
+        && bytes.last().copied().is_some_and(alnum)
+        && bytes.iter().all(|b| alnum(*b) || matches!(b, b'-' | b'_'))
+}
+
 fn sysctls(s: &Value, path: &Path, errs: &mut ErrorList) {
     let mut seen: Vec<&str> = vec![];
     for (i, c) in list(&s["sysctls"]).iter().enumerate() {
@@ -55,13 +64,7 @@ fn sysctls(s: &Value, path: &Path, errs: &mut ErrorList) {
         let p = path.index(i).child("name");
         if name.is_empty() {
             errs.push(Error::required(&p, ""));
-        } else if name.len() > 253
-            || !name.split(['.', '/']).all(|s| {
-                !s.is_empty()
-                    && s.bytes()
-                        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || matches!(b, b'-' | b'_'))
-            })
-        {
+        } else if name.len() > 253 || !name.split(['.', '/']).all(segment) {
             errs.push(Error::invalid(
                 &p,
                 name,

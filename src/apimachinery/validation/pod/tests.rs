@@ -131,6 +131,26 @@ fn messages_are_upstreams() {
 }
 
 #[test]
+fn sysctl_names() {
+    let errs = |name: &str| {
+        let mut spec = container(json!({}));
+        spec["securityContext"] = json!({"sysctls": [{"name": name, "value": "1"}]});
+        check(spec)
+    };
+    for ok in ["kernel.shm_rmid_forced", "net/ipv4.ping_group_range", "a"] {
+        assert!(errs(ok).is_empty(), "{ok}");
+    }
+    for bad in ["foo-", "bar..", "A", "_a"] {
+        let e = errs(bad);
+        let want = format!(
+            "spec.securityContext.sysctls[0].name: Invalid value: \"{bad}\": must have at most 253 characters and match regex"
+        );
+        assert!(e.len() == 1 && e[0].starts_with(&want), "{e:?}");
+    }
+    assert_eq!(errs(""), ["spec.securityContext.sysctls[0].name: Required value"]);
+}
+
+#[test]
 fn updates() {
     let old = pod(
         json!({"containers": [{"name": "a", "image": "i"}], "tolerations": [{"key": "k", "operator": "Exists"}],

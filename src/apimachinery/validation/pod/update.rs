@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::super::support::{list, same, text};
+use super::super::support::{differences, list, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
@@ -95,49 +95,15 @@ pub(in super::super) fn pod(new: &Value, old: &Value, errs: &mut ErrorList) {
     if was_negative && n["terminationGracePeriodSeconds"] == 1 {
         put("terminationGracePeriodSeconds");
     }
-    let mut changed = vec![];
-    difference("", o, &munged, &mut changed);
+    let changed = differences("spec", o, &munged);
     if !changed.is_empty() {
         errs.push(Error::forbidden(
             &path,
             format!(
                 "pod updates may not change fields other than {UPDATABLE}\n{}",
-                changed.join("\n")
+                changed
             ),
         ));
-    }
-}
-
-/// The fields in which two values differ, as lines of `- old` and `+ new`.
-fn difference(at: &str, old: &Value, new: &Value, out: &mut Vec<String>) {
-    if same(old, new) {
-        return;
-    }
-    match (old, new) {
-        (Value::Object(a), Value::Object(b)) => {
-            let keys: std::collections::BTreeSet<&String> = a.keys().chain(b.keys()).collect();
-            for k in keys {
-                difference(
-                    &format!("{at}.{k}"),
-                    a.get(k).unwrap_or(&Value::Null),
-                    b.get(k).unwrap_or(&Value::Null),
-                    out,
-                );
-            }
-        }
-        (Value::Array(a), Value::Array(b)) if a.len() == b.len() => {
-            for (i, (x, y)) in a.iter().zip(b).enumerate() {
-                difference(&format!("{at}[{i}]"), x, y, out);
-            }
-        }
-        _ => {
-            if !old.is_null() {
-                out.push(format!("- spec{at}: {old}"));
-            }
-            if !new.is_null() {
-                out.push(format!("+ spec{at}: {new}"));
-            }
-        }
     }
 }
 
