@@ -16,6 +16,7 @@ mod decode;
 mod normal;
 mod path;
 pub(crate) mod scalar;
+mod syntax;
 mod yaml;
 
 use serde::de::DeserializeSeed;
@@ -90,7 +91,12 @@ pub fn decode_json(
     }
     .deserialize(&mut deserializer)
     .and_then(|value| deserializer.end().map(|()| value));
-    context.finish(result, json_error)
+    context.finish(result, |error| {
+        DecodeError(format!(
+            "couldn't get version/kind; json parse error: {}",
+            json_error(bytes, &error)
+        ))
+    })
 }
 
 /// Checks a tree as [`decode_json`] checks bytes: the result of a patch is decoded anew.
@@ -109,7 +115,7 @@ pub fn decode_value(
         at: &Path::Root,
     }
     .deserialize(value);
-    context.finish(result, json_error)
+    context.finish(result, |error: serde_json::Error| DecodeError(error.to_string()))
 }
 
 /// Decodes JSON of no known type: what a custom resource or a patch arrives as.
@@ -117,7 +123,7 @@ pub fn decode_value(
 /// # Errors
 /// Malformed JSON or trailing bytes.
 pub fn decode_any(bytes: &[u8]) -> Result<Value, DecodeError> {
-    serde_json::from_slice(bytes).map_err(json_error)
+    serde_json::from_slice(bytes).map_err(|error| DecodeError(json_error(bytes, &error)))
 }
 
 /// `apiVersion` and `kind` of an object, empty where it has none.
@@ -136,17 +142,14 @@ pub fn type_meta(bytes: &[u8]) -> Result<TypeMeta, DecodeError> {
     serde_json::from_slice(bytes).map_err(|error| {
         DecodeError(format!(
             "couldn't get version/kind; json parse error: {}",
-            json_error(error)
+            json_error(bytes, &error)
         ))
     })
 }
 
-/// Serde's complaint about syntax in Go's words, where Go has words for it.
-fn json_error(error: serde_json::Error) -> DecodeError {
-    if error.is_eof() {
-        return DecodeError("unexpected end of JSON input".to_owned());
-    }
-    DecodeError(error.to_string())
+/// Serde's complaint about syntax in Go's words; serde's own where Go has none (invalid UTF-8, depth).
+fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
+    syntax::complaint(bytes).unwrap_or_else(|| error.to_string())
 }
 
 #[cfg(test)]

@@ -167,6 +167,10 @@ pub struct Field {
     pub enum_values: Vec<Box<str>>,
     /// The default that upstream's OpenAPI declares (`+default`).
     pub default: Option<Value>,
+    /// What Go calls the scalar's type where it has a name of its own, such as `v1.PullPolicy`.
+    pub(crate) go_type: Option<Box<str>>,
+    /// Go's names of the inlined structs that hold the field, such as `ProbeHandler`.
+    pub(crate) go_embedded: Option<Box<str>>,
 }
 
 /// What a JSON value must look like, and how protobuf carries it.

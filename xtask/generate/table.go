@@ -66,13 +66,16 @@ func (t *table) add(object *types.TypeName) error {
 	if !ok {
 		return fmt.Errorf("%s is no struct", fullName(object))
 	}
-	if err := t.addFields(def, structure, path, ""); err != nil {
+	if err := t.addFields(def, structure, path, place{}); err != nil {
 		return fmt.Errorf("%s.%w", fullName(object), err)
 	}
 	return nil
 }
 
-func (t *table) addFields(def *definition, structure *types.Struct, path, via string) error {
+// place is where an inlined struct's fields sit: protobuf numbers ("2/") and Go names ("VolumeSource.").
+type place struct{ numbers, names string }
+
+func (t *table) addFields(def *definition, structure *types.Struct, path string, in place) error {
 	for i := 0; i < structure.NumFields(); i++ {
 		field := structure.Field(i)
 		tags := reflect.StructTag(structure.Tag(i))
@@ -87,7 +90,7 @@ func (t *table) addFields(def *definition, structure *types.Struct, path, via st
 		inlined, isStruct := field.Type().Underlying().(*types.Struct)
 		if name == "" && isStruct && (field.Embedded() || strings.Contains(options, "inline")) {
 			// TypeMeta has no number: protobuf carries it in the envelope round the object.
-			nested := via + strconv.Itoa(number) + "/"
+			nested := place{in.numbers + strconv.Itoa(number) + "/", in.names + field.Name() + "."}
 			if err := t.addFields(def, inlined, path, nested); err != nil {
 				return err
 			}
@@ -96,7 +99,7 @@ func (t *table) addFields(def *definition, structure *types.Struct, path, via st
 		if name == "" {
 			return fmt.Errorf("%s: no JSON name", field.Name())
 		}
-		line, err := t.field(field, name, options, tags, path, via, number)
+		line, err := t.field(field, name, options, tags, path, in, number)
 		if err != nil {
 			return fmt.Errorf("%s: %w", field.Name(), err)
 		}
@@ -123,14 +126,14 @@ func (t *table) isMessageList(kind types.Type) bool {
 	return ok && t.world.typeDocs[fullName(named.Obj())].has("protobuf.nullable")
 }
 
-func (t *table) field(field *types.Var, name, options string, tags reflect.StructTag, path, via string, number int) (string, error) {
+func (t *table) field(field *types.Var, name, options string, tags reflect.StructTag, path string, in place, number int) (string, error) {
 	docs := t.world.fieldDocs[field]
 	kind, err := t.typeName(field.Type(), path)
 	if err != nil {
 		return "", err
 	}
-	tag := via + strconv.Itoa(number)
-	if strings.HasPrefix(via, "0/") || number == 0 {
+	tag := in.numbers + strconv.Itoa(number)
+	if strings.HasPrefix(in.numbers, "0/") || number == 0 {
 		tag = "0"
 	}
 	words := []string{name, tag, kind}
@@ -176,7 +179,35 @@ func (t *table) field(field *types.Var, name, options string, tags reflect.Struc
 		}
 		words = append(words, "default="+value)
 	}
+	if name := goName(field.Type()); name != "" {
+		words = append(words, "as="+name)
+	}
+	if names := strings.TrimSuffix(in.names, "."); names != "" && tag != "0" {
+		words = append(words, "in="+names)
+	}
 	return strings.Join(words, " "), nil
+}
+
+// goName: what Go calls a field's scalar type where it has a name of its own, for Go's error messages.
+func goName(kind types.Type) string {
+	switch kind := types.Unalias(kind).(type) {
+	case *types.Pointer:
+		return goName(kind.Elem())
+	case *types.Slice:
+		return goName(kind.Elem())
+	case *types.Map:
+		return goName(kind.Elem())
+	case *types.Named:
+		switch kind.Underlying().(type) {
+		case *types.Basic:
+			return kind.Obj().Pkg().Name() + "." + kind.Obj().Name()
+		case *types.Slice, *types.Map:
+			if special[fullName(kind.Obj())] == "" {
+				return goName(kind.Underlying())
+			}
+		}
+	}
+	return ""
 }
 
 // enum: the sorted values of a field of an enumerated type, or of a list or map of such.

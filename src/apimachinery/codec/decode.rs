@@ -175,7 +175,7 @@ impl<'de> Visitor<'de> for Object<'_> {
             let here = Path::Field {
                 parent: at,
                 owner: def.go_name(),
-                name: &field.name,
+                field,
             };
             if let Some(value) = map.next_value_seed(Typed {
                 context,
@@ -240,7 +240,14 @@ impl Typed<'_> {
         match self.ty {
             Type::Quantity => self.context.fail(quantity::ParseError::Format.to_string()),
             Type::SchemaOrBool => self.context.fail("boolean or JSON schema expected".to_owned()),
-            ty => self.context.mismatch(found, self.at, &go_type(ty)),
+            ty => match self
+                .at
+                .go_type()
+                .filter(|_| matches!(ty, Type::String | Type::Int32 | Type::Int64))
+            {
+                Some(name) => self.context.mismatch(found, self.at, name),
+                None => self.context.mismatch(found, self.at, &go_type(ty)),
+            },
         }
     }
 
@@ -250,6 +257,7 @@ impl Typed<'_> {
             Type::Int64 => number.is_i64(),
             Type::Float | Type::Json | Type::RawExtension => true,
             Type::Quantity => return self.quantity(&Value::Number(number)),
+            Type::SchemaOrArray | Type::SchemaOrStrings => return Ok(None),
             _ => return Err(self.mismatch("number")),
         };
         if fits {
@@ -269,6 +277,7 @@ impl Typed<'_> {
         let canonical = match self.ty {
             Type::String | Type::IntOrString | Type::Json | Type::RawExtension => Ok(Some(text)),
             Type::Quantity => return self.quantity(&Value::String(text)),
+            Type::SchemaOrArray | Type::SchemaOrStrings => return Ok(None),
             Type::Bytes => scalar::bytes(&text).map(Some),
             Type::Time => scalar::time(&text),
             Type::MicroTime => scalar::micro_time(&text),
@@ -335,13 +344,13 @@ impl Typed<'_> {
         Ok(Some(Value::Object(out)))
     }
 
-    /// Upstream decodes what has a notation of its own by itself: leniently, and errors know no path.
+    /// Upstream decodes what has a notation of its own by itself, and leniently.
     fn alone<'de, D: Deserializer<'de>>(self, ty: &Type, deserializer: D) -> Result<Option<Value>, D::Error> {
         let context = Context::new(false);
         let result = Typed {
             context: &context,
             ty,
-            at: &Path::Root,
+            at: self.at,
         }
         .deserialize(deserializer);
         match context.failure.into_inner() {
@@ -361,6 +370,8 @@ impl<'de> Visitor<'de> for Typed<'_> {
     fn visit_bool<E: Error>(self, value: bool) -> Result<Option<Value>, E> {
         match self.ty {
             Type::Bool | Type::Json | Type::RawExtension | Type::SchemaOrBool => Ok(Some(Value::Bool(value))),
+            // Go reads no scalar here, and says nothing.
+            Type::SchemaOrArray | Type::SchemaOrStrings => Ok(None),
             _ => Err(self.mismatch("bool")),
         }
     }

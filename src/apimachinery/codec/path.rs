@@ -1,13 +1,15 @@
 //! Where the decoder stands, as a list on the stack: it costs nothing until an error names it.
 
+use crate::schema::Field;
+
 /// One step from the object's root.
 pub(super) enum Path<'a> {
     Root,
-    /// A field of a type, by JSON name; the type's Go name goes into type errors.
+    /// A field of a type, whose Go name goes into type errors.
     Field {
         parent: &'a Path<'a>,
         owner: &'a str,
-        name: &'a str,
+        field: &'a Field,
     },
     /// A key of a map.
     Key {
@@ -35,7 +37,7 @@ impl Path<'_> {
     fn write_strict(&self, out: &mut String) {
         let (parent, step) = match self {
             Path::Root => return,
-            Path::Field { parent, name, .. } => (parent, *name),
+            Path::Field { parent, field, .. } => (parent, &*field.name),
             Path::Key { parent, key } => (parent, *key),
             Path::Index { parent, index } => {
                 parent.write_strict(out);
@@ -50,6 +52,15 @@ impl Path<'_> {
         out.push_str(step);
     }
 
+    /// What Go calls the scalar that is expected here, where it has a name of its own.
+    pub(super) fn go_type(&self) -> Option<&str> {
+        match self {
+            Path::Root => None,
+            Path::Field { field, .. } => field.go_type.as_deref(),
+            Path::Key { parent, .. } | Path::Index { parent, .. } => parent.go_type(),
+        }
+    }
+
     /// Upstream's type errors name the innermost Go struct and only fields:
     /// `EnvVar.spec.containers.env.value`. None at the root.
     pub(super) fn go_field(&self) -> Option<String> {
@@ -62,10 +73,11 @@ impl Path<'_> {
                 Path::Field {
                     parent,
                     owner: this,
-                    name,
+                    field,
                 } => {
                     owner.get_or_insert(*this);
-                    names.push(*name);
+                    names.push(&*field.name);
+                    names.extend(field.go_embedded.as_deref());
                     parent
                 }
                 Path::Key { parent, .. } | Path::Index { parent, .. } => parent,

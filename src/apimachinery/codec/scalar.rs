@@ -57,7 +57,10 @@ pub(crate) fn bytes(text: &str) -> Result<String, String> {
 fn base64_offset(error: base64::DecodeError, len: usize) -> usize {
     match error {
         base64::DecodeError::InvalidByte(at, _) | base64::DecodeError::InvalidLastSymbol(at, _) => at,
-        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => len,
+        // Go names the start of the group of four that is not whole.
+        base64::DecodeError::InvalidLength(_) | base64::DecodeError::InvalidPadding => {
+            len.saturating_sub(1) / 4 * 4
+        }
     }
 }
 

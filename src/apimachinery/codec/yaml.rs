@@ -30,7 +30,7 @@ pub fn yaml_to_value(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<StrictError>), DecodeError> {
     let value: Value = serde_saphyr::from_slice_with_options(bytes, options(DuplicateKeyPolicy::LastWins))
-        .map_err(|error| DecodeError(format!("error converting YAML to JSON: {}", describe(&error))))?;
+        .map_err(|error| DecodeError(describe(&error)))?;
     if validation == FieldValidation::Ignore {
         return Ok((value, Vec::new()));
     }
@@ -61,7 +61,12 @@ fn describe(error: &Error) -> String {
             let key = key.as_deref().unwrap_or_default();
             format!("yaml: unmarshal errors:\n  line {line}: key {key:?} already set in map")
         }
-        error if line > 0 => format!("yaml: line {line}: {error}"),
+        error if line > 0 => {
+            let text = error.to_string();
+            // The place stands in front already.
+            let text = text.split_once(" at line ").map_or(&*text, |(text, _)| text);
+            format!("yaml: line {line}: {text}")
+        }
         error => format!("yaml: {error}"),
     }
 }

@@ -14,7 +14,8 @@
 //!
 //! Attributes: `r` required, `o` omitempty, `z` omitzero, `p` pointer, `w` wrapped in protobuf, `atomic`,
 //! `list=atomic|set|map:<key>,...`, `patch=<merge|replace|retainKeys>,...`, `key=<merge key>`,
-//! `enum=<value>,...` (an empty value is `''`), `default=<JSON>`; a space is written as `\u0020`.
+//! `enum=<value>,...` (an empty value is `''`), `default=<JSON>`; a space is written as `\u0020`. `as=` is what
+//! Go calls a scalar's type, `in=` what it calls the inlined structs around a field: Go's errors name them.
 //! Lines that begin with `#` and empty lines are skipped.
 
 use std::collections::HashMap;
@@ -152,6 +153,8 @@ fn field<'a>(
         patch_merge_key: None,
         enum_values: Vec::new(),
         default: None,
+        go_type: None,
+        go_embedded: None,
     };
     for word in words {
         attribute(&mut field, word).or_else(|problem| err(line, problem))?;
@@ -191,6 +194,8 @@ fn attribute(field: &mut Field, word: &str) -> std::result::Result<(), String> {
                 }
             }
         }
+        Some(("as", value)) => field.go_type = Some(value.into()),
+        Some(("in", value)) => field.go_embedded = Some(value.into()),
         Some(("key", value)) => field.patch_merge_key = Some(value.into()),
         Some(("enum", value)) => field.enum_values = comma_list(value),
         Some(("default", value)) => {
