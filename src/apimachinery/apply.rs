@@ -4,6 +4,7 @@
 //! let r = Request { def, api_version: "apps/v1", manager, subresource: "", now, ignored: &Set::new() };
 //! apply::track(&r, live /* None on create */, &mut new)            // create, update, patch
 //! apply::apply(&r, live /* None: does not exist */, &config, force) -> Result<Value, Status>
+//! apply::{track_custom, apply_custom}(&r, &structural, …)          // custom resources with a schema
 //! apply::ignored(has_status, subresource) -> Set
 //! ```
 //! `apply` returns the merged object with its `managedFields`; the caller
@@ -25,10 +26,11 @@ use serde_json::Value;
 use crate::meta;
 use crate::schema::TypeDef;
 use crate::status::{Cause, Status};
+use crate::structural::Structural;
 
 use managers::{Entry, Id, Managers};
 pub use set::{Element, Set};
-use typed::{Comparison, Shape};
+use typed::Shape;
 
 /// Who writes what, and when.
 #[derive(Clone, Copy)]
@@ -97,10 +99,6 @@ pub fn manager_of(user_agent: &str) -> String {
 }
 
 impl Request<'_> {
-    fn shape(&self) -> Shape<'_> {
-        Shape::of(self.def)
-    }
-
     fn owned(&self, set: &Set) -> Set {
         set.difference(&unowned()).recursive_difference(self.ignored)
     }
@@ -109,11 +107,6 @@ impl Request<'_> {
     fn empty(&self) -> Value {
         self.def
             .map_or_else(|| serde_json::json!({"metadata": {}}), typed::skeleton)
-    }
-
-    fn compare(&self, old: &Value, new: &Value) -> Comparison {
-        // managedFields differ too, but nobody owns them.
-        typed::compare(old, new, self.shape())
     }
 }
 
@@ -127,6 +120,15 @@ fn bare(v: &Value) -> Value {
 /// Records what a create (`live` is `None`) or update changed as its
 /// writer's. `new` is the object as it will be stored.
 pub fn track(r: &Request<'_>, live: Option<&Value>, new: &mut Value) {
+    track_as(r, Shape::of(r.def), live, new);
+}
+
+/// `track` for a custom resource with a schema (`r.def` is not looked at).
+pub fn track_custom(r: &Request<'_>, schema: &Structural, live: Option<&Value>, new: &mut Value) {
+    track_as(r, Shape::CustomRoot(schema), live, new);
+}
+
+fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut Value) {
     if managers::is_reset(new) {
         meta::remove(new, "managedFields");
         return;
@@ -152,7 +154,8 @@ pub fn track(r: &Request<'_>, live: Option<&Value>, new: &mut Value) {
         (Some(live), Some(entries)) => (live, entries),
         (None, entries) => (&r.empty(), entries.unwrap_or_default()),
     };
-    let c = r.compare(old, new);
+    // managedFields differ too, but nobody owns them.
+    let c = typed::compare(old, new, shape);
     let mine = r.owned(&c.added.union(&c.modified));
     let changed = c.added.union(&c.modified).union(&c.removed);
     let id = Id::new(r.manager, false, r.api_version, r.subresource);
@@ -170,43 +173,43 @@ pub fn track(r: &Request<'_>, live: Option<&Value>, new: &mut Value) {
     }
 }
 
-/// Makes the writer the owner of every field it changed.
-fn record(r: &Request<'_>, old: &Value, new: &Value, all: &mut Managers, id: &Id) {
-    let c = r.compare(old, new);
-    let previous = all.0.get(id).map(|e| e.set.clone());
-    all.take(&c.added.union(&c.modified).union(&c.removed), None);
-    let mine = r.owned(&c.added.union(&c.modified));
-    if mine.is_empty() {
-        return;
-    }
-    let set = match previous {
-        Some(p) => p.difference(&c.removed).union(&mine),
-        None => mine,
-    };
-    let time = Some(meta::time(r.now));
-    all.0.insert(
-        id.clone(),
-        Entry {
-            set,
-            api_version: r.api_version.into(),
-            time,
-        },
-    );
-}
-
 /// Applies a configuration.
 ///
 /// # Errors
 /// 400 when the configuration carries `managedFields`, 409 with one cause per
 /// field when others own what it changes and `force` is not set.
 pub fn apply(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Status> {
+    apply_as(r, Shape::of(r.def), live, config, force)
+}
+
+/// `apply` for a custom resource with a schema (`r.def` is not looked at).
+///
+/// # Errors
+/// As `apply`.
+pub fn apply_custom(
+    r: &Request<'_>,
+    schema: &Structural,
+    live: Option<&Value>,
+    config: &Value,
+    force: bool,
+) -> Result<Value, Status> {
+    apply_as(r, Shape::CustomRoot(schema), live, config, force)
+}
+
+fn apply_as(
+    r: &Request<'_>,
+    shape: Shape<'_>,
+    live: Option<&Value>,
+    config: &Value,
+    force: bool,
+) -> Result<Value, Status> {
     if config["metadata"]["managedFields"]
         .as_array()
         .is_some_and(|m| !m.is_empty())
     {
         return Err(Status::bad_request("metadata.managedFields must be nil"));
     }
-    match attempt(r, live, config, force) {
+    match attempt(r, shape, live, config, force) {
         Ok(v) => Ok(v),
         Err(conflicts) => {
             // kubectl's own server-side apply takes over what its client-side
@@ -215,11 +218,11 @@ pub fn apply(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool)
                 && let Some(live) = live
                 && let Some(before) = last_applied(live)
             {
-                let allowed = typed::field_set(&before, r.shape());
+                let allowed = typed::field_set(&before, shape);
                 if conflicts
                     .iter()
                     .all(|(_, set)| set.difference(&allowed).is_empty())
-                    && let Ok(v) = attempt(r, Some(live), config, true)
+                    && let Ok(v) = attempt(r, shape, Some(live), config, true)
                 {
                     return Ok(v);
                 }
@@ -237,18 +240,28 @@ fn last_applied(live: &Value) -> Option<Value> {
 
 type Conflicts = Vec<(Id, Set)>;
 
-fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -> Result<Value, Conflicts> {
-    let shape = r.shape();
-    let empty = r.empty();
-    let old = live.unwrap_or(&empty);
-    let mut all = Managers::decode(old);
-    if live.is_some() && all.is_empty() {
-        record(
-            r,
-            &empty,
-            old,
-            &mut all,
-            &Id::new("before-first-apply", false, r.api_version, ""),
+fn attempt(
+    r: &Request<'_>,
+    shape: Shape<'_>,
+    live: Option<&Value>,
+    config: &Value,
+    force: bool,
+) -> Result<Value, Conflicts> {
+    let mut all = live.map_or_else(Managers::default, Managers::decode);
+    if let Some(live) = live
+        && all.is_empty()
+    {
+        let c = typed::compare(&r.empty(), live, shape);
+        let set = r.owned(&c.added.union(&c.modified));
+        let id = Id::new("before-first-apply", false, r.api_version, "");
+        let time = Some(meta::time(r.now));
+        all.0.insert(
+            id,
+            Entry {
+                set,
+                api_version: r.api_version.into(),
+                time,
+            },
         );
     }
     let former = all.clone();
@@ -278,7 +291,7 @@ fn attempt(r: &Request<'_>, live: Option<&Value>, config: &Value, force: bool) -
         merged
     };
 
-    let c = r.compare(&old, &new);
+    let c = typed::compare(&old, &new, shape);
     let touched = c.modified.union(&c.added);
     let conflicts: Conflicts = all
         .0

@@ -248,6 +248,54 @@ fn untyped_objects_merge_by_field() {
 }
 
 #[test]
+fn custom_resources_merge_by_their_schema() {
+    let schema = crate::structural::Structural::parse(
+        &json!({"type": "object", "properties": {"spec": {"type": "object", "properties": {
+            "ports": {"type": "array", "x-kubernetes-list-type": "map", "x-kubernetes-list-map-keys": ["port", "protocol"],
+                "items": {"type": "object", "properties": {"port": {"type": "integer"}, "name": {"type": "string"},
+                    "protocol": {"type": "string", "default": "TCP"}}}},
+            "tags": {"type": "array", "x-kubernetes-list-type": "set", "items": {"type": "string"}},
+            "args": {"type": "array", "items": {"type": "string"}},
+        }}}}),
+        &crate::field::Path::new("schema"),
+    )
+    .unwrap();
+    let none = Set::new();
+    let object =
+        |spec: Value| json!({"apiVersion": "x/v1", "kind": "X", "metadata": {"name": "x"}, "spec": spec});
+    let run = |live: Option<&Value>, manager: &str, spec: Value| {
+        let r = Request {
+            def: None,
+            ..request(manager, 1, &none)
+        };
+        apply_custom(&r, &schema, live, &object(spec), false)
+    };
+    let one = run(
+        None,
+        "one",
+        json!({"ports": [{"port": 80, "name": "a"}], "tags": ["x"], "args": ["1"]}),
+    )
+    .unwrap();
+    let two = run(Some(&one), "two", json!({"ports": [{"port": 81}], "tags": ["y"]})).unwrap();
+    assert_eq!(
+        two["spec"],
+        json!({"ports": [{"port": 80, "name": "a"}, {"port": 81}], "tags": ["x", "y"], "args": ["1"]})
+    );
+    let e = run(Some(&two), "two", json!({"args": ["2"]})).unwrap_err();
+    assert_eq!(
+        e.message,
+        "Apply failed with 1 conflict: conflict with \"one\": .spec.args"
+    );
+    let e = run(Some(&two), "two", json!({"ports": [{"port": 80, "name": "b"}]})).unwrap_err();
+    assert_eq!(
+        e.message,
+        "Apply failed with 1 conflict: conflict with \"one\": .spec.ports[port=80,protocol=\"TCP\"].name"
+    );
+    let gone = run(Some(&two), "one", json!({"tags": ["x"]})).unwrap();
+    assert_eq!(gone["spec"], json!({"ports": [{"port": 81}], "tags": ["x", "y"]}));
+}
+
+#[test]
 fn many_updaters_are_capped() {
     let none = Set::new();
     let mut v = with(json!({"replicas": 0}));

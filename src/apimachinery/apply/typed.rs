@@ -7,7 +7,8 @@ use std::collections::BTreeMap;
 use serde_json::{Map, Value};
 
 use super::set::{Element, Set};
-use crate::schema::{Field, ListType, Type, TypeDef};
+use crate::schema::{Field, ListType, Schema, Type, TypeDef};
+use crate::structural::{Additional, Kind, Structural};
 
 /// How a value is owned and merged.
 #[derive(Clone, Copy)]
@@ -20,13 +21,20 @@ pub(super) enum Shape<'a> {
     Set,
     /// A list of objects, told apart by these fields.
     Keyed(&'a [Box<str>], &'a TypeDef),
+    /// A custom resource as a whole: its metadata is of the built-in type.
+    CustomRoot(&'a Structural),
+    Custom(&'a Structural),
+    /// `Keyed` of a custom resource.
+    CustomKeyed(&'a Structural),
+    /// An object without a schema: its metadata is of the built-in type.
+    UntypedRoot,
     /// Unknown: objects by field, everything else as a whole.
     Untyped,
 }
 
 impl<'a> Shape<'a> {
     pub(super) fn of(def: Option<&'a TypeDef>) -> Self {
-        def.map_or(Self::Untyped, Self::Struct)
+        def.map_or(Self::UntypedRoot, Self::Struct)
     }
 
     fn of_type(ty: &'a Type) -> Self {
@@ -55,11 +63,41 @@ impl<'a> Shape<'a> {
         }
     }
 
+    fn of_custom(s: &'a Structural) -> Self {
+        match s.kind {
+            Kind::Object if s.map_type == "atomic" => Self::Leaf,
+            Kind::Object => Self::Custom(s),
+            Kind::Array if s.list_type == "set" => Self::Set,
+            Kind::Array if s.list_type == "map" => Self::CustomKeyed(s),
+            Kind::Any if s.preserve_unknown => Self::Untyped,
+            _ => Self::Leaf,
+        }
+    }
+
+    /// What every object has at its root.
+    fn of_metadata(name: &str) -> Option<Self> {
+        match name {
+            "metadata" => {
+                let def = Schema::get().type_by_name("io.k8s.apimachinery.pkg.apis.meta.v1.ObjectMeta");
+                Some(def.map_or(Self::Untyped, Self::Struct))
+            }
+            "apiVersion" | "kind" => Some(Self::Leaf),
+            _ => None,
+        }
+    }
+
     /// The shape of the part `name`.
     fn child(self, name: &str) -> Self {
         match self {
             Self::Struct(def) => def.field(name).map_or(Self::Untyped, Self::of_field),
             Self::Map(value) => Self::of_type(value),
+            Self::CustomRoot(s) => Self::of_metadata(name).unwrap_or_else(|| Self::Custom(s).child(name)),
+            Self::Custom(s) => match (s.properties.get(name), &s.additional) {
+                (Some(p), _) => Self::of_custom(p),
+                (None, Additional::Schema(p)) => Self::of_custom(p),
+                _ => Self::Untyped,
+            },
+            Self::UntypedRoot => Self::of_metadata(name).unwrap_or(Self::Untyped),
             Self::Untyped => Self::Untyped,
             _ => Self::Leaf,
         }
@@ -68,52 +106,68 @@ impl<'a> Shape<'a> {
     fn item(self) -> Self {
         match self {
             Self::Keyed(_, def) => Self::Struct(def),
+            Self::CustomKeyed(s) => s.items.as_deref().map_or(Self::Leaf, Self::of_custom),
             _ => Self::Leaf,
         }
     }
 
+    fn is_map(self) -> bool {
+        !self.is_list() && !matches!(self, Self::Leaf)
+    }
+
     /// The shape a value really has: nothing of another type is taken apart.
     fn fit(self, v: &Value) -> Self {
-        match (self, v) {
-            (Self::Struct(_) | Self::Map(_) | Self::Untyped, Value::Object(_)) => self,
-            (Self::Set | Self::Keyed(..), Value::Array(_)) => self,
-            (_, Value::Null) => self,
+        match v {
+            Value::Null => self,
+            Value::Object(_) if self.is_map() => self,
+            Value::Array(_) if self.is_list() => self,
             _ => Self::Leaf,
         }
     }
 
     fn is_list(self) -> bool {
-        matches!(self, Self::Set | Self::Keyed(..))
+        matches!(self, Self::Set | Self::Keyed(..) | Self::CustomKeyed(_))
     }
 
     /// Whether `name` is a field of a type, not a key of a map.
     fn names(self, name: &str) -> bool {
-        matches!(self, Self::Struct(def) if def.field(name).is_some())
+        match self {
+            Self::Struct(def) => def.field(name).is_some(),
+            Self::CustomRoot(s) => Self::of_metadata(name).is_some() || s.properties.contains_key(name),
+            Self::Custom(s) => s.properties.contains_key(name),
+            Self::UntypedRoot => Self::of_metadata(name).is_some(),
+            _ => false,
+        }
     }
 
     /// What tells a list's item from the others.
     fn element(self, item: &Value, index: usize) -> Element {
-        match self {
-            Self::Keyed(keys, def) => {
-                let mut id = Map::new();
-                for k in keys {
-                    let v = match item.get(&**k) {
-                        Some(v) if !v.is_null() => Some(v.clone()),
-                        _ => def.field(k).and_then(|f| f.default.clone()),
-                    };
-                    if let Some(v) = v {
-                        id.insert(k.to_string(), v);
-                    }
-                }
-                if id.is_empty() {
-                    Element::Index(index as i64)
-                } else {
-                    Element::Key(Value::Object(id).to_string())
-                }
-            }
-            _ => Element::Value(item.to_string()),
+        let id = match self {
+            Self::Keyed(keys, def) => keyed_by(keys, def, item),
+            Self::CustomKeyed(s) => s.item_key(item),
+            _ => return Element::Value(item.to_string()),
+        };
+        if id.is_empty() {
+            Element::Index(index as i64)
+        } else {
+            Element::Key(Value::Object(id).to_string())
         }
     }
+}
+
+/// The key fields of an item, those left out with their default.
+fn keyed_by(keys: &[Box<str>], def: &TypeDef, item: &Value) -> Map<String, Value> {
+    let mut id = Map::new();
+    for k in keys {
+        let v = match item.get(&**k) {
+            Some(v) if !v.is_null() => Some(v.clone()),
+            _ => def.field(k).and_then(|f| f.default.clone()),
+        };
+        if let Some(v) = v {
+            id.insert(k.to_string(), v);
+        }
+    }
+    id
 }
 
 fn items(v: Option<&Value>) -> &[Value] {
@@ -160,7 +214,7 @@ fn collect(v: &Value, shape: Shape<'_>, out: &mut Set) {
         let mut below = Set::new();
         collect(child, cs, &mut below);
         out.insert_below(e.clone(), below);
-        if !shape.names(k) && !matches!(shape, Shape::Untyped) {
+        if !shape.names(k) {
             out.insert(e);
         }
     }
@@ -253,8 +307,8 @@ fn compare_part(
 /// `config` merged into `live`; nulls in `config` remove.
 pub(super) fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Value {
     let shape = shape.fit(config);
-    match (shape, live, config) {
-        (Shape::Struct(_) | Shape::Map(_) | Shape::Untyped, Value::Object(l), Value::Object(c)) => {
+    match (live, config) {
+        (Value::Object(l), Value::Object(c)) if shape.is_map() => {
             let mut out = l.clone();
             for (k, v) in c {
                 if v.is_null() {
@@ -269,7 +323,7 @@ pub(super) fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Value {
             }
             Value::Object(out)
         }
-        (Shape::Set | Shape::Keyed(..), Value::Array(_), Value::Array(_)) => {
+        (Value::Array(_), Value::Array(_)) if shape.is_list() => {
             Value::Array(merge_lists(live, config, shape))
         }
         _ => without_nulls(config, shape),
@@ -279,13 +333,13 @@ pub(super) fn merge(live: &Value, config: &Value, shape: Shape<'_>) -> Value {
 /// A configuration that meets nothing to merge with.
 fn without_nulls(v: &Value, shape: Shape<'_>) -> Value {
     match (shape.fit(v), v) {
-        (s @ (Shape::Struct(_) | Shape::Map(_) | Shape::Untyped), Value::Object(o)) => Value::Object(
+        (s, Value::Object(o)) if s.is_map() => Value::Object(
             o.iter()
                 .filter(|(_, v)| !v.is_null())
                 .map(|(k, v)| (k.clone(), without_nulls(v, s.child(k))))
                 .collect(),
         ),
-        (s @ Shape::Keyed(..), Value::Array(a)) => {
+        (s, Value::Array(a)) if s.is_list() && !matches!(s, Shape::Set) => {
             Value::Array(a.iter().map(|v| without_nulls(v, s.item())).collect())
         }
         _ => v.clone(),
