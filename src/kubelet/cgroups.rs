@@ -166,12 +166,30 @@ impl Cgroups {
 
     /// Removes the cgroups of a pod, whatever its class was. What is still busy stays for the next time.
     pub(crate) fn remove(&self, uid: &str) {
-        for class in ["", "burstable/", "besteffort/"] {
-            for (_, dir) in self.dirs(&format!("/kubepods/{class}pod{uid}")) {
-                remove_tree(&dir);
+        let Some(root) = &self.root else { return };
+        let trees = if self.unified {
+            vec![root.clone()]
+        } else {
+            trees(root)
+        };
+        for tree in trees {
+            for class in ["", "burstable/", "besteffort/"] {
+                remove_tree(&tree.join(format!("kubepods/{class}pod{uid}")));
             }
         }
     }
+}
+
+/// The trees of version 1. The runtime makes a pod's cgroup in every one of them, also where we set nothing.
+fn trees(root: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = std::fs::read_dir(root) else {
+        return Vec::new();
+    };
+    entries
+        .flatten()
+        .map(|e| e.path())
+        .filter(|p| p.is_dir())
+        .collect()
 }
 
 /// Hands the controllers on to the cgroups below; one that the kernel lacks is left out.

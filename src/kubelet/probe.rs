@@ -16,6 +16,7 @@ use crate::events::{ContainerEvents, Warning};
 use crate::observed::{Instance, Observed};
 use crate::plan::Verdict;
 use crate::pod::{ContainerKind, PodExt, is_sidecar};
+use crate::status::ID_PREFIX;
 
 pub(crate) mod check;
 
@@ -154,7 +155,7 @@ impl Probes {
     /// What the probes say of an instance.
     pub(crate) fn verdict(&self, pod: &Pod, instance: &Instance) -> Verdict {
         let results = self.watched.lock().get(&instance.id).map(|w| w.results);
-        let results = results.unwrap_or_else(|| initial(pod, &instance.name));
+        let results = results.unwrap_or_else(|| initial(pod, instance));
         let started = results.startup.unwrap_or(true);
         Verdict {
             started,
@@ -189,7 +190,7 @@ impl Probes {
                 continue;
             }
             let mut entry = Watched {
-                results: initial(pod, &instance.name),
+                results: initial(pod, instance),
                 tasks: Vec::new(),
             };
             for probe_kind in [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness] {
@@ -226,16 +227,27 @@ impl Probes {
     }
 }
 
-fn initial(pod: &Pod, name: &str) -> Results {
-    let Some((_, container)) = pod.container(name) else {
+/// What holds before the first result. An instance that ran before this agent did keeps what its
+/// status says: a restarted agent does not make pods unready.
+fn initial(pod: &Pod, instance: &Instance) -> Results {
+    let Some((_, container)) = pod.container(&instance.name) else {
         return Results::default();
     };
-    let value = |kind: ProbeKind| kind.of(&container).map(|_| kind.initial());
+    let status = pod.status();
+    let id = format!("{ID_PREFIX}{}", instance.id);
+    let known = [&status.container_statuses, &status.init_container_statuses]
+        .into_iter()
+        .flat_map(|list| list.iter().flatten())
+        .find(|s| s.container_id.as_deref() == Some(id.as_str()));
+    let value = |kind: ProbeKind, known: Option<bool>| {
+        kind.of(&container)
+            .map(|_| known.unwrap_or_else(|| kind.initial()))
+    };
     Results {
-        startup: value(ProbeKind::Startup),
+        startup: value(ProbeKind::Startup, known.and_then(|s| s.started)),
         startup_failed: false,
-        liveness: value(ProbeKind::Liveness),
-        readiness: value(ProbeKind::Readiness),
+        liveness: value(ProbeKind::Liveness, None),
+        readiness: value(ProbeKind::Readiness, known.map(|s| s.ready)),
     }
 }
 

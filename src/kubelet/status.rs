@@ -14,6 +14,7 @@ use crate::pod::{ContainerKind, PodExt};
 use crate::qos::QosClass;
 
 pub(crate) use conditions::OWNED;
+pub(crate) use containers::ID_PREFIX;
 
 mod conditions;
 mod containers;

@@ -63,7 +63,10 @@ fn makes_sets_and_removes() {
     let pod = pod(json!({}));
     cgroups.ensure(&pod).expect("makes");
     assert!(temp.path().join("memory/kubepods/besteffort/podu").is_dir());
+    let by_runtime = temp.path().join("freezer/kubepods/besteffort/podu/container");
+    std::fs::create_dir_all(&by_runtime).expect("a directory");
     cgroups.remove("u");
+    assert!(!temp.path().join("freezer/kubepods/besteffort/podu").exists());
     assert!(!temp.path().join("memory/kubepods/besteffort/podu").exists());
     assert_eq!(Cgroups::new(None).parent(&pod), "");
 }

@@ -136,7 +136,9 @@ pub(crate) fn status(
             kernel_version: read("/proc/sys/kernel/osrelease"),
             kube_proxy_version: String::new(),
             kubelet_version: options.version.clone(),
-            machine_id: read("/etc/machine-id"),
+            machine_id: Some(read("/etc/machine-id"))
+                .filter(|id| !id.is_empty())
+                .unwrap_or_else(|| system_uuid(options).replace('-', "")),
             operating_system: "linux".into(),
             os_image: os_image(&read("/etc/os-release")),
             swap: None,

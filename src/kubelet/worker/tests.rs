@@ -355,7 +355,8 @@ async fn volumes_are_there_and_go_with_the_pod() {
 #[tokio::test]
 async fn a_restarted_agent_adopts_what_runs() {
     let mut node = Node::new();
-    let uid = node.pod("web", one(json!({})));
+    let probe = json!({"exec": {"command": ["ready"]}, "periodSeconds": 1});
+    let uid = node.pod("web", one(json!({"readinessProbe": probe})));
     let before = node
         .wait("web", "running", |s| s["containerStatuses"][0]["ready"] == true)
         .await;
