@@ -81,17 +81,25 @@ impl ErrorExt for kube::Error {
 }
 
 /// The whole chain of an error in one line, outermost first. A layer whose text repeats the layer
-/// above (kube's errors embed their source) is not printed twice.
+/// above (kube's errors embed their source) is not printed twice; of an API error only the server's
+/// words are.
 pub fn chain(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut next = error.source();
-    while let Some(cause) = next {
-        let layer = cause.to_string();
-        if !text.contains(&layer) {
-            text.push_str(": ");
-            text.push_str(&layer);
+    let mut text = String::new();
+    let mut next = Some(error);
+    while let Some(layer) = next {
+        let api = match layer.downcast_ref::<kube::Error>() {
+            Some(kube::Error::Api(status)) => Some(status.message.clone()),
+            _ => None,
+        };
+        let done = api.is_some();
+        let words = api.unwrap_or_else(|| layer.to_string());
+        if !text.contains(&words) {
+            if !text.is_empty() {
+                text.push_str(": ");
+            }
+            text.push_str(&words);
         }
-        next = cause.source();
+        next = layer.source().filter(|_| !done);
     }
     text
 }

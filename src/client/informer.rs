@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::fmt::Debug;
 use std::sync::Arc;
 
+use futures::TryStreamExt;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
@@ -113,16 +114,15 @@ impl Informers {
         })
     }
 
-    /// The metadata-only informer of any kind.
+    /// The metadata-only informer of any kind, for who owns whom: of the metadata labels and annotations
+    /// are left out, as a process that watches every kind holds every object.
     pub fn metadata(&self, resource: &ApiResource) -> Informer<MetaObject> {
         let name = format!("{}/{}", resource.api_version, resource.plural);
         let filter = Filter::default();
         let config = filter.config();
         self.slot(name.clone(), filter, |client| {
-            Informer::start(
-                name,
-                watcher(Api::<MetaObject>::all_with(client, resource), config),
-            )
+            let events = watcher(Api::<MetaObject>::all_with(client, resource), config);
+            Informer::start(name, events.map_ok(|event| event.modify(lean)))
         })
     }
 
@@ -158,6 +158,12 @@ impl Informers {
         informers.insert(slot, Box::new(informer.clone()));
         informer
     }
+}
+
+fn lean(object: &mut MetaObject) {
+    object.types = None;
+    object.metadata.labels = None;
+    object.metadata.annotations = None;
 }
 
 /// A live, read-only view of a kind. Cheap to clone. Reads never wait and may lag the server by the

@@ -43,10 +43,12 @@ impl<K> Clone for Change<K> {
     }
 }
 
+type OldNew<K> = (Option<Arc<K>>, Option<Arc<K>>);
+
 struct Pending<K> {
     order: VecDeque<ObjectKey>,
     /// Invariant: holds exactly the keys of `order`.
-    changes: HashMap<ObjectKey, (Option<Arc<K>>, Option<Arc<K>>)>,
+    changes: HashMap<ObjectKey, OldNew<K>>,
     waker: Option<Waker>,
     closed: bool,
 }

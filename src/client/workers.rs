@@ -64,7 +64,7 @@ where
             }
             Ok(Err(error)) => {
                 let text = crate::chain(&error);
-                if text.contains("the object has been modified") || queue.failures(&key) < 2 {
+                if is_ordinary(&text) || queue.failures(&key) < 2 {
                     tracing::debug!(%key, error = %text, "reconcile failed, trying again");
                 } else {
                     tracing::warn!(%key, error = %text, "reconcile failed, trying again");
@@ -78,4 +78,9 @@ where
         }
         queue.done(&key);
     }
+}
+
+/// Answers that come with every busy cluster: somebody else wrote first, or the namespace is going.
+fn is_ordinary(text: &str) -> bool {
+    text.contains("the object has been modified") || text.contains("because it is being terminated")
 }

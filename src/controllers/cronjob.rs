@@ -68,11 +68,14 @@ impl Controller {
         if !self.own.satisfied(&key, &self.cron_jobs) || !self.made.satisfied(&key, &self.jobs) {
             return Ok(Action::Done);
         }
-        let owned = self.jobs.by_index(BY_CONTROLLER, &cron_job.uid().unwrap_or_default());
+        let owned = self
+            .jobs
+            .by_index(BY_CONTROLLER, &cron_job.uid().unwrap_or_default());
         let api: Api<Job> = Api::namespaced(self.context.client.clone(), key.namespace());
         let mut status = cron_job.status.clone().unwrap_or_default();
         for (reason, message) in plan::settle(&mut status, &owned) {
-            self.recorder.event(&*cron_job, EventType::Normal, reason, message);
+            self.recorder
+                .event(&*cron_job, EventType::Normal, reason, message);
         }
         for job in plan::beyond_history(&cron_job, &owned) {
             self.delete(&key, &cron_job, &api, &job.name_any()).await?;
@@ -102,7 +105,9 @@ impl Controller {
         for (kind, reason, message) in &next.events {
             self.recorder.event(cron_job, *kind, reason, message.clone());
         }
-        let Some(time) = next.start else { return Ok(next.look_again) };
+        let Some(time) = next.start else {
+            return Ok(next.look_again);
+        };
         if next.replace {
             for active in status.active.take().into_iter().flatten() {
                 let name = active.name.unwrap_or_default();
@@ -114,8 +119,12 @@ impl Controller {
             Ok(created) => {
                 self.made.wrote(key, &created);
                 let message = format!("Created job {}", created.name_any());
-                self.recorder.event(cron_job, EventType::Normal, "SuccessfulCreate", message);
-                status.active.get_or_insert_default().push(object_reference(&created));
+                self.recorder
+                    .event(cron_job, EventType::Normal, "SuccessfulCreate", message);
+                status
+                    .active
+                    .get_or_insert_default()
+                    .push(object_reference(&created));
             }
             Err(error) if error.is_already_exists() => {
                 // Made before this process knew of it; it will be seen as ours, or it is not.
@@ -124,7 +133,8 @@ impl Controller {
             Err(error) if error.is_namespace_terminating() => return Ok(None),
             Err(error) => {
                 let message = format!("Error creating job: {}", api_message(&error));
-                self.recorder.event(cron_job, EventType::Warning, "FailedCreate", message);
+                self.recorder
+                    .event(cron_job, EventType::Warning, "FailedCreate", message);
                 return Err(error.into());
             }
         }
@@ -145,13 +155,15 @@ impl Controller {
                     self.made.deleted(key, &*job);
                 }
                 let message = format!("Deleted job {name}");
-                self.recorder.event(cron_job, EventType::Normal, "SuccessfulDelete", message);
+                self.recorder
+                    .event(cron_job, EventType::Normal, "SuccessfulDelete", message);
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => {
                 let message = format!("Deleted job: {}", api_message(&error));
-                self.recorder.event(cron_job, EventType::Warning, "FailedDelete", message);
+                self.recorder
+                    .event(cron_job, EventType::Warning, "FailedDelete", message);
                 Err(error.into())
             }
         }
@@ -170,7 +182,10 @@ impl Controller {
         let mut changed = cron_job.clone();
         changed.status = Some(status);
         let api: Api<CronJob> = Api::namespaced(self.context.client.clone(), key.namespace());
-        match api.replace_status(&key.name, &PostParams::default(), &changed).await {
+        match api
+            .replace_status(&key.name, &PostParams::default(), &changed)
+            .await
+        {
             Ok(written) => {
                 self.own.wrote(key, &written);
                 Ok(())

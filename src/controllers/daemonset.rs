@@ -48,7 +48,12 @@ pub(crate) async fn run(context: Context) {
             let selects =
                 |set: &Arc<DaemonSet>| selector(set).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()));
             let candidates = all.list_in(change.key.namespace());
-            keys.extend(candidates.iter().filter(|set| selects(set)).map(|set| ObjectKey::of(&**set)));
+            keys.extend(
+                candidates
+                    .iter()
+                    .filter(|set| selects(set))
+                    .map(|set| ObjectKey::of(&**set)),
+            );
         }
         keys
     });
@@ -104,7 +109,8 @@ impl Controller {
         let selector = selector(&set)?;
         if selector.is_everything() {
             let message = "This daemon set is selecting all pods. A non-empty selector is required.";
-            self.recorder.event(&*set, EventType::Warning, "SelectingAll", message);
+            self.recorder
+                .event(&*set, EventType::Warning, "SelectingAll", message);
             return Ok(Action::Done);
         }
         if set.metadata.deletion_timestamp.is_some() {
@@ -122,8 +128,14 @@ impl Controller {
             collisions: status.collision_count.unwrap_or(0),
             hash_label: HASH_LABEL,
         };
-        let history = history::sync(&revisions, &parent, self.revisions.by_index(BY_CONTROLLER, &uid)).await?;
-        let hash = |r: &ControllerRevision| r.metadata.labels.as_ref().and_then(|l| l.get(HASH_LABEL).cloned());
+        let history =
+            history::sync(&revisions, &parent, self.revisions.by_index(BY_CONTROLLER, &uid)).await?;
+        let hash = |r: &ControllerRevision| {
+            r.metadata
+                .labels
+                .as_ref()
+                .and_then(|l| l.get(HASH_LABEL).cloned())
+        };
         let update = history.update().and_then(hash).unwrap_or_default();
 
         let may_act = self.expectations.satisfied(&key, &self.pods);
@@ -139,7 +151,13 @@ impl Controller {
         let claimed = claimer.claim(&pod_api, candidates).await?;
         let nodes = self.nodes.list();
         let now = Timestamp::now();
-        let view = plan::View { set: &set, nodes: &nodes, pods: &claimed, update: &update, now };
+        let view = plan::View {
+            set: &set,
+            nodes: &nodes,
+            pods: &claimed,
+            update: &update,
+            now,
+        };
         if may_act {
             let work = plan::plan(&view);
             for pod in &work.failed {
@@ -149,12 +167,15 @@ impl Controller {
                     key.namespace(),
                     pod.name_any()
                 );
-                self.recorder.event(&*set, EventType::Warning, "FailedDaemonPod", message);
+                self.recorder
+                    .event(&*set, EventType::Warning, "FailedDaemonPod", message);
             }
             self.carry_out(&key, &set, &pod_api, work, &update).await?;
         }
         let mut new = plan::status(&view);
-        new.collision_count = Some(history.collisions).filter(|c| *c != 0).or(status.collision_count);
+        new.collision_count = Some(history.collisions)
+            .filter(|c| *c != 0)
+            .or(status.collision_count);
         self.write_status(&key, &set, &new).await?;
         let live: HashSet<String> = history
             .all
@@ -166,9 +187,13 @@ impl Controller {
             .map(|r| history::name(r).to_owned())
             .collect();
         history::truncate(&revisions, &history, &live, spec.revision_history_limit).await?;
-        let wait = claimed.iter().filter_map(|p| pods::available_in(p, spec.min_ready_seconds.unwrap_or(0), now));
+        let wait = claimed
+            .iter()
+            .filter_map(|p| pods::available_in(p, spec.min_ready_seconds.unwrap_or(0), now));
         let wait = wait.min().and_then(|wait| Duration::try_from(wait).ok());
-        Ok(wait.map_or(Action::Done, |wait| Action::RequeueAfter(wait.max(Duration::from_millis(100)))))
+        Ok(wait.map_or(Action::Done, |wait| {
+            Action::RequeueAfter(wait.max(Duration::from_millis(100)))
+        }))
     }
 
     async fn carry_out(
@@ -182,13 +207,21 @@ impl Controller {
         let template = fit::template(set, update);
         let targets: Vec<&String> = work.create.iter().take(BURST).collect();
         let create = |i: usize| {
-            let mut pod = pods::from_template(&template, key.namespace(), &key.name, owner::controller_ref(set));
+            let mut pod =
+                pods::from_template(&template, key.namespace(), &key.name, owner::controller_ref(set));
             fit::bind(&mut pod, targets[i]);
             self.create(key, set, api, pod)
         };
         let (_, error) = slowstart::batches(targets.len(), create).await;
-        let deletions = work.delete.iter().take(BURST).map(|pod| self.delete(key, set, api, pod));
-        let failed = futures::future::join_all(deletions).await.into_iter().find_map(Result::err);
+        let deletions = work
+            .delete
+            .iter()
+            .take(BURST)
+            .map(|pod| self.delete(key, set, api, pod));
+        let failed = futures::future::join_all(deletions)
+            .await
+            .into_iter()
+            .find_map(Result::err);
         match error.filter(|error| !error.is_namespace_terminating()).or(failed) {
             Some(error) => Err(error.into()),
             None => Ok(()),
@@ -200,13 +233,15 @@ impl Controller {
             Ok(created) => {
                 self.expectations.wrote(key, &created);
                 let message = format!("Created pod: {}", created.name_any());
-                self.recorder.event(set, EventType::Normal, "SuccessfulCreate", message);
+                self.recorder
+                    .event(set, EventType::Normal, "SuccessfulCreate", message);
                 Ok(())
             }
             Err(error) => {
                 if !error.is_namespace_terminating() {
                     let message = format!("Error creating: {}", api_message(&error));
-                    self.recorder.event(set, EventType::Warning, "FailedCreate", message);
+                    self.recorder
+                        .event(set, EventType::Warning, "FailedCreate", message);
                 }
                 Err(error)
             }
@@ -215,20 +250,25 @@ impl Controller {
 
     async fn delete(&self, key: &ObjectKey, set: &DaemonSet, api: &Api<Pod>, pod: &Pod) -> kube::Result<()> {
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: pod.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match api.delete(&pod.name_any(), &parameters).await {
             Ok(_) => {
                 self.expectations.deleted(key, pod);
                 let message = format!("Deleted pod: {}", pod.name_any());
-                self.recorder.event(set, EventType::Normal, "SuccessfulDelete", message);
+                self.recorder
+                    .event(set, EventType::Normal, "SuccessfulDelete", message);
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => {
                 let message = format!("Error deleting: {}", api_message(&error));
-                self.recorder.event(set, EventType::Warning, "FailedDelete", message);
+                self.recorder
+                    .event(set, EventType::Warning, "FailedDelete", message);
                 Err(error)
             }
         }
@@ -246,7 +286,10 @@ impl Controller {
         let mut changed = set.clone();
         changed.status = Some(status.clone());
         let api: Api<DaemonSet> = Api::namespaced(self.context.client.clone(), key.namespace());
-        match api.replace_status(&key.name, &PostParams::default(), &changed).await {
+        match api
+            .replace_status(&key.name, &PostParams::default(), &changed)
+            .await
+        {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }

@@ -32,7 +32,10 @@ pub(crate) async fn run(context: Context) {
             .iter()
             .filter(|budget| {
                 selector(budget).is_ok_and(|s| {
-                    [&old, &new].into_iter().flatten().any(|labels| s.matches(labels.as_ref()))
+                    [&old, &new]
+                        .into_iter()
+                        .flatten()
+                        .any(|labels| s.matches(labels.as_ref()))
                 })
             })
             .map(|budget| ObjectKey::of(&**budget))
@@ -87,19 +90,30 @@ impl Owners {
                 let set = self.sets.get(&key)?;
                 let parent = owner::controller_of(&set.metadata).filter(|r| r.kind == "Deployment");
                 if let Some(parent) = parent {
-                    let deployment = self.deployments.get(&ObjectKey::new(namespace, parent.name.clone()))?;
+                    let deployment = self
+                        .deployments
+                        .get(&ObjectKey::new(namespace, parent.name.clone()))?;
                     let replicas = deployment.spec.as_ref().and_then(|s| s.replicas);
                     return Some((parent.uid.clone(), replicas.unwrap_or(1)));
                 }
-                (set.metadata.uid.clone(), set.spec.as_ref().and_then(|s| s.replicas))
+                (
+                    set.metadata.uid.clone(),
+                    set.spec.as_ref().and_then(|s| s.replicas),
+                )
             }
             "StatefulSet" => {
                 let set = self.stateful.get(&key)?;
-                (set.metadata.uid.clone(), set.spec.as_ref().and_then(|s| s.replicas))
+                (
+                    set.metadata.uid.clone(),
+                    set.spec.as_ref().and_then(|s| s.replicas),
+                )
             }
             "ReplicationController" => {
                 let controller = self.controllers.get(&key)?;
-                (controller.metadata.uid.clone(), controller.spec.as_ref().and_then(|s| s.replicas))
+                (
+                    controller.metadata.uid.clone(),
+                    controller.spec.as_ref().and_then(|s| s.replicas),
+                )
             }
             _ => return None,
         };
@@ -117,7 +131,9 @@ struct Controller {
 
 impl Controller {
     async fn reconcile(&self, key: ObjectKey) -> Outcome {
-        let Some(budget) = self.budgets.get(&key) else { return Ok(Action::Done) };
+        let Some(budget) = self.budgets.get(&key) else {
+            return Ok(Action::Done);
+        };
         let selector = selector(&budget)?;
         let mut pods = self.pods.list_in(key.namespace());
         pods.retain(|pod| selector.matches(pod.metadata.labels.as_ref()));
@@ -132,7 +148,8 @@ impl Controller {
             }
         }
         if pods.is_empty() {
-            self.recorder.event(&*budget, EventType::Normal, "NoPods", "No matching pods found");
+            self.recorder
+                .event(&*budget, EventType::Normal, "NoPods", "No matching pods found");
         }
         let now = crate::common::now();
         let (status, wait) = plan::plan(&budget, &pods, scales.values().sum(), &now);
@@ -140,20 +157,25 @@ impl Controller {
             let message = format!(
                 "Pods selected by this PodDisruptionBudget (selector: {selector}) were found to be unmanaged. As a result, the status of the PDB cannot be calculated correctly, which may result in undefined behavior. To account for these pods please set \".spec.minAvailable\" field of the PDB to an integer value."
             );
-            self.recorder.event(&*budget, EventType::Warning, "UnmanagedPods", message);
+            self.recorder
+                .event(&*budget, EventType::Warning, "UnmanagedPods", message);
         }
         if budget.status.as_ref() != Some(&status) {
             let mut changed = (*budget).clone();
             changed.status = Some(status);
-            let api: Api<PodDisruptionBudget> =
-                Api::namespaced(self.context.client.clone(), key.namespace());
-            match api.replace_status(&key.name, &PostParams::default(), &changed).await {
+            let api: Api<PodDisruptionBudget> = Api::namespaced(self.context.client.clone(), key.namespace());
+            match api
+                .replace_status(&key.name, &PostParams::default(), &changed)
+                .await
+            {
                 Err(error) if !error.is_not_found() => return Err(error.into()),
                 _ => {}
             }
         }
         let wait = wait.and_then(|wait| Duration::try_from(wait).ok());
-        Ok(wait.map_or(Action::Done, |wait| Action::RequeueAfter(wait.max(Duration::from_secs(1)))))
+        Ok(wait.map_or(Action::Done, |wait| {
+            Action::RequeueAfter(wait.max(Duration::from_secs(1)))
+        }))
     }
 }
 

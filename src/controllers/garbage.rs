@@ -5,6 +5,7 @@
 //! against the server before anything is deleted.
 
 use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -159,11 +160,11 @@ impl Collector {
                 });
             }
             for (name, discovered) in wanted {
-                if !watched.contains_key(&name) {
+                if let Entry::Vacant(place) = watched.entry(name) {
                     let informer = self.context.informers.metadata(&discovered.resource);
                     let stop = self.context.shutdown.child_token();
                     started.push((discovered.clone(), informer, stop.clone()));
-                    watched.insert(name, Watched { discovered, stop });
+                    place.insert(Watched { discovered, stop });
                 }
             }
         }

@@ -84,7 +84,11 @@ impl Controller {
             // The write arrives as a change and queues the Job again.
             return Ok(Action::Done);
         }
-        if job.spec.as_ref().and_then(|s| s.managed_by.as_deref()).is_some_and(|m| m != "kubernetes.io/job-controller")
+        if job
+            .spec
+            .as_ref()
+            .and_then(|s| s.managed_by.as_deref())
+            .is_some_and(|m| m != "kubernetes.io/job-controller")
         {
             return Ok(Action::Done);
         }
@@ -104,13 +108,20 @@ impl Controller {
         }
         let job = self.write_status(&key, &job, decision.status).await?;
         self.remove_finalizers(&key, &job, &claimed).await?;
+        for pod in &decision.release {
+            self.release(&key, pod).await?;
+        }
         let wait = decision.look_again.and_then(|wait| Duration::try_from(wait).ok());
-        Ok(wait.map_or(Action::Done, |wait| Action::RequeueAfter(wait.max(Duration::from_millis(100)))))
+        Ok(wait.map_or(Action::Done, |wait| {
+            Action::RequeueAfter(wait.max(Duration::from_millis(100)))
+        }))
     }
 
     async fn claim(&self, key: &ObjectKey, job: &Job, uid: &str) -> Result<Vec<Arc<Pod>>, ReconcileError> {
         let mut candidates = self.pods.by_index(BY_CONTROLLER, uid);
-        let Some(selector) = job.spec.as_ref().and_then(|s| s.selector.as_ref()) else { return Ok(candidates) };
+        let Some(selector) = job.spec.as_ref().and_then(|s| s.selector.as_ref()) else {
+            return Ok(candidates);
+        };
         let selector = Selector::from_api(Some(selector))?;
         candidates.extend(self.pods.by_index(BY_CONTROLLER, &orphans(key.namespace())));
         let claimer = Claimer {
@@ -130,7 +141,10 @@ impl Controller {
     ) -> Result<(), ReconcileError> {
         let api = self.pod_api(key);
         let deletions = decision.delete.iter().map(|pod| self.delete(key, job, &api, pod));
-        let failed = futures::future::join_all(deletions).await.into_iter().find_map(Result::err);
+        let failed = futures::future::join_all(deletions)
+            .await
+            .into_iter()
+            .find_map(Result::err);
         let create = |i: usize| self.create(key, job, &api, decision.create[i].clone());
         let (_, error) = slowstart::batches(decision.create.len(), create).await;
         match error.filter(|error| !error.is_namespace_terminating()).or(failed) {
@@ -144,13 +158,15 @@ impl Controller {
             Ok(created) => {
                 self.expectations.wrote(key, &created);
                 let message = format!("Created pod: {}", created.name_any());
-                self.recorder.event(job, EventType::Normal, "SuccessfulCreate", message);
+                self.recorder
+                    .event(job, EventType::Normal, "SuccessfulCreate", message);
                 Ok(())
             }
             Err(error) => {
                 if !error.is_namespace_terminating() {
                     let message = format!("Error creating: {}", api_message(&error));
-                    self.recorder.event(job, EventType::Warning, "FailedCreate", message);
+                    self.recorder
+                        .event(job, EventType::Warning, "FailedCreate", message);
                 }
                 Err(error)
             }
@@ -159,20 +175,25 @@ impl Controller {
 
     async fn delete(&self, key: &ObjectKey, job: &Job, api: &Api<Pod>, pod: &Pod) -> kube::Result<()> {
         let parameters = DeleteParams {
-            preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+            preconditions: Some(Preconditions {
+                uid: pod.uid(),
+                resource_version: None,
+            }),
             ..DeleteParams::default()
         };
         match api.delete(&pod.name_any(), &parameters).await {
             Ok(_) => {
                 self.expectations.deleted(key, pod);
                 let message = format!("Deleted pod: {}", pod.name_any());
-                self.recorder.event(job, EventType::Normal, "SuccessfulDelete", message);
+                self.recorder
+                    .event(job, EventType::Normal, "SuccessfulDelete", message);
                 Ok(())
             }
             Err(error) if error.is_not_found() => Ok(()),
             Err(error) => {
                 let message = format!("Error deleting: {}", api_message(&error));
-                self.recorder.event(job, EventType::Warning, "FailedDelete", message);
+                self.recorder
+                    .event(job, EventType::Warning, "FailedDelete", message);
                 Err(error)
             }
         }
@@ -210,7 +231,11 @@ impl Controller {
     async fn release(&self, key: &ObjectKey, pod: &Pod) -> Result<(), ReconcileError> {
         let mut left = pod.metadata.finalizers.clone().unwrap_or_default();
         left.retain(|f| f != FINALIZER);
-        let left = if left.is_empty() { serde_json::Value::Null } else { json!(left) };
+        let left = if left.is_empty() {
+            serde_json::Value::Null
+        } else {
+            json!(left)
+        };
         let change = json!({"metadata": {
             "uid": pod.metadata.uid, "resourceVersion": pod.metadata.resource_version, "finalizers": left,
         }});
@@ -228,11 +253,15 @@ impl Controller {
     ) -> Result<Job, ReconcileError> {
         let mut changed = job.clone();
         changed.status = Some(status);
-        if job.status == changed.status || (job.status.is_none() && changed.status == Some(JobStatus::default())) {
+        if job.status == changed.status
+            || (job.status.is_none() && changed.status == Some(JobStatus::default()))
+        {
             return Ok(changed);
         }
         let api: Api<Job> = Api::namespaced(self.context.client.clone(), key.namespace());
-        let written = api.replace_status(&key.name, &PostParams::default(), &changed).await?;
+        let written = api
+            .replace_status(&key.name, &PostParams::default(), &changed)
+            .await?;
         self.own.wrote(key, &written);
         Ok(written)
     }

@@ -168,6 +168,11 @@ impl Controller {
         let Some(taints) = taints::plan(node, &crate::common::now()) else {
             return Ok(());
         };
+        let taints = if taints.is_empty() {
+            serde_json::Value::Null
+        } else {
+            json!(taints)
+        };
         let change = json!({
             "metadata": {"uid": node.metadata.uid, "resourceVersion": node.metadata.resource_version},
             "spec": {"taints": taints},

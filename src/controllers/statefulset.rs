@@ -35,18 +35,24 @@ pub(crate) async fn run(context: Context) {
     revisions.index(BY_CONTROLLER, |r: &ControllerRevision| owner::controller_uid(r));
     let queue = WorkQueue::new();
     context.feed_own(&sets, &queue);
-    context.feed(&revisions, &queue, |change| controller_keys(change, "StatefulSet"));
+    context.feed(&revisions, &queue, |change| {
+        controller_keys(change, "StatefulSet")
+    });
     let all = sets.clone();
     context.feed(&pods, &queue, move |change| {
         let mut keys = controller_keys(change, "StatefulSet");
         if let Some(pod) = &change.new
             && owner::controller_of(&pod.metadata).is_none()
         {
-            let selects = |set: &Arc<StatefulSet>| {
-                selector(set).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()))
-            };
+            let selects =
+                |set: &Arc<StatefulSet>| selector(set).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()));
             let candidates = all.list_in(change.key.namespace());
-            keys.extend(candidates.iter().filter(|set| selects(set)).map(|set| ObjectKey::of(&**set)));
+            keys.extend(
+                candidates
+                    .iter()
+                    .filter(|set| selects(set))
+                    .map(|set| ObjectKey::of(&**set)),
+            );
         }
         keys
     });
@@ -84,7 +90,9 @@ struct Controller {
 
 impl Controller {
     async fn reconcile(&self, key: ObjectKey) -> Outcome {
-        let Some(set) = self.sets.get(&key) else { return Ok(Action::Done) };
+        let Some(set) = self.sets.get(&key) else {
+            return Ok(Action::Done);
+        };
         let selector = selector(&set)?;
         if selector.is_everything() {
             return Ok(Action::Done);
@@ -114,7 +122,8 @@ impl Controller {
             collisions: status.collision_count.unwrap_or(0),
             hash_label: "controller.kubernetes.io/hash",
         };
-        let history = history::sync(&revisions, &parent, self.revisions.by_index(BY_CONTROLLER, &uid)).await?;
+        let history =
+            history::sync(&revisions, &parent, self.revisions.by_index(BY_CONTROLLER, &uid)).await?;
         let versions = versions(&set, &history);
         let now = Timestamp::now();
         let acts = plan::plan(&set, &versions, &claimed, now);
@@ -127,9 +136,13 @@ impl Controller {
         let mut live: HashSet<String> = claimed.iter().filter_map(|pod| identity::revision(pod)).collect();
         live.extend([versions.current.0.clone(), versions.update.0.clone()]);
         history::truncate(&revisions, &history, &live, spec.revision_history_limit).await?;
-        let wait = claimed.iter().filter_map(|p| pods::available_in(p, spec.min_ready_seconds.unwrap_or(0), now));
+        let wait = claimed
+            .iter()
+            .filter_map(|p| pods::available_in(p, spec.min_ready_seconds.unwrap_or(0), now));
         let wait = wait.min().and_then(|wait| Duration::try_from(wait).ok());
-        Ok(wait.map_or(Action::Done, |wait| Action::RequeueAfter(wait.max(Duration::from_millis(100)))))
+        Ok(wait.map_or(Action::Done, |wait| {
+            Action::RequeueAfter(wait.max(Duration::from_millis(100)))
+        }))
     }
 
     async fn act(
@@ -163,7 +176,10 @@ impl Controller {
             Act::Delete(pod) => {
                 self.release_claims(key, set, &pod).await?;
                 let parameters = DeleteParams {
-                    preconditions: Some(Preconditions { uid: pod.uid(), resource_version: None }),
+                    preconditions: Some(Preconditions {
+                        uid: pod.uid(),
+                        resource_version: None,
+                    }),
                     ..DeleteParams::default()
                 };
                 match api.delete(&pod.name_any(), &parameters).await {
@@ -186,38 +202,46 @@ impl Controller {
         match result {
             Ok(()) => {
                 let message = format!("{verb} Pod {pod} in StatefulSet {name} successful");
-                self.recorder.event(set, EventType::Normal, &format!("Successful{title}"), message);
+                self.recorder
+                    .event(set, EventType::Normal, &format!("Successful{title}"), message);
                 Ok(())
             }
             Err(error) => {
                 let text = api_message(&error);
                 let message = format!("{verb} Pod {pod} in StatefulSet {name} failed error: {text}");
-                self.recorder.event(set, EventType::Warning, &format!("Failed{title}"), message);
+                self.recorder
+                    .event(set, EventType::Warning, &format!("Failed{title}"), message);
                 Err(error.into())
             }
         }
     }
 
     async fn create_claims(&self, key: &ObjectKey, set: &StatefulSet, pod: &Pod) -> kube::Result<()> {
-        let api: Api<PersistentVolumeClaim> =
-            Api::namespaced(self.context.client.clone(), key.namespace());
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.context.client.clone(), key.namespace());
         for claim in claims::claims(set, pod) {
             let name = claim.name_any();
-            if self.claims.get(&ObjectKey::new(key.namespace(), &*name)).is_some() {
+            if self
+                .claims
+                .get(&ObjectKey::new(key.namespace(), &*name))
+                .is_some()
+            {
                 continue;
             }
             let (pod, set_name) = (pod.name_any(), set.name_any());
             match api.create(&PostParams::default(), &claim).await {
                 Ok(_) => {
                     let message = format!("create Claim {name} Pod {pod} in StatefulSet {set_name} success");
-                    self.recorder.event(set, EventType::Normal, "SuccessfulCreate", message);
+                    self.recorder
+                        .event(set, EventType::Normal, "SuccessfulCreate", message);
                 }
                 Err(error) if error.is_already_exists() => {}
                 Err(error) => {
                     let text = api_message(&error);
-                    let message =
-                        format!("create Claim {name} for Pod {pod} in StatefulSet {set_name} failed error: {text}");
-                    self.recorder.event(set, EventType::Warning, "FailedCreate", message);
+                    let message = format!(
+                        "create Claim {name} for Pod {pod} in StatefulSet {set_name} failed error: {text}"
+                    );
+                    self.recorder
+                        .event(set, EventType::Warning, "FailedCreate", message);
                     return Err(error);
                 }
             }
@@ -232,11 +256,12 @@ impl Controller {
         set: &StatefulSet,
         pod: &Pod,
     ) -> Result<(), ReconcileError> {
-        let api: Api<PersistentVolumeClaim> =
-            Api::namespaced(self.context.client.clone(), key.namespace());
+        let api: Api<PersistentVolumeClaim> = Api::namespaced(self.context.client.clone(), key.namespace());
         for name in claims::to_release(set, pod) {
             let key = ObjectKey::new(key.namespace(), &*name);
-            let Some(claim) = self.claims.get(&key) else { continue };
+            let Some(claim) = self.claims.get(&key) else {
+                continue;
+            };
             if let Some(owned) = claims::owned_by_pod(&claim, pod) {
                 match api.replace(&name, &PostParams::default(), &owned).await {
                     Err(error) if !error.is_not_found() => return Err(error.into()),
@@ -259,7 +284,10 @@ impl Controller {
         let mut changed = set.clone();
         changed.status = Some(status.clone());
         let api: Api<StatefulSet> = Api::namespaced(self.context.client.clone(), key.namespace());
-        match api.replace_status(&key.name, &PostParams::default(), &changed).await {
+        match api
+            .replace_status(&key.name, &PostParams::default(), &changed)
+            .await
+        {
             Err(error) if !error.is_not_found() => Err(error.into()),
             _ => Ok(()),
         }
@@ -269,14 +297,23 @@ impl Controller {
 /// The current and the update revision's names and templates.
 fn versions(set: &StatefulSet, history: &History) -> plan::Versions {
     let template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
-    let update = history.update().map(|r| history::name(r).to_owned()).unwrap_or_default();
+    let update = history
+        .update()
+        .map(|r| history::name(r).to_owned())
+        .unwrap_or_default();
     let current = set.status.as_ref().and_then(|s| s.current_revision.clone());
-    let known = history.all.iter().find(|r| Some(history::name(r)) == current.as_deref());
+    let known = history
+        .all
+        .iter()
+        .find(|r| Some(history::name(r)) == current.as_deref());
     let current = match known.and_then(|r| Some((history::name(r).to_owned(), history::template(r)?))) {
         Some(current) => current,
         None => (update.clone(), template.clone()),
     };
-    plan::Versions { current, update: (update, template) }
+    plan::Versions {
+        current,
+        update: (update, template),
+    }
 }
 
 #[cfg(test)]

@@ -47,7 +47,7 @@ pub(crate) fn set<C: Condition>(conditions: &mut Option<Vec<C>>, mut condition: 
             condition.set_transition(current.transition().cloned());
         }
     }
-    remove(conditions, &condition.kind().to_owned());
+    remove(conditions, condition.kind());
     conditions.get_or_insert_default().push(condition);
 }
 

@@ -69,8 +69,12 @@ fn new_revision(parent: &Parent<'_>, number: i64, collisions: i32) -> Controller
     let mut bytes = data.to_string().into_bytes();
     bytes.extend_from_slice(&collisions.to_le_bytes());
     let hash = hash::safe_encode(hash::fnv1a(&bytes));
-    let mut labels: BTreeMap<String, String> =
-        parent.template.metadata.as_ref().and_then(|m| m.labels.clone()).unwrap_or_default();
+    let mut labels: BTreeMap<String, String> = parent
+        .template
+        .metadata
+        .as_ref()
+        .and_then(|m| m.labels.clone())
+        .unwrap_or_default();
     labels.insert(parent.hash_label.to_owned(), hash.clone());
     ControllerRevision {
         metadata: ObjectMeta {
@@ -106,7 +110,7 @@ pub(crate) async fn sync(
         let mut revision = all.remove(place);
         if revision.revision < newest {
             let change = json!({"revision": newest + 1});
-            revision = patch::merge(api, &name(&revision).to_owned(), &change).await?;
+            revision = patch::merge(api, name(&revision), &change).await?;
         }
         all.push(revision);
         return Ok(History { all, collisions });

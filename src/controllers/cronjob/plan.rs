@@ -43,7 +43,10 @@ pub(super) fn settle(status: &mut CronJobStatus, owned: &[Arc<Job>]) -> Vec<(&'s
             return false;
         };
         let Some(how) = finished(job) else { return true };
-        events.push(("SawCompletedJob", format!("Saw completed job: {name}, condition: {how}")));
+        events.push((
+            "SawCompletedJob",
+            format!("Saw completed job: {name}, condition: {how}"),
+        ));
         false
     });
     for job in owned {
@@ -69,11 +72,18 @@ pub(super) fn beyond_history(cron_job: &CronJob, owned: &[Arc<Job>]) -> Vec<Arc<
         ("Failed", spec.failed_jobs_history_limit.unwrap_or(1)),
     ];
     for (kind, limit) in limits {
-        let mut done: Vec<Arc<Job>> =
-            owned.iter().filter(|job| finished(job) == Some(kind)).cloned().collect();
+        let mut done: Vec<Arc<Job>> = owned
+            .iter()
+            .filter(|job| finished(job) == Some(kind))
+            .cloned()
+            .collect();
         done.sort_by_key(|job| {
             let start = job.status.as_ref().and_then(|s| s.start_time.clone());
-            (start, job.metadata.creation_timestamp.clone(), job.metadata.name.clone())
+            (
+                start,
+                job.metadata.creation_timestamp.clone(),
+                job.metadata.name.clone(),
+            )
         });
         done.truncate(done.len().saturating_sub(usize::try_from(limit).unwrap_or(0)));
         doomed.extend(done);
@@ -97,12 +107,16 @@ pub(super) fn next(cron_job: &CronJob, status: &CronJobStatus, now: Timestamp) -
         Ok(schedule) => schedule,
         Err(error) => {
             let message = format!("unparseable schedule: {:?} : {error}", spec.schedule);
-            next.events.push((EventType::Warning, "UnparseableSchedule", message));
+            next.events
+                .push((EventType::Warning, "UnparseableSchedule", message));
             return next;
         }
     };
     next.look_again = schedule.next(now);
-    let last = status.last_schedule_time.as_ref().or(cron_job.metadata.creation_timestamp.as_ref());
+    let last = status
+        .last_schedule_time
+        .as_ref()
+        .or(cron_job.metadata.creation_timestamp.as_ref());
     let mut from = last.map_or(now, |t| t.0);
     let deadline = spec.starting_deadline_seconds.map(SignedDuration::from_secs);
     if let Some(earliest) = deadline.and_then(|d| now.checked_sub(d).ok()) {
@@ -116,7 +130,8 @@ pub(super) fn next(cron_job: &CronJob, status: &CronJobStatus, now: Timestamp) -
             let message = format!(
                 "too many missed start times: {missed}. Set or decrease .spec.startingDeadlineSeconds or check clock skew"
             );
-            next.events.push((EventType::Warning, "TooManyMissedTimes", message));
+            next.events
+                .push((EventType::Warning, "TooManyMissedTimes", message));
             due = latest(&schedule, from, now).or(due);
             break;
         }
@@ -127,7 +142,8 @@ pub(super) fn next(cron_job: &CronJob, status: &CronJobStatus, now: Timestamp) -
         Some("Forbid") if active => {
             let message =
                 "Not starting job because prior execution is running and concurrency policy is Forbid";
-            next.events.push((EventType::Normal, "JobAlreadyActive", message.into()));
+            next.events
+                .push((EventType::Normal, "JobAlreadyActive", message.into()));
             return next;
         }
         Some("Replace") => next.replace = active,
@@ -161,7 +177,11 @@ pub(super) fn job(cron_job: &CronJob, time: Timestamp) -> Job {
     let mut annotations = template.annotations.unwrap_or_default();
     let shown = Schedule::parse(&spec.schedule, spec.time_zone.as_deref()).map(|s| in_zone(time, &s));
     let shown = shown.unwrap_or_else(|_| time.to_zoned(jiff::tz::TimeZone::UTC));
-    let offset = if shown.offset().seconds() == 0 { "%Y-%m-%dT%H:%M:%SZ" } else { "%Y-%m-%dT%H:%M:%S%:z" };
+    let offset = if shown.offset().seconds() == 0 {
+        "%Y-%m-%dT%H:%M:%SZ"
+    } else {
+        "%Y-%m-%dT%H:%M:%S%:z"
+    };
     annotations.insert(SCHEDULED_AT.into(), shown.strftime(offset).to_string());
     Job {
         metadata: ObjectMeta {

@@ -23,7 +23,15 @@ pub(super) enum ScheduleError {
 #[derive(Debug, Clone, PartialEq, Eq)]
 enum Kind {
     /// A bit per allowed value; whether days of month and week are unrestricted.
-    Fields { minutes: u64, hours: u64, days: u64, months: u64, weekdays: u64, any_day: bool, any_weekday: bool },
+    Fields {
+        minutes: u64,
+        hours: u64,
+        days: u64,
+        months: u64,
+        weekdays: u64,
+        any_day: bool,
+        any_weekday: bool,
+    },
     Every(SignedDuration),
 }
 
@@ -33,8 +41,9 @@ pub(super) struct Schedule {
     zone: TimeZone,
 }
 
-const MONTHS: [&str; 12] =
-    ["jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec"];
+const MONTHS: [&str; 12] = [
+    "jan", "feb", "mar", "apr", "may", "jun", "jul", "aug", "sep", "oct", "nov", "dec",
+];
 const WEEKDAYS: [&str; 7] = ["sun", "mon", "tue", "wed", "thu", "fri", "sat"];
 
 fn number(text: &str, first: u32, names: &[&str]) -> Option<u32> {
@@ -50,13 +59,19 @@ fn field(text: &str, first: u32, last: u32, names: &[&str]) -> Result<u64, Sched
     let mut bits = 0;
     for part in text.split(',') {
         let (range, step) = match part.split_once('/') {
-            Some((range, step)) => (range, step.parse::<u32>().ok().filter(|s| *s > 0).ok_or_else(wrong)?),
+            Some((range, step)) => (
+                range,
+                step.parse::<u32>().ok().filter(|s| *s > 0).ok_or_else(wrong)?,
+            ),
             None => (part, 1),
         };
         let (from, to) = if range == "*" || range == "?" {
             (first, last)
         } else if let Some((from, to)) = range.split_once('-') {
-            (number(from, first, names).ok_or_else(wrong)?, number(to, first, names).ok_or_else(wrong)?)
+            (
+                number(from, first, names).ok_or_else(wrong)?,
+                number(to, first, names).ok_or_else(wrong)?,
+            )
         } else {
             let from = number(range, first, names).ok_or_else(wrong)?;
             (from, if part.contains('/') { last } else { from })
@@ -116,7 +131,10 @@ impl Schedule {
         };
         if let Some(period) = expanded.strip_prefix("@every ") {
             let period = go_duration(period.trim()).ok_or_else(|| ScheduleError::Field(text.to_owned()))?;
-            return Ok(Self { kind: Kind::Every(period), zone });
+            return Ok(Self {
+                kind: Kind::Every(period),
+                zone,
+            });
         }
         if expanded.starts_with('@') {
             return Err(ScheduleError::Macro(text.to_owned()));
@@ -178,17 +196,34 @@ impl Schedule {
     }
 
     fn day_matches(&self, date: Date) -> bool {
-        let Kind::Fields { days, months, weekdays, any_day, any_weekday, .. } = &self.kind else { return false };
+        let Kind::Fields {
+            days,
+            months,
+            weekdays,
+            any_day,
+            any_weekday,
+            ..
+        } = &self.kind
+        else {
+            return false;
+        };
         let bit = |bits: u64, n: i8| u32::try_from(n).is_ok_and(|n| bits >> n & 1 == 1);
         let day = bit(*days, date.day());
         let weekday = bit(*weekdays, date.weekday().to_sunday_zero_offset());
         // With both restricted either is enough.
-        bit(*months, date.month()) && if *any_day || *any_weekday { day && weekday } else { day || weekday }
+        bit(*months, date.month())
+            && if *any_day || *any_weekday {
+                day && weekday
+            } else {
+                day || weekday
+            }
     }
 
     /// The first matching minute of a day from `minute` on.
     fn minute_from(&self, minute: u32) -> Option<u32> {
-        let Kind::Fields { minutes, hours, .. } = &self.kind else { return None };
+        let Kind::Fields { minutes, hours, .. } = &self.kind else {
+            return None;
+        };
         (minute..24 * 60).find(|m| hours >> (m / 60) & 1 == 1 && minutes >> (m % 60) & 1 == 1)
     }
 
@@ -209,27 +244,73 @@ mod tests {
     fn next_times() {
         let at = |text: &str| text.parse::<Timestamp>().unwrap();
         for (schedule, zone, after, wanted) in [
-            ("*/5 * * * *", None, "2026-01-01T00:00:00Z", "2026-01-01T00:05:00Z"),
-            ("*/5 * * * *", None, "2026-01-01T00:04:59Z", "2026-01-01T00:05:00Z"),
+            (
+                "*/5 * * * *",
+                None,
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T00:05:00Z",
+            ),
+            (
+                "*/5 * * * *",
+                None,
+                "2026-01-01T00:04:59Z",
+                "2026-01-01T00:05:00Z",
+            ),
             ("0 0 1 * *", None, "2026-01-01T00:00:00Z", "2026-02-01T00:00:00Z"),
-            ("30 9 * * mon-fri", None, "2026-01-02T09:30:00Z", "2026-01-05T09:30:00Z"),
+            (
+                "30 9 * * mon-fri",
+                None,
+                "2026-01-02T09:30:00Z",
+                "2026-01-05T09:30:00Z",
+            ),
             ("0 0 13 * 5", None, "2026-01-02T00:00:00Z", "2026-01-09T00:00:00Z"),
             ("0 0 * * 7", None, "2026-01-01T00:00:00Z", "2026-01-04T00:00:00Z"),
-            ("0 12 29 feb ?", None, "2026-01-01T00:00:00Z", "2028-02-29T12:00:00Z"),
+            (
+                "0 12 29 feb ?",
+                None,
+                "2026-01-01T00:00:00Z",
+                "2028-02-29T12:00:00Z",
+            ),
             ("@hourly", None, "2026-01-01T00:30:00Z", "2026-01-01T01:00:00Z"),
-            ("@every 1h30m", None, "2026-01-01T00:00:00Z", "2026-01-01T01:30:00Z"),
-            ("0 9 * * *", Some("Etc/GMT-2"), "2026-01-01T00:00:00Z", "2026-01-01T07:00:00Z"),
+            (
+                "@every 1h30m",
+                None,
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T01:30:00Z",
+            ),
+            (
+                "0 9 * * *",
+                Some("Etc/GMT-2"),
+                "2026-01-01T00:00:00Z",
+                "2026-01-01T07:00:00Z",
+            ),
         ] {
             let parsed = Schedule::parse(schedule, zone).unwrap();
             assert_eq!(parsed.next(at(after)), Some(at(wanted)), "{schedule}");
         }
-        assert_eq!(Schedule::parse("0 0 31 2 *", None).unwrap().next(at("2026-01-01T00:00:00Z")), None);
+        assert_eq!(
+            Schedule::parse("0 0 31 2 *", None)
+                .unwrap()
+                .next(at("2026-01-01T00:00:00Z")),
+            None
+        );
     }
 
     #[test]
     fn nonsense_is_refused() {
-        assert_eq!(Schedule::parse("* * * *", None).unwrap_err(), ScheduleError::Fields(4));
-        for bad in ["60 * * * *", "* * 0 * *", "*/0 * * * *", "5-1 * * * *", "x * * * *", "@never", "@every 10ms"] {
+        assert_eq!(
+            Schedule::parse("* * * *", None).unwrap_err(),
+            ScheduleError::Fields(4)
+        );
+        for bad in [
+            "60 * * * *",
+            "* * 0 * *",
+            "*/0 * * * *",
+            "5-1 * * * *",
+            "x * * * *",
+            "@never",
+            "@every 10ms",
+        ] {
             assert!(Schedule::parse(bad, None).is_err(), "{bad}");
         }
         assert!(Schedule::parse("* * * * *", Some("Nowhere/Land")).is_err());

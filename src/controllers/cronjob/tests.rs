@@ -27,13 +27,25 @@ fn starts_what_is_due_once() {
     let fresh = cron_job(json!({}), None);
     assert_eq!(next(&fresh, "2026-01-01T00:00:45Z").start, None);
     let due = next(&fresh, "2026-01-01T00:01:00Z");
-    assert_eq!((due.start, due.look_again), (Some(at("2026-01-01T00:01:00Z")), Some(at("2026-01-01T00:02:00Z"))));
+    assert_eq!(
+        (due.start, due.look_again),
+        (Some(at("2026-01-01T00:01:00Z")), Some(at("2026-01-01T00:02:00Z")))
+    );
     let served = cron_job(json!({}), Some("2026-01-01T00:01:00Z"));
     assert_eq!(next(&served, "2026-01-01T00:01:30Z").start, None);
     // Of several missed times only the last is made up for.
-    assert_eq!(next(&served, "2026-01-01T00:05:30Z").start, Some(at("2026-01-01T00:05:00Z")));
-    assert_eq!(next(&cron_job(json!({"suspend": true}), None), "2026-01-01T01:00:00Z"), Next::default());
-    let late = cron_job(json!({"startingDeadlineSeconds": 10}), Some("2026-01-01T00:01:00Z"));
+    assert_eq!(
+        next(&served, "2026-01-01T00:05:30Z").start,
+        Some(at("2026-01-01T00:05:00Z"))
+    );
+    assert_eq!(
+        next(&cron_job(json!({"suspend": true}), None), "2026-01-01T01:00:00Z"),
+        Next::default()
+    );
+    let late = cron_job(
+        json!({"startingDeadlineSeconds": 10}),
+        Some("2026-01-01T00:01:00Z"),
+    );
     assert_eq!(next(&late, "2026-01-01T00:05:30Z").start, None);
 }
 
@@ -47,7 +59,11 @@ fn too_many_missed_times_are_told() {
 
 #[test]
 fn concurrency_is_as_asked() {
-    for (policy, start, replace) in [("Allow", true, false), ("Forbid", false, false), ("Replace", true, true)] {
+    for (policy, start, replace) in [
+        ("Allow", true, false),
+        ("Forbid", false, false),
+        ("Replace", true, true),
+    ] {
         let busy = cron_job(json!({"concurrencyPolicy": policy}), None);
         let status = serde_json::from_value(json!({"active": [{"name": "tick-1"}]})).unwrap();
         let next = plan::next(&busy, &status, at("2026-01-01T00:01:00Z"));
@@ -57,16 +73,26 @@ fn concurrency_is_as_asked() {
 
 #[test]
 fn jobs_are_named_by_minute() {
-    let job = plan::job(&cron_job(json!({"timeZone": "Etc/GMT-2"}), None), at("2026-01-01T00:01:00Z"));
-    assert_eq!(job.metadata.name.as_deref(), Some("tick-29454241"));
+    let job = plan::job(
+        &cron_job(json!({"timeZone": "Etc/GMT-2"}), None),
+        at("2026-01-01T00:01:00Z"),
+    );
+    assert_eq!(job.metadata.name.as_deref(), Some("tick-29453761"));
     let annotations = job.metadata.annotations.unwrap();
-    assert_eq!(annotations["batch.kubernetes.io/cronjob-scheduled-timestamp"], "2026-01-01T02:01:00+02:00");
+    assert_eq!(
+        annotations["batch.kubernetes.io/cronjob-scheduled-timestamp"],
+        "2026-01-01T02:01:00+02:00"
+    );
 }
 
 #[test]
 fn finished_jobs_leave_the_active_list_and_then_history() {
     let job = |n: i32, kind: &str| -> Arc<Job> {
-        let conditions = if kind.is_empty() { json!([]) } else { json!([{"type": kind, "status": "True"}]) };
+        let conditions = if kind.is_empty() {
+            json!([])
+        } else {
+            json!([{"type": kind, "status": "True"}])
+        };
         Arc::new(
             serde_json::from_value(json!({
                 "metadata": {"name": format!("j{n}"), "uid": format!("u{n}")},
@@ -76,7 +102,13 @@ fn finished_jobs_leave_the_active_list_and_then_history() {
             .unwrap(),
         )
     };
-    let owned = [job(1, "Complete"), job(2, "Complete"), job(3, "Failed"), job(4, "Failed"), job(5, "")];
+    let owned = [
+        job(1, "Complete"),
+        job(2, "Complete"),
+        job(3, "Failed"),
+        job(4, "Failed"),
+        job(5, ""),
+    ];
     let mut status: CronJobStatus = serde_json::from_value(
         json!({"active": [{"name": "j1", "uid": "u1"}, {"name": "lost", "uid": "u9"}]}),
     )
@@ -87,6 +119,9 @@ fn finished_jobs_leave_the_active_list_and_then_history() {
     assert_eq!(status.active.unwrap()[0].name.as_deref(), Some("j5"));
     assert_eq!(status.last_successful_time.unwrap().0, at("2026-01-01T00:01:02Z"));
     let limited = cron_job(json!({"successfulJobsHistoryLimit": 1}), None);
-    let names: Vec<String> = plan::beyond_history(&limited, &owned).iter().map(|j| j.name_any()).collect();
+    let names: Vec<String> = plan::beyond_history(&limited, &owned)
+        .iter()
+        .map(|j| j.name_any())
+        .collect();
     assert_eq!(names, ["j1", "j3"]);
 }

@@ -16,7 +16,12 @@ const GENERATION_ANNOTATION: &str = "deprecated.daemonset.template.generation";
 pub(super) fn matters(old: &Node, new: &Node) -> bool {
     let facts = |node: &Node| {
         let spec = node.spec.clone().unwrap_or_default();
-        (node.metadata.uid.clone(), node.metadata.labels.clone(), spec.taints, spec.unschedulable)
+        (
+            node.metadata.uid.clone(),
+            node.metadata.labels.clone(),
+            spec.taints,
+            spec.unschedulable,
+        )
     };
     facts(old) != facts(new)
 }
@@ -54,9 +59,17 @@ fn add_tolerations(spec: &mut PodSpec) {
 /// The template as pods are made of it.
 pub(super) fn template(set: &DaemonSet, hash: &str) -> PodTemplateSpec {
     let mut template = set.spec.as_ref().map(|s| s.template.clone()).unwrap_or_default();
-    let labels = template.metadata.get_or_insert_default().labels.get_or_insert_default();
+    let labels = template
+        .metadata
+        .get_or_insert_default()
+        .labels
+        .get_or_insert_default();
     labels.insert(HASH_LABEL.into(), hash.to_owned());
-    let generation = set.metadata.annotations.as_ref().and_then(|a| a.get(GENERATION_ANNOTATION));
+    let generation = set
+        .metadata
+        .annotations
+        .as_ref()
+        .and_then(|a| a.get(GENERATION_ANNOTATION));
     if let Some(generation) = generation {
         labels.insert(GENERATION.into(), generation.clone());
     }
@@ -76,10 +89,15 @@ pub(super) fn bind(pod: &mut Pod, node: &str) {
         .node_affinity
         .get_or_insert_default()
         .required_during_scheduling_ignored_during_execution
-        .get_or_insert_with(|| NodeSelector { node_selector_terms: Vec::new() });
+        .get_or_insert_with(|| NodeSelector {
+            node_selector_terms: Vec::new(),
+        });
     let match_fields = Some(vec![name]);
     if required.node_selector_terms.is_empty() {
-        required.node_selector_terms = vec![NodeSelectorTerm { match_fields, match_expressions: None }];
+        required.node_selector_terms = vec![NodeSelectorTerm {
+            match_fields,
+            match_expressions: None,
+        }];
     } else {
         // Terms are alternatives, and the template's have been checked: only the name is left to match.
         for term in &mut required.node_selector_terms {
@@ -95,7 +113,9 @@ pub(super) fn target_node(pod: &Pod) -> Option<String> {
         return Some(node);
     }
     let affinity = spec.affinity.as_ref()?.node_affinity.as_ref()?;
-    let required = affinity.required_during_scheduling_ignored_during_execution.as_ref()?;
+    let required = affinity
+        .required_during_scheduling_ignored_during_execution
+        .as_ref()?;
     required
         .node_selector_terms
         .iter()
@@ -106,14 +126,25 @@ pub(super) fn target_node(pod: &Pod) -> Option<String> {
 
 /// Whether a daemon should be started on the node, and whether one that runs there may go on.
 pub(super) fn belongs(set: &DaemonSet, node: &Node) -> (bool, bool) {
-    let mut spec = set.spec.as_ref().and_then(|s| s.template.spec.clone()).unwrap_or_default();
+    let mut spec = set
+        .spec
+        .as_ref()
+        .and_then(|s| s.template.spec.clone())
+        .unwrap_or_default();
     add_tolerations(&mut spec);
     let name = node.metadata.name.as_deref().unwrap_or_default();
-    let pinned_elsewhere = spec.node_name.as_deref().is_some_and(|n| !n.is_empty() && n != name);
+    let pinned_elsewhere = spec
+        .node_name
+        .as_deref()
+        .is_some_and(|n| !n.is_empty() && n != name);
     if pinned_elsewhere || !matches_affinity(&spec, node) {
         return (false, false);
     }
-    let taints = node.spec.as_ref().and_then(|s| s.taints.clone()).unwrap_or_default();
+    let taints = node
+        .spec
+        .as_ref()
+        .and_then(|s| s.taints.clone())
+        .unwrap_or_default();
     let tolerations = spec.tolerations.unwrap_or_default();
     let tolerated = |taint: &Taint| tolerations.iter().any(|t| tolerates(t, taint));
     let start = taints
@@ -126,14 +157,23 @@ pub(super) fn belongs(set: &DaemonSet, node: &Node) -> (bool, bool) {
 
 fn matches_affinity(spec: &PodSpec, node: &Node) -> bool {
     let labels = node.metadata.labels.clone().unwrap_or_default();
-    let selected = spec.node_selector.iter().flatten().all(|(key, value)| labels.get(key) == Some(value));
+    let selected = spec
+        .node_selector
+        .iter()
+        .flatten()
+        .all(|(key, value)| labels.get(key) == Some(value));
     let required = spec
         .affinity
         .as_ref()
         .and_then(|a| a.node_affinity.as_ref())
         .and_then(|a| a.required_during_scheduling_ignored_during_execution.as_ref());
     selected
-        && required.is_none_or(|required| required.node_selector_terms.iter().any(|term| matches_term(term, node)))
+        && required.is_none_or(|required| {
+            required
+                .node_selector_terms
+                .iter()
+                .any(|term| matches_term(term, node))
+        })
 }
 
 fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
@@ -143,9 +183,22 @@ fn matches_term(term: &NodeSelectorTerm, node: &Node) -> bool {
     }
     let labels = node.metadata.labels.as_ref();
     let label = |key: &str| labels.and_then(|l| l.get(key)).map(String::as_str);
-    let field = |key: &str| if key == "metadata.name" { node.metadata.name.as_deref() } else { None };
-    term.match_expressions.iter().flatten().all(|r| matches(r, label(&r.key)))
-        && term.match_fields.iter().flatten().all(|r| matches(r, field(&r.key)))
+    let field = |key: &str| {
+        if key == "metadata.name" {
+            node.metadata.name.as_deref()
+        } else {
+            None
+        }
+    };
+    term.match_expressions
+        .iter()
+        .flatten()
+        .all(|r| matches(r, label(&r.key)))
+        && term
+            .match_fields
+            .iter()
+            .flatten()
+            .all(|r| matches(r, field(&r.key)))
 }
 
 fn matches(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {

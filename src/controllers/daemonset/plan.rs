@@ -58,7 +58,12 @@ fn by_node(view: &View<'_>) -> HashMap<String, Vec<Arc<Pod>>> {
         // The one that stays comes first: on its node, ready, oldest.
         pods.sort_by_key(|pod| {
             let assigned = pod.spec.as_ref().is_some_and(|s| s.node_name.is_some());
-            (!assigned, !pods::is_ready(pod), pod.metadata.creation_timestamp.clone(), pod.metadata.name.clone())
+            (
+                !assigned,
+                !pods::is_ready(pod),
+                pod.metadata.creation_timestamp.clone(),
+                pod.metadata.name.clone(),
+            )
         });
     }
     map
@@ -81,12 +86,21 @@ fn limits(view: &View<'_>, wanted: usize) -> Option<Limits> {
     let rolling = strategy.rolling_update.unwrap_or_default();
     let total = i32::try_from(wanted).unwrap_or(i32::MAX);
     let number = |value: Option<IntOrString>, default: i32| {
-        let value = value.map_or(Some(default), |v| resolve(&v, total, true)).unwrap_or(default);
+        let value = value
+            .map_or(Some(default), |v| resolve(&v, total, true))
+            .unwrap_or(default);
         usize::try_from(value).unwrap_or(0)
     };
     let surge = number(rolling.max_surge, 0);
     let unavailable = number(rolling.max_unavailable, if surge == 0 { 1 } else { 0 });
-    Some(if surge == 0 && unavailable == 0 { Limits { surge, unavailable: 1 } } else { Limits { surge, unavailable } })
+    Some(if surge == 0 && unavailable == 0 {
+        Limits {
+            surge,
+            unavailable: 1,
+        }
+    } else {
+        Limits { surge, unavailable }
+    })
 }
 
 pub(super) fn plan(view: &View<'_>) -> Work {
@@ -105,7 +119,12 @@ pub(super) fn plan(view: &View<'_>) -> Work {
         let failed = finished.into_iter().filter(|pod| !is_going(pod));
         let before = work.delete.len();
         work.delete.extend(failed);
-        work.failed.extend(work.delete[before..].iter().filter(|p| pods::phase(p) == "Failed").cloned());
+        work.failed.extend(
+            work.delete[before..]
+                .iter()
+                .filter(|p| pods::phase(p) == "Failed")
+                .cloned(),
+        );
         if start || !alive.is_empty() {
             if alive.is_empty() && work.delete.len() == before {
                 work.create.push(name.clone());
@@ -115,9 +134,19 @@ pub(super) fn plan(view: &View<'_>) -> Work {
     }
     // What is left is meant for nodes that don't exist: the pod collector takes pods that were there.
     let unassigned = |pod: &Arc<Pod>| pod.spec.as_ref().is_none_or(|s| s.node_name.is_none());
-    work.delete.extend(by_node.into_values().flatten().filter(|p| unassigned(p) && !is_going(p)));
+    work.delete.extend(
+        by_node
+            .into_values()
+            .flatten()
+            .filter(|p| unassigned(p) && !is_going(p)),
+    );
     let limits = limits(view, wanted.len());
-    keep_one_each(view, &wanted, limits.as_ref().is_some_and(|l| l.surge > 0), &mut work);
+    keep_one_each(
+        view,
+        &wanted,
+        limits.as_ref().is_some_and(|l| l.surge > 0),
+        &mut work,
+    );
     if let Some(limits) = limits {
         roll(view, &wanted, &limits, &mut work);
     }
@@ -136,7 +165,8 @@ fn keep_one_each(view: &View<'_>, wanted: &[(String, Vec<Arc<Pod>>)], surging: b
         if surging && !updated.is_empty() && !old.is_empty() {
             // The old one goes when the new one is available.
             let done = is_available(view, updated[0]);
-            work.delete.extend(old.into_iter().skip(usize::from(!done)).cloned());
+            work.delete
+                .extend(old.into_iter().skip(usize::from(!done)).cloned());
             work.delete.extend(updated.into_iter().skip(1).cloned());
         } else {
             work.delete.extend(alive.into_iter().skip(1).cloned());
@@ -157,12 +187,17 @@ fn roll(view: &View<'_>, wanted: &[(String, Vec<Arc<Pod>>)], limits: &Limits, wo
         .filter(|(_, pod)| !is_updated(view, pod))
         .collect();
     if limits.surge > 0 {
-        let surging = wanted.iter().filter(|(_, pods)| pods.iter().filter(|p| !is_going(p)).count() > 1).count();
+        let surging = wanted
+            .iter()
+            .filter(|(_, pods)| pods.iter().filter(|p| !is_going(p)).count() > 1)
+            .count();
         let room = limits.surge.saturating_sub(surging);
-        let (broken, healthy): (Vec<_>, Vec<_>) =
-            outdated.into_iter().partition(|(_, pod)| !is_available(view, pod));
+        let (broken, healthy): (Vec<_>, Vec<_>) = outdated
+            .into_iter()
+            .partition(|(_, pod)| !is_available(view, pod));
         work.delete.extend(broken.into_iter().map(|(_, pod)| pod));
-        work.create.extend(healthy.into_iter().take(room).map(|(node, _)| node.clone()));
+        work.create
+            .extend(healthy.into_iter().take(room).map(|(node, _)| node.clone()));
         return;
     }
     let available = |pods: &[Arc<Pod>]| pods.iter().any(|pod| !is_going(pod) && is_available(view, pod));
@@ -196,7 +231,12 @@ pub(super) fn status(view: &View<'_>) -> DaemonSetStatus {
             continue;
         }
         status.desired_number_scheduled += 1;
-        let Some(pod) = pods.iter().max_by_key(|p| (is_updated(view, p), pods::is_ready(p))) else { continue };
+        let Some(pod) = pods
+            .iter()
+            .max_by_key(|p| (is_updated(view, p), pods::is_ready(p)))
+        else {
+            continue;
+        };
         status.current_number_scheduled += 1;
         updated += i32::from(is_updated(view, pod));
         status.number_ready += i32::from(pods.iter().any(|p| pods::is_ready(p)));

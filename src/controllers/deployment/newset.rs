@@ -30,9 +30,7 @@ impl Run<'_> {
         spec.min_ready_seconds = Some(min_ready).filter(|s| *s != 0);
         if annotated || delayed {
             let api = self.controller.replica_sets(self.key);
-            *new = api
-                .replace(&new.name().to_owned(), &PostParams::default(), &changed)
-                .await?;
+            *new = api.replace(new.name(), &PostParams::default(), &changed).await?;
         }
         let name = new.name().to_owned();
         let written = annotations::get(&new.metadata, annotations::REVISION)

@@ -18,7 +18,9 @@ const EVICTION: SignedDuration = SignedDuration::from_secs(120);
 /// Whether the budget is relative to how many pods there should be.
 pub(super) fn needs_scale(budget: &PodDisruptionBudget) -> bool {
     let spec = budget.spec.as_ref();
-    spec.is_some_and(|s| s.max_unavailable.is_some() || matches!(s.min_available, Some(IntOrString::String(_))))
+    spec.is_some_and(|s| {
+        s.max_unavailable.is_some() || matches!(s.min_available, Some(IntOrString::String(_)))
+    })
 }
 
 /// The status, and when evictions must be looked at again. `scale`: how many pods their controllers want.
@@ -33,7 +35,10 @@ pub(super) fn plan(
     let active: Vec<&Arc<Pod>> = selected.iter().filter(|pod| !pods::is_terminal(pod)).collect();
     let count = i32::try_from(active.len()).unwrap_or(i32::MAX);
     let (expected, desired) = if let Some(unavailable) = &spec.max_unavailable {
-        (scale, (scale - resolve(unavailable, scale, true).unwrap_or(0)).max(0))
+        (
+            scale,
+            (scale - resolve(unavailable, scale, true).unwrap_or(0)).max(0),
+        )
     } else {
         match &spec.min_available {
             Some(IntOrString::Int(least)) => (count, *least),
@@ -45,12 +50,26 @@ pub(super) fn plan(
     let healthy = active
         .iter()
         .filter(|pod| pod.metadata.deletion_timestamp.is_none() && pods::is_ready(pod))
-        .filter(|pod| pod.metadata.name.as_ref().is_none_or(|name| !disrupted.contains_key(name)))
+        .filter(|pod| {
+            pod.metadata
+                .name
+                .as_ref()
+                .is_none_or(|name| !disrupted.contains_key(name))
+        })
         .count();
     let healthy = i32::try_from(healthy).unwrap_or(i32::MAX);
-    let allowed = if expected <= 0 { 0 } else { (healthy - desired).max(0) };
+    let allowed = if expected <= 0 {
+        0
+    } else {
+        (healthy - desired).max(0)
+    };
     let status = PodDisruptionBudgetStatus {
-        conditions: Some(conditions(old.conditions, allowed, budget.metadata.generation, now)),
+        conditions: Some(conditions(
+            old.conditions,
+            allowed,
+            budget.metadata.generation,
+            now,
+        )),
         current_healthy: healthy,
         desired_healthy: desired,
         expected_pods: expected,
@@ -70,7 +89,9 @@ fn still_disrupted(
     let mut left = BTreeMap::new();
     let mut wait: Option<SignedDuration> = None;
     for (name, at) in granted {
-        let pod = selected.iter().find(|pod| pod.metadata.name.as_ref() == Some(name));
+        let pod = selected
+            .iter()
+            .find(|pod| pod.metadata.name.as_ref() == Some(name));
         let remaining = EVICTION - now.0.duration_since(at.0);
         if pod.is_some_and(|pod| pod.metadata.deletion_timestamp.is_none()) && remaining.is_positive() {
             left.insert(name.clone(), at.clone());
@@ -86,7 +107,11 @@ fn conditions(
     generation: Option<i64>,
     now: &Time,
 ) -> Vec<Condition> {
-    let (status, reason) = if allowed > 0 { ("True", "SufficientPods") } else { ("False", "InsufficientPods") };
+    let (status, reason) = if allowed > 0 {
+        ("True", "SufficientPods")
+    } else {
+        ("False", "InsufficientPods")
+    };
     let mut list = old.unwrap_or_default();
     let since = list
         .iter()

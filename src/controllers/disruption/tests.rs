@@ -29,7 +29,11 @@ fn budgets_allow_what_is_above_the_desired() {
         let budget: PodDisruptionBudget =
             serde_json::from_value(json!({"metadata": {"generation": 2}, "spec": spec})).unwrap();
         let (status, _) = plan::plan(&budget, &pods, scale, &crate::common::now());
-        let got = (status.expected_pods, status.desired_healthy, status.disruptions_allowed);
+        let got = (
+            status.expected_pods,
+            status.desired_healthy,
+            status.disruptions_allowed,
+        );
         assert_eq!(got, (expected, desired, allowed), "{spec}");
         assert_eq!(status.current_healthy, 2);
     }
@@ -46,8 +50,14 @@ fn a_granted_eviction_counts_until_it_is_seen_or_forgotten() {
     .unwrap();
     let pods = [pod("a", true), pod("b", true)];
     let (status, wait) = plan::plan(&budget, &pods, 0, &at("2026-01-01T00:00:30Z"));
-    assert_eq!((status.disruptions_allowed, status.disrupted_pods.unwrap().len()), (0, 1));
+    assert_eq!(
+        (status.disruptions_allowed, status.disrupted_pods.unwrap().len()),
+        (0, 1)
+    );
     assert_eq!(wait.map(|w| w.as_secs()), Some(90));
     let (status, wait) = plan::plan(&budget, &pods, 0, &at("2026-01-01T00:03:00Z"));
-    assert_eq!((status.disruptions_allowed, status.disrupted_pods, wait), (1, None, None));
+    assert_eq!(
+        (status.disruptions_allowed, status.disrupted_pods, wait),
+        (1, None, None)
+    );
 }

@@ -114,7 +114,7 @@ fn diff_group(service: &Service, group: Group, slices: Vec<Arc<EndpointSlice>>, 
     let empty_group = group.endpoints.is_empty();
     let mut placeholder = false;
     for (old, mut new) in kept {
-        if new.endpoints.is_empty() && !(empty_group && !placeholder) {
+        if new.endpoints.is_empty() && (placeholder || !empty_group) {
             changes.delete.push(old);
             continue;
         }

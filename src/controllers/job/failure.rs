@@ -44,10 +44,16 @@ fn matched(rule: &PodFailurePolicyRule, number: usize, pod: &Pod) -> Option<Stri
         let lists = [&status.init_container_statuses, &status.container_statuses];
         let statuses = lists.into_iter().flatten().flatten();
         for container in statuses {
-            if codes.container_name.as_ref().is_some_and(|name| *name != container.name) {
+            if codes
+                .container_name
+                .as_ref()
+                .is_some_and(|name| *name != container.name)
+            {
                 continue;
             }
-            let Some(code) = exit_code(container).filter(|code| *code != 0) else { continue };
+            let Some(code) = exit_code(container).filter(|code| *code != 0) else {
+                continue;
+            };
             if codes.values.contains(&code) == (codes.operator == "In") {
                 let name = &container.name;
                 return Some(format!(

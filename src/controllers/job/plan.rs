@@ -26,18 +26,26 @@ type Event = (EventType, &'static str, String);
 pub(super) struct Decision {
     pub(super) create: Vec<Pod>,
     pub(super) delete: Vec<Arc<Pod>>,
+    /// Finished pods that are let go uncounted.
+    pub(super) release: Vec<Arc<Pod>>,
     pub(super) status: JobStatus,
     pub(super) events: Vec<Event>,
     pub(super) look_again: Option<SignedDuration>,
 }
 
 fn has_condition(status: &JobStatus, kind: &str) -> bool {
-    status.conditions.iter().flatten().any(|c| c.type_ == kind && c.status == "True")
+    status
+        .conditions
+        .iter()
+        .flatten()
+        .any(|c| c.type_ == kind && c.status == "True")
 }
 
 /// Complete or Failed.
 pub(super) fn is_finished(job: &Job) -> bool {
-    job.status.as_ref().is_some_and(|s| has_condition(s, "Complete") || has_condition(s, "Failed"))
+    job.status
+        .as_ref()
+        .is_some_and(|s| has_condition(s, "Complete") || has_condition(s, "Failed"))
 }
 
 /// Uids of pods that are finished but not counted.
@@ -83,7 +91,6 @@ struct Run<'a> {
     lost: Option<(&'static str, String)>,
     last_failure: Option<Time>,
     indexes: Indexes,
-    new_failures: usize,
 }
 
 #[derive(Default)]
@@ -114,11 +121,13 @@ pub(super) fn decide(job: &Job, claimed: &[Arc<Pod>], now: &Time) -> Decision {
         now,
         active,
         terminating,
-        decision: Decision { status, ..Decision::default() },
+        decision: Decision {
+            status,
+            ..Decision::default()
+        },
         lost: None,
         last_failure: None,
         indexes,
-        new_failures: 0,
     };
     run.count(claimed);
     run.start();
@@ -155,10 +164,17 @@ impl Run<'_> {
             .filter(|pod| has_finalizer(pod))
             .filter_map(|pod| pod.metadata.uid.clone())
             .collect();
-        let noted = self.decision.status.uncounted_terminated_pods.clone().unwrap_or_default();
+        let noted = self
+            .decision
+            .status
+            .uncounted_terminated_pods
+            .clone()
+            .unwrap_or_default();
         let split = |list: Option<Vec<String>>| -> (Vec<String>, usize) {
-            let (still, counted): (Vec<String>, Vec<String>) =
-                list.unwrap_or_default().into_iter().partition(|uid| held.contains(uid));
+            let (still, counted): (Vec<String>, Vec<String>) = list
+                .unwrap_or_default()
+                .into_iter()
+                .partition(|uid| held.contains(uid));
             (still, counted.len())
         };
         let (mut succeeded, more_succeeded) = split(noted.succeeded);
@@ -206,18 +222,23 @@ impl Run<'_> {
             }
             match verdict {
                 Verdict::Ignore => {
-                    // Noted among the succeeded it would count; it is let go as failed but not counted.
-                    status.failed = Some(status.failed.unwrap_or(0) - 1);
+                    // Never noted, so never counted.
+                    self.decision.release.push(pod.clone());
+                    continue;
                 }
                 Verdict::FailJob(message) => self.lost = Some(("PodFailurePolicy", message)),
-                Verdict::Count | Verdict::FailIndex => self.new_failures += 1,
+                Verdict::Count | Verdict::FailIndex => {}
             }
             failed.push(uid);
         }
         let some = |list: Vec<String>| Some(list).filter(|l| !l.is_empty());
-        status.uncounted_terminated_pods =
-            Some(UncountedTerminatedPods { succeeded: some(succeeded), failed: some(failed) });
-        self.indexes.failed.retain(|n| !self.indexes.succeeded.contains(n));
+        status.uncounted_terminated_pods = Some(UncountedTerminatedPods {
+            succeeded: some(succeeded),
+            failed: some(failed),
+        });
+        self.indexes
+            .failed
+            .retain(|n| !self.indexes.succeeded.contains(n));
     }
 
     fn start(&mut self) {
@@ -227,14 +248,21 @@ impl Run<'_> {
             if !was_suspended {
                 let suspended = condition("Suspended", "True", "JobSuspended", "Job suspended", self.now);
                 set_condition(status, suspended);
-                self.decision.events.push((EventType::Normal, "Suspended", "Job suspended".into()));
+                self.decision
+                    .events
+                    .push((EventType::Normal, "Suspended", "Job suspended".into()));
             }
             status.start_time = None;
             return;
         }
         if was_suspended {
-            set_condition(status, condition("Suspended", "False", "JobResumed", "Job resumed", self.now));
-            self.decision.events.push((EventType::Normal, "Resumed", "Job resumed".into()));
+            set_condition(
+                status,
+                condition("Suspended", "False", "JobResumed", "Job resumed", self.now),
+            );
+            self.decision
+                .events
+                .push((EventType::Normal, "Resumed", "Job resumed".into()));
         }
         if status.start_time.is_none() {
             status.start_time = Some(self.now.clone());
@@ -243,7 +271,12 @@ impl Run<'_> {
 
     fn judge(&mut self) {
         let status = &self.decision.status;
-        if let Some(target) = status.conditions.iter().flatten().find(|c| c.type_ == "FailureTarget") {
+        if let Some(target) = status
+            .conditions
+            .iter()
+            .flatten()
+            .find(|c| c.type_ == "FailureTarget")
+        {
             // Decided before; reasons are a closed set.
             let reason = REASONS.iter().find(|r| target.reason.as_deref() == Some(**r));
             let message = target.message.clone().unwrap_or_default();
@@ -254,7 +287,14 @@ impl Run<'_> {
             return;
         }
         let limit = usize::try_from(self.spec.backoff_limit.unwrap_or(6)).unwrap_or(0);
-        let restarts = if self.spec.template.spec.as_ref().and_then(|s| s.restart_policy.as_deref()) == Some("OnFailure") {
+        let restarts = if self
+            .spec
+            .template
+            .spec
+            .as_ref()
+            .and_then(|s| s.restart_policy.as_deref())
+            == Some("OnFailure")
+        {
             self.active.iter().map(|pod| restarts(pod)).sum()
         } else {
             0
@@ -307,7 +347,11 @@ impl Run<'_> {
         let rules = policy.rules.iter().enumerate();
         let met = |rule: &k8s_openapi::api::batch::v1::SuccessPolicyRule| {
             let wanted = rule.succeeded_indexes.as_deref().map(indexes::parse);
-            let done = self.indexes.succeeded.iter().filter(|n| wanted.as_ref().is_none_or(|w| w.contains(n)));
+            let done = self
+                .indexes
+                .succeeded
+                .iter()
+                .filter(|n| wanted.as_ref().is_none_or(|w| w.contains(n)));
             let done = done.count();
             match (rule.succeeded_count, wanted.as_ref()) {
                 (Some(count), _) => done >= usize::try_from(count).unwrap_or(0),
@@ -315,7 +359,10 @@ impl Run<'_> {
                 (None, None) => false,
             }
         };
-        rules.into_iter().find(|(_, rule)| met(rule)).map(|(i, _)| format!("Matched rules at index {i}"))
+        rules
+            .into_iter()
+            .find(|(_, rule)| met(rule))
+            .map(|(i, _)| format!("Matched rules at index {i}"))
     }
 
     fn act(&mut self) {
@@ -326,7 +373,9 @@ impl Run<'_> {
         let parallelism = usize::try_from(self.spec.parallelism.unwrap_or(1)).unwrap_or(0);
         let wanted = match self.spec.completions {
             Some(all) => {
-                let left = usize::try_from(all).unwrap_or(0).saturating_sub(self.succeeded() + self.indexes.failed.len());
+                let left = usize::try_from(all)
+                    .unwrap_or(0)
+                    .saturating_sub(self.succeeded() + self.indexes.failed.len());
                 parallelism.min(left)
             }
             None if self.succeeded() > 0 => self.active.len().min(parallelism),
@@ -363,7 +412,12 @@ impl Run<'_> {
             });
             self.decision.create = free
                 .take(missing)
-                .map(|n| new_pod(self.job, Some((n, self.indexes.failures.get(&n).copied().unwrap_or(0)))))
+                .map(|n| {
+                    new_pod(
+                        self.job,
+                        Some((n, self.indexes.failures.get(&n).copied().unwrap_or(0))),
+                    )
+                })
                 .collect();
         } else {
             self.decision.create = (0..missing).map(|_| new_pod(self.job, None)).collect();
@@ -377,7 +431,10 @@ impl Run<'_> {
         if failures == 0 {
             return None;
         }
-        let factor = 1_i64.checked_shl(failures - 1).filter(|f| *f > 0).unwrap_or(LONGEST_BACKOFF);
+        let factor = 1_i64
+            .checked_shl(failures - 1)
+            .filter(|f| *f > 0)
+            .unwrap_or(LONGEST_BACKOFF);
         let wait = FIRST_BACKOFF.saturating_mul(factor).min(LONGEST_BACKOFF);
         let left = wait - seconds_between(last.0, self.now.0);
         (left > 0).then(|| SignedDuration::from_secs(left))
@@ -388,6 +445,7 @@ impl Run<'_> {
         let (enough, policy) = (self.enough(), self.policy_met());
         let acted = !self.decision.delete.is_empty();
         let ready = self.active.iter().filter(|pod| pods::is_ready(pod)).count();
+        let suspended = self.suspended();
         let status = &mut self.decision.status;
         status.active = nonzero(self.active.len());
         status.ready = i32::try_from(ready).ok();
@@ -407,28 +465,41 @@ impl Run<'_> {
             && uncounted.succeeded.is_none()
             && uncounted.failed.is_none();
         if let Some((reason, message)) = self.lost.take() {
-            set_condition(status, condition("FailureTarget", "True", reason, &message, self.now));
+            set_condition(
+                status,
+                condition("FailureTarget", "True", reason, &message, self.now),
+            );
             if settled {
                 set_condition(status, condition("Failed", "True", reason, &message, self.now));
                 self.decision.events.push((EventType::Warning, reason, message));
             }
-        } else if enough && !self.job.spec.as_ref().is_some_and(|s| s.suspend == Some(true)) {
+        } else if enough && !suspended {
             let (reason, message) = match &policy {
                 Some(message) => ("SuccessPolicy", message.as_str()),
                 None => ("CompletionsReached", "Reached expected number of succeeded pods"),
             };
-            set_condition(status, condition("SuccessCriteriaMet", "True", reason, message, self.now));
+            set_condition(
+                status,
+                condition("SuccessCriteriaMet", "True", reason, message, self.now),
+            );
             if settled {
                 set_condition(status, condition("Complete", "True", reason, message, self.now));
                 status.completion_time = Some(self.now.clone());
-                self.decision.events.push((EventType::Normal, "Completed", "Job completed".into()));
+                self.decision
+                    .events
+                    .push((EventType::Normal, "Completed", "Job completed".into()));
             }
         }
     }
 }
 
-const REASONS: [&str; 5] =
-    ["BackoffLimitExceeded", "DeadlineExceeded", "PodFailurePolicy", "MaxFailedIndexesExceeded", "FailedIndexes"];
+const REASONS: [&str; 5] = [
+    "BackoffLimitExceeded",
+    "DeadlineExceeded",
+    "PodFailurePolicy",
+    "MaxFailedIndexesExceeded",
+    "FailedIndexes",
+];
 
 fn restarts(pod: &Pod) -> usize {
     let status = pod.status.as_ref();
@@ -440,8 +511,11 @@ fn restarts(pod: &Pod) -> usize {
 /// When the pod's last container ended.
 fn finish_time(pod: &Pod) -> Option<Time> {
     let statuses = pod.status.as_ref().and_then(|s| s.container_statuses.as_ref());
-    let ends = statuses.into_iter().flatten().filter_map(|c| {
-        c.state.as_ref()?.terminated.as_ref()?.finished_at.clone()
-    });
-    ends.max().or_else(|| pod.metadata.deletion_timestamp.clone()).or_else(|| pod.metadata.creation_timestamp.clone())
+    let ends = statuses
+        .into_iter()
+        .flatten()
+        .filter_map(|c| c.state.as_ref()?.terminated.as_ref()?.finished_at.clone());
+    ends.max()
+        .or_else(|| pod.metadata.deletion_timestamp.clone())
+        .or_else(|| pod.metadata.creation_timestamp.clone())
 }

@@ -24,7 +24,10 @@ pub(super) fn index(pod: &Pod) -> Option<i32> {
 /// How often the index of this pod had failed before it.
 pub(super) fn earlier_failures(pod: &Pod) -> i32 {
     let annotations = pod.metadata.annotations.as_ref();
-    annotations.and_then(|a| a.get(INDEX_FAILURES)).and_then(|n| n.parse().ok()).unwrap_or(0)
+    annotations
+        .and_then(|a| a.get(INDEX_FAILURES))
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(0)
 }
 
 /// A new pod; `index` with its earlier failures for indexed Jobs.
@@ -33,19 +36,31 @@ pub(super) fn new_pod(job: &Job, index: Option<(i32, i32)>) -> Pod {
     let namespace = job.metadata.namespace.as_deref().unwrap_or_default();
     let spec = job.spec.clone().unwrap_or_default();
     let mut pod = pods::from_template(&spec.template, namespace, name, owner::controller_ref(job));
-    pod.metadata.finalizers.get_or_insert_default().push(FINALIZER.into());
-    let Some((index, failures)) = index else { return pod };
+    pod.metadata
+        .finalizers
+        .get_or_insert_default()
+        .push(FINALIZER.into());
+    let Some((index, failures)) = index else {
+        return pod;
+    };
     pod.metadata.generate_name = Some(format!("{name}-{index}-"));
     let annotations = pod.metadata.annotations.get_or_insert_default();
     annotations.insert(INDEX.into(), index.to_string());
     if spec.backoff_limit_per_index.is_some() {
         annotations.insert(INDEX_FAILURES.into(), failures.to_string());
     }
-    pod.metadata.labels.get_or_insert_default().insert(INDEX.into(), index.to_string());
+    pod.metadata
+        .labels
+        .get_or_insert_default()
+        .insert(INDEX.into(), index.to_string());
     let pod_spec = pod.spec.get_or_insert_default();
     pod_spec.hostname = Some(format!("{name}-{index}"));
     pod_spec.containers.iter_mut().for_each(add_variable);
-    pod_spec.init_containers.iter_mut().flatten().for_each(add_variable);
+    pod_spec
+        .init_containers
+        .iter_mut()
+        .flatten()
+        .for_each(add_variable);
     pod
 }
 

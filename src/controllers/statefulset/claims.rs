@@ -8,11 +8,17 @@ use rkind_client::owner;
 use super::identity::ordinal;
 
 pub(super) fn claim_name(set: &StatefulSet, template: &str, ordinal: i32) -> String {
-    format!("{template}-{}-{ordinal}", set.metadata.name.as_deref().unwrap_or_default())
+    format!(
+        "{template}-{}-{ordinal}",
+        set.metadata.name.as_deref().unwrap_or_default()
+    )
 }
 
 fn policy(set: &StatefulSet) -> (bool, bool) {
-    let policy = set.spec.as_ref().and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
+    let policy = set
+        .spec
+        .as_ref()
+        .and_then(|s| s.persistent_volume_claim_retention_policy.as_ref());
     let delete = |value: Option<&String>| value.is_some_and(|v| v == "Delete");
     (
         delete(policy.and_then(|p| p.when_deleted.as_ref())),
@@ -27,7 +33,9 @@ fn number(set: &StatefulSet, pod: &Pod) -> Option<i32> {
 /// The claims that `pod` needs.
 pub(super) fn claims(set: &StatefulSet, pod: &Pod) -> Vec<PersistentVolumeClaim> {
     let spec = set.spec.clone().unwrap_or_default();
-    let Some(ordinal) = number(set, pod) else { return Vec::new() };
+    let Some(ordinal) = number(set, pod) else {
+        return Vec::new();
+    };
     let labels = spec.selector.match_labels.unwrap_or_default();
     let (when_deleted, _) = policy(set);
     spec.volume_claim_templates
@@ -37,7 +45,11 @@ pub(super) fn claims(set: &StatefulSet, pod: &Pod) -> Vec<PersistentVolumeClaim>
             let template = claim.metadata.name.clone().unwrap_or_default();
             claim.metadata.name = Some(claim_name(set, &template, ordinal));
             claim.metadata.namespace = set.metadata.namespace.clone();
-            claim.metadata.labels.get_or_insert_default().extend(labels.clone());
+            claim
+                .metadata
+                .labels
+                .get_or_insert_default()
+                .extend(labels.clone());
             claim.status = None;
             if when_deleted {
                 let mut reference = owner::controller_ref(set);
@@ -53,19 +65,31 @@ pub(super) fn claims(set: &StatefulSet, pod: &Pod) -> Vec<PersistentVolumeClaim>
 pub(super) fn to_release(set: &StatefulSet, pod: &Pod) -> Vec<String> {
     let (_, when_scaled) = policy(set);
     let spec = set.spec.as_ref();
-    let start = spec.and_then(|s| s.ordinals.as_ref()).and_then(|o| o.start).unwrap_or(0);
+    let start = spec
+        .and_then(|s| s.ordinals.as_ref())
+        .and_then(|o| o.start)
+        .unwrap_or(0);
     let end = start + spec.and_then(|s| s.replicas).unwrap_or(1);
     let condemned = number(set, pod).is_some_and(|n| n < start || n >= end);
     if !when_scaled || !condemned {
         return Vec::new();
     }
-    claims(set, pod).into_iter().filter_map(|c| c.metadata.name).collect()
+    claims(set, pod)
+        .into_iter()
+        .filter_map(|c| c.metadata.name)
+        .collect()
 }
 
 /// The claim with the pod as its only owner; `None`: it has it already.
 pub(super) fn owned_by_pod(claim: &PersistentVolumeClaim, pod: &Pod) -> Option<PersistentVolumeClaim> {
     let uid = pod.metadata.uid.clone()?;
-    if claim.metadata.owner_references.iter().flatten().any(|r| r.uid == uid) {
+    if claim
+        .metadata
+        .owner_references
+        .iter()
+        .flatten()
+        .any(|r| r.uid == uid)
+    {
         return None;
     }
     let mut claim = claim.clone();

@@ -34,9 +34,16 @@ pub(super) fn new_pod(set: &StatefulSet, ordinal: i32, revision: &str, template:
     pod.metadata.name = Some(pod_name(set, ordinal));
     let spec = pod.spec.get_or_insert_default();
     spec.hostname = pod.metadata.name.clone();
-    spec.subdomain = set.spec.as_ref().and_then(|s| s.service_name.clone()).filter(|s| !s.is_empty());
+    spec.subdomain = set
+        .spec
+        .as_ref()
+        .and_then(|s| s.service_name.clone())
+        .filter(|s| !s.is_empty());
     fix(set, ordinal, &mut pod);
-    pod.metadata.labels.get_or_insert_default().insert(REVISION.into(), revision.to_owned());
+    pod.metadata
+        .labels
+        .get_or_insert_default()
+        .insert(REVISION.into(), revision.to_owned());
     pod
 }
 
@@ -45,7 +52,11 @@ fn fix(set: &StatefulSet, ordinal: i32, pod: &mut Pod) {
     let labels = pod.metadata.labels.get_or_insert_default();
     labels.insert(POD_NAME.into(), pod_name(set, ordinal));
     labels.insert(POD_INDEX.into(), ordinal.to_string());
-    let templates = set.spec.as_ref().and_then(|s| s.volume_claim_templates.clone()).unwrap_or_default();
+    let templates = set
+        .spec
+        .as_ref()
+        .and_then(|s| s.volume_claim_templates.clone())
+        .unwrap_or_default();
     let volumes = pod.spec.get_or_insert_default().volumes.get_or_insert_default();
     for template in &templates {
         let name = template.metadata.name.clone().unwrap_or_default();

@@ -53,7 +53,10 @@ impl Shape {
             ordered: spec.pod_management_policy.as_deref() != Some("Parallel"),
             min_ready: spec.min_ready_seconds.unwrap_or(0),
             partition: rolling.and_then(|r| r.partition).unwrap_or(0),
-            max_unavailable: max_unavailable.and_then(|m| resolve(m, replicas, true)).unwrap_or(1).max(1),
+            max_unavailable: max_unavailable
+                .and_then(|m| resolve(m, replicas, true))
+                .unwrap_or(1)
+                .max(1),
             on_delete: strategy.and_then(|s| s.type_.as_deref()) == Some("OnDelete"),
         }
     }
@@ -69,7 +72,11 @@ fn is_terminating(pod: &Pod) -> bool {
 
 fn new_pod(set: &StatefulSet, ordinal: i32, versions: &Versions, shape: &Shape) -> Pod {
     let keeps_current = !shape.on_delete && ordinal < shape.start + shape.partition;
-    let (revision, template) = if keeps_current { &versions.current } else { &versions.update };
+    let (revision, template) = if keeps_current {
+        &versions.current
+    } else {
+        &versions.update
+    };
     identity::new_pod(set, ordinal, revision, template)
 }
 
@@ -102,7 +109,8 @@ pub(super) fn plan(set: &StatefulSet, versions: &Versions, claimed: &[Arc<Pod>],
                 if pods::phase(pod) == "Pending" && !is_terminating(pod) {
                     acts.push(Act::Claims((***pod).clone()));
                 }
-                if let Some(repaired) = identity::repaired(set, ordinal, pod).filter(|_| !is_terminating(pod)) {
+                if let Some(repaired) = identity::repaired(set, ordinal, pod).filter(|_| !is_terminating(pod))
+                {
                     acts.push(Act::Update(repaired));
                 }
                 is_terminating(pod) || !is_available(pod, &shape, now)
@@ -119,7 +127,9 @@ pub(super) fn plan(set: &StatefulSet, versions: &Versions, claimed: &[Arc<Pod>],
         .filter(|(ordinal, _)| !(shape.start..shape.end).contains(*ordinal))
         .map(|(_, pod)| *pod)
         .collect();
-    let first_unhealthy = by_number.values().find(|pod| is_terminating(pod) || !pods::is_ready(pod));
+    let first_unhealthy = by_number
+        .values()
+        .find(|pod| is_terminating(pod) || !pods::is_ready(pod));
     for pod in &condemned {
         if is_terminating(pod) {
             if shape.ordered {
@@ -157,11 +167,15 @@ fn roll(
         .iter()
         .filter(|(ordinal, pod)| in_range(ordinal) && (is_terminating(pod) || !is_available(pod, shape, now)))
         .count();
-    let missing = (shape.start..shape.end).filter(|o| !by_number.contains_key(o)).count();
+    let missing = (shape.start..shape.end)
+        .filter(|o| !by_number.contains_key(o))
+        .count();
     unavailable += missing;
     let most = usize::try_from(shape.max_unavailable).unwrap_or(1);
     for ordinal in (shape.start + shape.partition..shape.end).rev() {
-        let Some(pod) = by_number.get(&ordinal) else { return acts };
+        let Some(pod) = by_number.get(&ordinal) else {
+            return acts;
+        };
         let outdated = identity::revision(pod).as_ref() != Some(&versions.update.0);
         let healthy = !is_terminating(pod) && is_available(pod, shape, now);
         if outdated && !is_terminating(pod) {
@@ -200,7 +214,10 @@ pub(super) fn status(
     let replicas = count(&|_| true);
     let ready = count(&ready);
     let updated = count(&|pod| of(pod, &versions.update.0));
-    let mut current = (count(&|pod| of(pod, &versions.current.0)), versions.current.0.clone());
+    let mut current = (
+        count(&|pod| of(pod, &versions.current.0)),
+        versions.current.0.clone(),
+    );
     let wanted = shape.end - shape.start;
     if !shape.on_delete && updated == wanted && ready == wanted && replicas == wanted {
         // The update is complete: it is the current revision now.
