@@ -205,9 +205,7 @@ impl Cluster {
         };
         self.count_images(slot, false);
         self.count_terms(slot, -1);
-        let info = &mut self.nodes[slot];
-        info.node = None;
-        info.images.clear();
+        self.nodes[slot].unset_node();
         self.count_terms(slot, 1);
         self.counts.forget_places();
         self.places.clear();

@@ -9,6 +9,11 @@ use k8s_openapi::api::core::v1::{Node, Taint};
 
 use crate::pod::{HostPort, PodInfo, Resources};
 
+/// The label that makes each node a place.
+pub(crate) const HOSTNAME: &str = "kubernetes.io/hostname";
+/// The label that makes nodes of a zone one place.
+pub(crate) const ZONE: &str = "topology.kubernetes.io/zone";
+
 /// A node and the sums over its pods, kept up to date pod by pod.
 #[derive(Clone, Debug)]
 pub struct NodeInfo {
@@ -28,6 +33,13 @@ pub struct NodeInfo {
     pub ports: Vec<HostPort>,
     /// `topology.kubernetes.io/zone` with the region before it, for taking nodes of all zones in turn.
     pub zone: Option<Arc<str>>,
+    /// `spec.taints`.
+    pub taints: Vec<Taint>,
+    /// `spec.unschedulable`.
+    pub unschedulable: bool,
+    /// Two labels for quick reading.
+    hostname: Option<Box<str>>,
+    zone_label: Option<Box<str>>,
     /// Images on it by name (with tag), and their sizes in bytes.
     pub images: HashMap<String, i64>,
 }
@@ -44,6 +56,10 @@ impl NodeInfo {
             pods: Vec::new(),
             ports: Vec::new(),
             zone: None,
+            taints: Vec::new(),
+            unschedulable: false,
+            hostname: None,
+            zone_label: None,
             images: HashMap::new(),
         }
     }
@@ -63,15 +79,27 @@ impl NodeInfo {
             self.images
                 .extend(image.names.iter().flatten().map(|name| (name.clone(), size)));
         }
+        let spec = node.spec.as_ref();
+        self.taints = spec.and_then(|spec| spec.taints.clone()).unwrap_or_default();
+        self.unschedulable = spec.and_then(|spec| spec.unschedulable).unwrap_or(false);
+        let label = |key| Some(node.metadata.labels.as_ref()?.get(key)?.as_str().into());
+        (self.hostname, self.zone_label) = (label(HOSTNAME), label(ZONE));
         self.node = Some(node);
         let region = self.label("topology.kubernetes.io/region");
-        let zone = self.label("topology.kubernetes.io/zone");
+        let zone = self.label(ZONE);
         self.zone = match (region, zone) {
             (None, None) => None,
             (region, zone) => {
                 Some(format!("{}:{}", region.unwrap_or_default(), zone.unwrap_or_default()).into())
             }
         };
+    }
+
+    /// The object is gone; its pods stay.
+    pub fn unset_node(&mut self) {
+        let gone = NodeInfo::unknown(self.name.clone());
+        let left = std::mem::replace(self, gone);
+        left.pods.into_iter().for_each(|pod| self.add_pod(pod));
     }
 
     /// Adds a pod's share.
@@ -105,18 +133,11 @@ impl NodeInfo {
 
     /// One label's value.
     pub fn label(&self, key: &str) -> Option<&str> {
-        self.labels()?.get(key).map(String::as_str)
-    }
-
-    /// `spec.taints`.
-    pub fn taints(&self) -> &[Taint] {
-        let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());
-        spec.and_then(|spec| spec.taints.as_deref()).unwrap_or_default()
-    }
-
-    /// `spec.unschedulable`.
-    pub fn unschedulable(&self) -> bool {
-        let spec = self.node.as_ref().and_then(|node| node.spec.as_ref());
-        spec.and_then(|spec| spec.unschedulable).unwrap_or(false)
+        // These two are asked for all the time, mostly of nodes that are in no cache of the processor.
+        match key {
+            HOSTNAME => self.hostname.as_deref(),
+            ZONE => self.zone_label.as_deref(),
+            _ => self.labels()?.get(key).map(String::as_str),
+        }
     }
 }

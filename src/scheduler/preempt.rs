@@ -59,7 +59,7 @@ pub fn preempt(cycle: &Cycle, failure: &Failure, cluster: &Cluster) -> Result<Vi
     }
     found
         .into_iter()
-        .min_by_key(|victims| cost(victims))
+        .min_by_key(cost)
         .ok_or_else(|| {
             let absent = Some("Preemption is not helpful for scheduling");
             Failure {

@@ -10,12 +10,15 @@ const UNSCHEDULABLE: &str = "node.kubernetes.io/unschedulable";
 
 /// `spec.unschedulable` keeps pods off, save those that tolerate its taint.
 pub fn node_unschedulable(pod: &PodInfo, node: &NodeInfo) -> Verdict {
-    let taint = || Taint {
+    if !node.unschedulable {
+        return Ok(());
+    }
+    let taint = Taint {
         key: UNSCHEDULABLE.to_owned(),
         effect: "NoSchedule".to_owned(),
         ..Taint::default()
     };
-    if !node.unschedulable() || tolerated(pod.tolerations(), &taint()) {
+    if tolerated(pod.tolerations(), &taint) {
         return Ok(());
     }
     Err(Reject::unresolvable(
@@ -62,7 +65,7 @@ fn tolerated(tolerations: &[Toleration], taint: &Taint) -> bool {
 
 /// The first taint of the node that keeps the pod off.
 pub fn untolerated<'a>(pod: &PodInfo, node: &'a NodeInfo) -> Option<&'a Taint> {
-    node.taints()
+    node.taints
         .iter()
         .filter(|taint| matches!(taint.effect.as_str(), "NoSchedule" | "NoExecute"))
         .find(|taint| !tolerated(pod.tolerations(), taint))
@@ -81,7 +84,7 @@ pub fn taint_toleration(pod: &PodInfo, node: &NodeInfo) -> Verdict {
 /// Number of `PreferNoSchedule` taints the pod doesn't tolerate; to be normalised in reverse.
 pub fn taint_score(pod: &PodInfo, node: &NodeInfo) -> i64 {
     let soft = node
-        .taints()
+        .taints
         .iter()
         .filter(|taint| taint.effect == "PreferNoSchedule");
     soft.filter(|taint| !tolerated(pod.tolerations(), taint)).count() as i64

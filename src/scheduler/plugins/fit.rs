@@ -65,8 +65,11 @@ pub fn least_allocated(pod: &PodInfo, node: &NodeInfo) -> i64 {
         counted += 1;
         let free = has - used - wanted;
         if free > 0 {
-            // Bytes times a hundred may exceed 64 bits.
-            sum += (i128::from(free) * i128::from(MAX_SCORE) / i128::from(has)) as i64;
+            // Bytes times a hundred may, on a very large machine, exceed 64 bits.
+            sum += match free.checked_mul(MAX_SCORE) {
+                Some(scaled) => scaled / has,
+                None => free / (has / MAX_SCORE).max(1),
+            };
         }
     }
     if counted == 0 { 0 } else { sum / counted }

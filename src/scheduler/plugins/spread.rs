@@ -12,12 +12,9 @@ use super::{MAX_SCORE, Plugin, Reject, Verdict, basic};
 use crate::{
     cluster::{Cluster, Slot},
     counts::{Matcher, NodeCounts, Places, add_place, place},
-    node::NodeInfo,
+    node::{HOSTNAME, NodeInfo, ZONE},
     pod::{PodInfo, SpreadConstraint},
 };
-
-const HOSTNAME: &str = "kubernetes.io/hostname";
-const ZONE: &str = "topology.kubernetes.io/zone";
 
 fn matcher(pod: &PodInfo, selector: Selector) -> Matcher {
     Matcher {
