@@ -183,6 +183,7 @@ impl ApiServer {
             .map_err(Error::Bootstrap)?;
         core.cache.catch_up().await;
         tokio::spawn(expiry::run(core.clone()));
+        tokio::spawn(bootstrap::keep(core.clone()));
         Ok(ApiServer { core })
     }
 

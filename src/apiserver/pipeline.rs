@@ -202,7 +202,7 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
             if let Some(document) = path.strip_prefix("/openapi/v3/") {
                 return core
                     .documents
-                    .v3(document, headers)
+                    .v3(document, parts.uri.query(), headers)
                     .ok_or_else(|| Status::unknown_resource().into());
             }
             return health::serve(core, path, parts.uri.query())

@@ -6,6 +6,7 @@ mod clients;
 mod crud;
 mod lists;
 mod protobuf;
+mod semantics;
 mod streams;
 mod watches;
 

@@ -69,7 +69,31 @@ pub(crate) async fn run(core: &Arc<Core>, authorities: &Authorities) -> Result<(
     kubernetes_service(core).await
 }
 
-/// Creates an object unless it is there; gives what is there.
+/// How often the `kubernetes` Service is looked after.
+const KEEP: std::time::Duration = std::time::Duration::from_secs(10);
+
+/// Makes the `kubernetes` Service and its endpoints again when somebody deleted them.
+pub(crate) async fn keep(core: Arc<Core>) {
+    let mut ticks = tokio::time::interval(KEEP);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            () = core.shutdown.cancelled() => return,
+            _ = ticks.tick() => {}
+        }
+        let there = |resource: &str| core.cached(resource, "default/kubernetes").is_some();
+        let has_endpoints = core.settings.advertise_address.is_loopback()
+            || (there("core/endpoints") && there("discovery.k8s.io/endpointslices"));
+        if there("core/services") && has_endpoints {
+            continue;
+        }
+        if let Err(status) = kubernetes_service(&core).await {
+            tracing::warn!(message = %status.message, "cannot make the kubernetes service");
+        }
+    }
+}
+
+/// Creates an object unless it is there.
 async fn ensure(
     core: &Arc<Core>,
     group: &str,

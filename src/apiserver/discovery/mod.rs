@@ -5,6 +5,8 @@ mod openapi;
 #[cfg(test)]
 mod tests;
 
+use std::sync::LazyLock;
+
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use rkind_apimachinery::resources::{self, ResourceDef, Subresource};
@@ -161,7 +163,16 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 }
 
 fn aggregated(core: bool, headers: &HeaderMap) -> Response<Body> {
-    let groups = if core { vec![""] } else { groups() };
+    static CORE: LazyLock<bytes::Bytes> = LazyLock::new(|| aggregated_list(&[""]));
+    static GROUPS: LazyLock<bytes::Bytes> = LazyLock::new(|| aggregated_list(&groups()));
+    with_tag(
+        if core { CORE.clone() } else { GROUPS.clone() },
+        AGGREGATED,
+        headers,
+    )
+}
+
+fn aggregated_list(groups: &[&'static str]) -> bytes::Bytes {
     let items: Vec<Value> = groups
         .iter()
         .map(|group| {
@@ -182,7 +193,9 @@ fn aggregated(core: bool, headers: &HeaderMap) -> Response<Body> {
     let body = json!({
         "kind": "APIGroupDiscoveryList", "apiVersion": "apidiscovery.k8s.io/v2", "metadata": {}, "items": items,
     });
-    tagged(&body, AGGREGATED, headers)
+    let mut bytes = serde_json::to_vec(&body).unwrap_or_default();
+    bytes.push(b'\n');
+    bytes.into()
 }
 
 fn aggregated_resource(def: &'static ResourceDef) -> Value {

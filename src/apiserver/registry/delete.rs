@@ -2,6 +2,7 @@
 //! Upstream: `registry/rest/delete.go`, `registry/generic/registry/store.go`.
 
 use axum::body::Body;
+use futures::StreamExt as _;
 use http::{Response, StatusCode};
 use rkind_apimachinery::{
     meta,
@@ -26,6 +27,9 @@ use crate::{
     },
     services,
 };
+
+/// How many objects of a collection are deleted at once.
+const DELETIONS: usize = 16;
 
 const ORPHAN: &str = "orphan";
 const FOREGROUND: &str = "foregroundDeletion";
@@ -65,13 +69,20 @@ pub(crate) async fn collection(ctx: &Context, body: Body) -> Result<Response<Bod
     let options = options(ctx, body).await?;
     let list = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, false)?;
     let page = read::page(ctx, &list).await?;
-    let mut items = Vec::with_capacity(page.objects.len());
-    for object in &page.objects {
+    // Several at a time share the store's disk writes.
+    let mut deletions = Vec::with_capacity(page.objects.len());
+    for object in page.objects.iter().cloned() {
         let mut write = write(ctx, &options);
         if ctx.def.namespaced {
             write.namespace = object.namespace().to_owned();
         }
-        match write.delete(object.name(), &options).await {
+        let options = options.clone();
+        deletions.push(async move { write.delete(object.name(), &options).await });
+    }
+    let mut deletions = futures::stream::iter(deletions).buffered(DELETIONS);
+    let mut items = Vec::with_capacity(page.objects.len());
+    while let Some(done) = deletions.next().await {
+        match done {
             Ok(deleted) => items.push(super::convert::to_served(ctx.def, deleted.last)),
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),

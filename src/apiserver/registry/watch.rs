@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{Context, convert, read, table};
 use crate::{
-    cacher::{Cacher, Change, ChangeKind, Obj, Subscription, SubscriptionError},
+    cacher::{Cacher, Change, ChangeKind, Obj, Snapshot, Subscription, SubscriptionError},
     core::Core,
     error::Result,
     machinery,
@@ -74,6 +74,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
             selector: options.selector.clone(),
         },
         changes: None,
+        initial: None,
         pending: VecDeque::new(),
         deadline: Instant::now() + Duration::from_secs(seconds),
         bookmarks: options.bookmarks,
@@ -238,12 +239,22 @@ impl Encoder {
     }
 }
 
+/// What was there when the watch began, sent piece by piece.
+struct Initial {
+    snapshot: Snapshot,
+    /// Key of the last object sent.
+    after: Option<Arc<str>>,
+    /// Whether a bookmark marks the end.
+    bookmark: bool,
+}
+
 struct Watcher {
     core: Arc<Core>,
     encoder: Encoder,
     filter: Filter,
     /// `None` when the watch ends after what is pending.
     changes: Option<Subscription>,
+    initial: Option<Initial>,
     pending: VecDeque<Bytes>,
     deadline: Instant,
     bookmarks: bool,
@@ -269,17 +280,12 @@ impl Watcher {
             let (snapshot, changes) = cacher.snapshot_and_subscribe(complete);
             self.changes = Some(changes);
             if initial {
-                let scope = self.filter.scope.clone();
-                for object in snapshot.range(&scope, None) {
-                    if self.filter.in_scope(object) && self.filter.wants(object) {
-                        let frame = self.encoder.initial(object);
-                        self.pending.push_back(frame);
-                    }
-                }
-                if options.send_initial_events == Some(true) && self.bookmarks {
-                    let frame = self.encoder.bookmark(snapshot.revision, true);
-                    self.pending.push_back(frame);
-                }
+                let bookmark = options.send_initial_events == Some(true) && self.bookmarks;
+                self.initial = Some(Initial {
+                    snapshot,
+                    after: None,
+                    bookmark,
+                });
             }
             return Ok(());
         }
@@ -289,6 +295,34 @@ impl Watcher {
             self.expire(&format!("too old resource version: {version}"));
         }
         Ok(())
+    }
+
+    /// Queues the next initial objects; `None` after the last.
+    fn send_initial(&mut self, mut initial: Initial) -> Option<Initial> {
+        let scope = self.filter.scope.clone();
+        let mut last = None;
+        let mut scanned = 0;
+        for object in initial
+            .snapshot
+            .range(&scope, initial.after.as_deref())
+            .take(BATCH)
+        {
+            scanned += 1;
+            last = Some(object.key.clone());
+            if self.filter.in_scope(object) && self.filter.wants(object) {
+                let frame = self.encoder.initial(object);
+                self.pending.push_back(frame);
+            }
+        }
+        if scanned == BATCH {
+            initial.after = last;
+            return Some(initial);
+        }
+        if initial.bookmark {
+            let frame = self.encoder.bookmark(initial.snapshot.revision, true);
+            self.pending.push_back(frame);
+        }
+        None
     }
 
     fn expire(&mut self, message: &str) {
@@ -305,6 +339,10 @@ impl Watcher {
             }
             if self.done {
                 return None;
+            }
+            if let Some(initial) = self.initial.take() {
+                self.initial = self.send_initial(initial);
+                continue;
             }
             // Read before the ring: when the ring is then found empty, all up to here was sent.
             let revision = self.core.cache.revision();

@@ -1,0 +1,251 @@
+//! Promises of the API that clients build on.
+
+use super::*;
+
+const MAPS: &str = "/api/v1/namespaces/default/configmaps";
+
+#[tokio::test]
+async fn dry_run_changes_nothing() {
+    let f = fixture().await;
+    let (code, made) = f
+        .send("POST", &format!("{MAPS}?dryRun=All"), config_map("a"))
+        .await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    assert_eq!(
+        f.send("GET", &format!("{MAPS}/a"), Value::Null).await.0,
+        StatusCode::NOT_FOUND
+    );
+    f.send("POST", MAPS, config_map("a")).await;
+    assert_eq!(
+        f.send("POST", &format!("{MAPS}?dryRun=All"), config_map("a"))
+            .await
+            .0,
+        StatusCode::CONFLICT
+    );
+    let before = f.get(&format!("{MAPS}/a")).await;
+    let patch = json!({"data": {"x": "1"}});
+    let headers = [("content-type", "application/merge-patch+json")];
+    let (_, shown) = f
+        .send_as(
+            f.admin(),
+            "PATCH",
+            &format!("{MAPS}/a?dryRun=All"),
+            patch,
+            &headers,
+        )
+        .await;
+    assert_eq!(shown["data"]["x"], "1");
+    let (code, _) = f
+        .send("DELETE", &format!("{MAPS}/a?dryRun=All"), Value::Null)
+        .await;
+    assert_eq!(code, StatusCode::OK);
+    assert_eq!(f.get(&format!("{MAPS}/a")).await, before);
+}
+
+#[tokio::test]
+async fn names_are_generated() {
+    let f = fixture().await;
+    let mut object = config_map("x");
+    object["metadata"] = json!({"generateName": "pre-"});
+    let (code, made) = f.send("POST", MAPS, object).await;
+    assert_eq!(code, StatusCode::CREATED);
+    let name = made["metadata"]["name"].as_str().unwrap();
+    assert!(name.starts_with("pre-") && name.len() == 9, "{name}");
+    let mut nameless = config_map("x");
+    nameless["metadata"] = json!({});
+    let (code, error) = f.send("POST", MAPS, nameless).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("name or generateName is required"),
+        "{error}"
+    );
+}
+
+#[tokio::test]
+async fn unknown_fields_warn() {
+    let f = fixture().await;
+    let mut object = config_map("a");
+    object["bogus"] = json!(1);
+    let request = Request::post(MAPS)
+        .header("content-type", "application/json")
+        .body(Body::from(object.to_string()))
+        .unwrap();
+    let response = f.admin().oneshot(request).await.unwrap();
+    assert_eq!(response.status(), StatusCode::CREATED);
+    assert_eq!(
+        response.headers()["warning"],
+        "299 - \"unknown field \\\"bogus\\\"\""
+    );
+    assert!(response.headers().contains_key("audit-id"));
+    assert!(f.get(&format!("{MAPS}/a")).await.get("bogus").is_none());
+}
+
+#[tokio::test]
+async fn finalizers_and_preconditions() {
+    let f = fixture().await;
+    let mut object = config_map("a");
+    object["metadata"]["finalizers"] = json!(["example.com/hold"]);
+    let (_, made) = f.send("POST", MAPS, object).await;
+    let uri = format!("{MAPS}/a");
+    let wrong = json!({"kind": "DeleteOptions", "apiVersion": "v1", "preconditions": {"uid": "other"}});
+    let (code, error) = f.send("DELETE", &uri, wrong).await;
+    assert_eq!(
+        (code.as_u16(), error["reason"].as_str()),
+        (409, Some("Conflict")),
+        "{error}"
+    );
+    let right = json!({"preconditions": {"uid": made["metadata"]["uid"]}});
+    let (code, marked) = f.send("DELETE", &uri, right).await;
+    assert_eq!(code, StatusCode::OK);
+    assert!(marked["metadata"]["deletionTimestamp"].is_string(), "{marked}");
+    let headers = [("content-type", "application/merge-patch+json")];
+    let patch = json!({"metadata": {"finalizers": null}});
+    let (code, last) = f.send_as(f.admin(), "PATCH", &uri, patch, &headers).await;
+    assert_eq!(code, StatusCode::OK, "{last}");
+    assert_eq!(f.send("GET", &uri, Value::Null).await.0, StatusCode::NOT_FOUND);
+}
+
+#[tokio::test]
+async fn budgets_hold_evictions() {
+    let f = fixture().await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    f.send("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+        .await;
+    let pods = "/api/v1/namespaces/default/pods";
+    let mut p = pod("p");
+    p["spec"]["nodeName"] = json!("n1");
+    let (_, made) = f.send("POST", pods, p).await;
+    let mut running = made.clone();
+    running["status"]["phase"] = json!("Running");
+    f.send("PUT", &format!("{pods}/p/status"), running).await;
+    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
+    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
+        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "p"}}}});
+    let (code, made) = f.send("POST", budgets, budget).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
+    let evict = || {
+        f.send(
+            "POST",
+            "/api/v1/namespaces/default/pods/p/eviction",
+            eviction.clone(),
+        )
+    };
+    let (code, error) = evict().await;
+    assert_eq!(
+        (code.as_u16(), error["reason"].as_str()),
+        (429, Some("TooManyRequests")),
+        "{error}"
+    );
+    let mut ready = f.get(&format!("{budgets}/b")).await;
+    ready["status"] = json!({"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2,
+        "observedGeneration": 1});
+    let (code, answer) = f.send("PUT", &format!("{budgets}/b/status"), ready).await;
+    assert_eq!(code, StatusCode::OK, "{answer}");
+    let (code, answer) = evict().await;
+    assert_eq!(code, StatusCode::CREATED, "{answer}");
+    assert_eq!(
+        f.get(&format!("{budgets}/b")).await["status"]["disruptionsAllowed"],
+        0
+    );
+    assert!(f.get(&format!("{pods}/p")).await["metadata"]["deletionTimestamp"].is_string());
+}
+
+#[tokio::test]
+async fn racing_writers_lose_nothing() {
+    let f = fixture().await;
+    f.send("POST", MAPS, config_map("a")).await;
+    let writes = (0..20).map(|i| {
+        let f = &f;
+        async move {
+            let mut data = serde_json::Map::new();
+            data.insert(format!("w{i}"), json!("1"));
+            let headers = [("content-type", "application/merge-patch+json")];
+            f.send_as(
+                f.admin(),
+                "PATCH",
+                &format!("{MAPS}/a"),
+                json!({"data": data}),
+                &headers,
+            )
+            .await
+            .0
+        }
+    });
+    let codes = futures::future::join_all(writes).await;
+    assert!(codes.iter().all(|c| *c == StatusCode::OK), "{codes:?}");
+    assert_eq!(
+        f.get(&format!("{MAPS}/a")).await["data"]
+            .as_object()
+            .unwrap()
+            .len(),
+        21
+    );
+}
+
+#[tokio::test]
+async fn requests_for_certificates_say_who_asks() {
+    let f = fixture().await;
+    let uri = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
+    let pem = "-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n";
+    use base64::Engine as _;
+    let request = base64::engine::general_purpose::STANDARD.encode(pem);
+    let csr = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
+        "metadata": {"name": "c"}, "spec": {"signerName": "example.com/s", "request": request, "usages": ["client auth"],
+        "username": "somebody-else"}});
+    let (code, made) = f.send("POST", uri, csr).await;
+    if code == StatusCode::CREATED {
+        assert_eq!(made["spec"]["username"], "kubernetes-admin");
+        let mut approved = made.clone();
+        approved["status"]["conditions"] =
+            json!([{"type": "Approved", "status": "True", "reason": "Test", "message": "m"}]);
+        let (code, answer) = f.send("PUT", &format!("{uri}/c/approval"), approved).await;
+        assert_eq!(code, StatusCode::OK, "{answer}");
+        assert!(
+            answer["status"]["conditions"][0]["lastUpdateTime"].is_string(),
+            "{answer}"
+        );
+    } else {
+        // Validation looks into the request itself.
+        assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{made}");
+    }
+}
+
+#[tokio::test]
+async fn paths_for_no_resource() {
+    let f = fixture().await;
+    assert_eq!(f.get("/version").await["gitVersion"], "v1.35.0");
+    assert!(f.get("/").await["paths"].as_array().unwrap().len() > 20);
+    let index = f.get("/openapi/v3").await;
+    let url = index["paths"]["apis/apps/v1"]["serverRelativeURL"]
+        .as_str()
+        .unwrap();
+    let document = f.get(url).await;
+    assert!(document["components"]["schemas"]["io.k8s.api.apps.v1.Deployment"].is_object());
+    assert!(f.get("/openapi/v2").await["definitions"]["io.k8s.api.core.v1.Pod"].is_object());
+    assert_eq!(f.get("/openid/v1/jwks").await["keys"][0]["alg"], "ES256");
+    let metrics = f.get("/metrics").await;
+    assert!(
+        metrics
+            .as_str()
+            .unwrap()
+            .contains("apiserver_request_total{code=\"200\""),
+        "{metrics}"
+    );
+    assert_eq!(
+        f.send("GET", "/nowhere", Value::Null).await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        f.send("POST", "/version", json!({})).await.0,
+        StatusCode::METHOD_NOT_ALLOWED
+    );
+    let readyz = f.get("/readyz?verbose").await;
+    assert!(
+        readyz.as_str().unwrap().ends_with("readyz check passed\n"),
+        "{readyz}"
+    );
+}
