@@ -13,6 +13,7 @@ pub mod fake;
 pub mod grpc;
 pub mod image_ref;
 pub mod runtime;
+pub mod testing;
 
 pub use error::{Error, ErrorKind, Result};
 pub use runtime::{EventStream, Runtime};

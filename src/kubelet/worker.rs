@@ -524,4 +524,6 @@ fn remaining_deadline(pod: &Pod, now: Timestamp) -> Option<Duration> {
 }
 
 #[cfg(test)]
+mod containerd_as_root;
+#[cfg(test)]
 mod tests;

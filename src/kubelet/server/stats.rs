@@ -60,6 +60,10 @@ impl Sample {
     }
 }
 
+fn nanoseconds() -> i64 {
+    i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX)
+}
+
 fn time(nanoseconds: i64) -> String {
     let seconds = Timestamp::from_second(nanoseconds / 1_000_000_000).unwrap_or_default();
     seconds.to_string()
@@ -72,12 +76,16 @@ struct Usage {
     container: String,
     sample: Sample,
     disk: u64,
+    /// Nanoseconds since the epoch.
+    started: i64,
 }
 
 /// Takes samples and remembers the last ones, to tell rates.
 pub(super) struct Stats {
     cgroup_root: Option<PathBuf>,
     last: Mutex<HashMap<String, Sample>>,
+    /// When the agent started, nanoseconds since the epoch.
+    started: i64,
 }
 
 impl Stats {
@@ -85,6 +93,7 @@ impl Stats {
         Self {
             cgroup_root,
             last: Mutex::default(),
+            started: nanoseconds(),
         }
     }
 
@@ -110,6 +119,12 @@ impl Stats {
             .container_stats(None)
             .await
             .map_err(|e| Refusal::internal(e.rpc_message()))?;
+        let listed = agent
+            .runtime
+            .list_containers(None)
+            .await
+            .map_err(|e| Refusal::internal(e.rpc_message()))?;
+        let started: HashMap<String, i64> = listed.into_iter().map(|c| (c.id, c.created_at)).collect();
         let number = |value: &Option<v1::UInt64Value>| value.as_ref().map_or(0, |v| v.value);
         let mut found = Vec::new();
         for stat in stats {
@@ -134,6 +149,7 @@ impl Stats {
                 uid: label(keys::POD_UID),
                 container: label(keys::CONTAINER_NAME),
                 sample: self.rated(&attributes.id, sample),
+                started: started.get(&attributes.id).copied().unwrap_or(0),
                 disk: stat.writable_layer.map_or(0, |l| number(&l.used_bytes)),
             });
         }
@@ -141,7 +157,7 @@ impl Stats {
     }
 
     fn node(&self) -> Sample {
-        let at = i64::try_from(Timestamp::now().as_nanosecond()).unwrap_or(i64::MAX);
+        let at = nanoseconds();
         let sample = self
             .cgroup_root
             .as_deref()
@@ -166,7 +182,7 @@ impl Stats {
         let body = json!({
             "node": {
                 "nodeName": agent.options.node_name,
-                "startTime": time(node.at),
+                "startTime": time(self.started),
                 "cpu": node.cpu_json(),
                 "memory": memory,
                 "fs": file_system(&agent.options.root_dir, node.at),
@@ -236,7 +252,7 @@ fn pod_summary(agent: &Agent, containers: &[Usage]) -> Value {
         .map(|c| {
             json!({
                 "name": c.container,
-                "startTime": started,
+                "startTime": if c.started > 0 { time(c.started) } else { started.clone() },
                 "cpu": c.sample.cpu_json(),
                 "memory": c.sample.memory_json(),
                 "rootfs": {"time": time(c.sample.at), "usedBytes": c.disk},
@@ -310,6 +326,23 @@ fn resource_text(containers: &[Usage], node: &Sample) -> String {
             "container_memory_working_set_bytes{{{labels}}} {} {}",
             c.sample.working_set,
             millis(&c.sample)
+        );
+    }
+    head(
+        &mut text,
+        "container_start_time_seconds",
+        "gauge",
+        "Start time of the container since unix epoch in seconds",
+    );
+    for c in containers {
+        let labels = format!(
+            "container=\"{}\",namespace=\"{}\",pod=\"{}\"",
+            c.container, c.namespace, c.pod
+        );
+        let _ = writeln!(
+            text,
+            "container_start_time_seconds{{{labels}}} {}",
+            c.started as f64 / 1e9
         );
     }
     head(

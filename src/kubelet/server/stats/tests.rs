@@ -75,11 +75,13 @@ fn metrics_name_containers_pods_and_node() {
             ..Sample::default()
         },
         disk: 0,
+        started: 4_000_000_000,
     };
     let text = resource_text(&[usage], &Sample::default());
     assert!(
         text.contains("container_cpu_usage_seconds_total{container=\"c\",namespace=\"n\",pod=\"p\"} 1.5 2\n")
     );
     assert!(text.contains("pod_memory_working_set_bytes{namespace=\"n\",pod=\"p\"} 42 2\n"));
+    assert!(text.contains("container_start_time_seconds{container=\"c\",namespace=\"n\",pod=\"p\"} 4\n"));
     assert!(text.contains("node_cpu_usage_seconds_total 0 0\n"));
 }
