@@ -444,3 +444,6 @@ impl Cluster {
         pods.filter(|other| other.priority < priority).cloned().collect()
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -57,19 +57,16 @@ pub fn preempt(cycle: &Cycle, failure: &Failure, cluster: &Cluster) -> Result<Vi
             break;
         }
     }
-    found
-        .into_iter()
-        .min_by_key(cost)
-        .ok_or_else(|| {
-            let absent = Some("Preemption is not helpful for scheduling");
-            Failure {
-                nodes: failure.nodes,
-                pod: None,
-                rejects,
-                absent,
-            }
-            .message()
-        })
+    found.into_iter().min_by_key(cost).ok_or_else(|| {
+        let absent = Some("Preemption is not helpful for scheduling");
+        Failure {
+            nodes: failure.nodes,
+            pod: None,
+            rejects,
+            absent,
+        }
+        .message()
+    })
 }
 
 /// Whether pods it evicted before are still about to leave its nominated node.

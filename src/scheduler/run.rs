@@ -77,6 +77,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
         () = synced(&informers) => {}
         () = shutdown.cancelled() => return Ok(()),
     }
+    tracing::info!(name = options.scheduler_name, "scheduler ready");
     let mut scheduler = Scheduler::new(writer);
     loop {
         let due = scheduler.queue.next_due().map(tokio::time::Instant::from_std);
