@@ -66,7 +66,7 @@ const fn served(
 }
 
 /// What there is.
-pub const SERVED: [Served; 23] = [
+pub const SERVED: [Served; 24] = [
     served("", "v1", "pods", "Pod", true),
     served("", "v1", "nodes", "Node", false),
     served("", "v1", "namespaces", "Namespace", false),
@@ -99,6 +99,13 @@ pub const SERVED: [Served; 23] = [
         "v1",
         "customresourcedefinitions",
         "CustomResourceDefinition",
+        false,
+    ),
+    served(
+        "rbac.authorization.k8s.io",
+        "v1",
+        "clusterroles",
+        "ClusterRole",
         false,
     ),
     served("storage.k8s.io", "v1", "storageclasses", "StorageClass", false),

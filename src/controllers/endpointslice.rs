@@ -9,7 +9,8 @@ use k8s_openapi::api::discovery::v1::EndpointSlice;
 use kube::Api;
 use kube::api::{DeleteParams, PostParams};
 use rkind_client::{
-    Action, Change, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue, run_workers,
+    Action, Change, Client, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue,
+    run_workers,
 };
 
 use crate::common::expect::Expectations;
@@ -18,6 +19,7 @@ use crate::replicaset::api_message;
 
 pub(crate) mod desired;
 mod diff;
+pub(crate) mod mirror;
 
 pub(crate) const MANAGED_BY: &str = "endpointslice.kubernetes.io/managed-by";
 pub(crate) const SERVICE_NAME: &str = "kubernetes.io/service-name";
@@ -64,14 +66,17 @@ pub(crate) async fn run(context: Context) {
     pods.synced().await;
     nodes.synced().await;
     slices.synced().await;
+    let writer = Writer {
+        client: context.client.clone(),
+        expectations: Expectations::default(),
+    };
     let controller = Arc::new(Controller {
         recorder: context.recorder("endpoint-slice-controller"),
-        context: context.clone(),
         services,
         pods,
         nodes,
         slices,
-        expectations: Expectations::default(),
+        writer,
     });
     run_workers(queue, WORKERS, context.shutdown.clone(), move |key| {
         let controller = controller.clone();
@@ -115,12 +120,11 @@ pub(crate) fn services_of(services: &Informer<Service>, change: &Change<Pod>) ->
 }
 
 struct Controller {
-    context: Context,
     services: Informer<Service>,
     pods: Informer<Pod>,
     nodes: Informer<Node>,
     slices: Informer<EndpointSlice>,
-    expectations: Expectations,
+    writer: Writer,
     recorder: EventRecorder,
 }
 
@@ -128,7 +132,7 @@ impl Controller {
     async fn reconcile(&self, key: ObjectKey) -> Outcome {
         let Some(service) = self.services.get(&key) else {
             // The garbage collector removes its slices.
-            self.expectations.forget(&key);
+            self.writer.expectations.forget(&key);
             return Ok(Action::Done);
         };
         let spec = service.spec.clone().unwrap_or_default();
@@ -138,7 +142,7 @@ impl Controller {
         let Some(labels) = spec.selector.as_ref().filter(|s| !s.is_empty()) else {
             return Ok(Action::Done);
         };
-        if !self.expectations.satisfied(&key, &self.slices) {
+        if !self.writer.expectations.satisfied(&key, &self.slices) {
             // Its own writes arrive as changes, and queue the service again.
             return Ok(Action::Done);
         }
@@ -156,16 +160,16 @@ impl Controller {
         };
         let wanted = desired::slices(&service, &pods, &zone);
         let existing = self.slices.by_index(BY_SERVICE, &key.to_string());
-        let changes = diff::diff(&service, wanted, &existing);
-        if let Err(error) = self.write(&key, &service, changes).await {
+        let mut changes = diff::diff(&diff::Parent::service(&service), wanted, &existing);
+        if service.metadata.deletion_timestamp.is_some() {
+            changes.create.clear();
+        }
+        if let Err(error) = self.writer.write(&key, changes).await {
             let message = match &error {
                 ReconcileError::Api(error) => api_message(error),
                 other => other.to_string(),
             };
-            let message = format!(
-                "Error updating Endpoint Slices for Service {key}: {message}",
-                key = key
-            );
+            let message = format!("Error updating Endpoint Slices for Service {key}: {message}");
             self.recorder.event(
                 &*service,
                 EventType::Warning,
@@ -176,19 +180,19 @@ impl Controller {
         }
         Ok(Action::Done)
     }
+}
 
-    async fn write(
-        &self,
-        key: &ObjectKey,
-        service: &Service,
-        changes: diff::Changes,
-    ) -> Result<(), ReconcileError> {
-        let api: Api<EndpointSlice> = Api::namespaced(self.context.client.clone(), key.namespace());
+/// Carries out changes and remembers what the cache must show before the next ones.
+struct Writer {
+    client: Client,
+    expectations: Expectations,
+}
+
+impl Writer {
+    async fn write(&self, key: &ObjectKey, changes: diff::Changes) -> Result<(), ReconcileError> {
+        let api: Api<EndpointSlice> = Api::namespaced(self.client.clone(), key.namespace());
         let parameters = PostParams::default();
         for slice in &changes.create {
-            if service.metadata.deletion_timestamp.is_some() {
-                break;
-            }
             match api.create(&parameters, slice).await {
                 Ok(created) => self.expectations.wrote(key, &created),
                 Err(error) if error.is_namespace_terminating() => return Ok(()),

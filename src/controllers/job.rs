@@ -30,11 +30,14 @@ mod pod;
 
 /// Held by pods that are not counted yet.
 const FINALIZER: &str = "batch.kubernetes.io/job-tracking";
+/// Pods by namespace/name of their Job.
+const BY_JOB: &str = "job";
 
 pub(crate) async fn run(context: Context) {
     let jobs = context.informers.get::<Job>();
     let pods = context.informers.get::<Pod>();
     pods.index(BY_CONTROLLER, controller_or_orphan);
+    pods.index(BY_JOB, job_of);
     let queue = WorkQueue::new();
     context.feed_own(&jobs, &queue);
     context.feed(&pods, &queue, |change| controller_keys(change, "Job"));
@@ -63,6 +66,15 @@ struct Controller {
     /// Own status writes: acting on a Job older than they are would make pods that are counted already.
     own: Expectations,
     recorder: EventRecorder,
+}
+
+/// Index values of a pod: the namespace and name of its Job, whichever Job of that name it is.
+fn job_of(pod: &Pod) -> Vec<String> {
+    let job = owner::controller_of(&pod.metadata).filter(|r| r.kind == "Job");
+    let namespace = pod.metadata.namespace.clone().unwrap_or_default();
+    job.map(|r| ObjectKey::new(namespace, r.name.clone()).to_string())
+        .into_iter()
+        .collect()
 }
 
 fn has_finalizer(pod: &Pod) -> bool {
@@ -94,8 +106,9 @@ impl Controller {
         }
         let uid = job.uid().unwrap_or_default();
         if job.metadata.deletion_timestamp.is_some() || plan::is_finished(&job) {
-            return self.release_all(&key, Some(&uid)).await;
+            return self.release_all(&key, None).await;
         }
+        self.release_all(&key, Some(&uid)).await?;
         let may_act = self.expectations.satisfied(&key, &self.pods);
         let claimed = self.claim(&key, &job, &uid).await?;
         let now = crate::common::now();
@@ -216,12 +229,12 @@ impl Controller {
         Ok(())
     }
 
-    /// The Job is gone, going or finished: nothing more is counted. `uid`: `None` when it is not known.
-    async fn release_all(&self, key: &ObjectKey, uid: Option<&str>) -> Outcome {
-        for pod in self.pods.list_in(key.namespace()) {
-            let ours = owner::controller_of(&pod.metadata)
-                .is_some_and(|r| r.kind == "Job" && r.name == key.name && uid.is_none_or(|uid| r.uid == uid));
-            if ours && has_finalizer(&pod) {
+    /// Nothing more is counted of these pods: their Job is gone, going or finished, or is another of the
+    /// same name. `keep`: the uid of the Job whose pods are still counted.
+    async fn release_all(&self, key: &ObjectKey, keep: Option<&str>) -> Outcome {
+        for pod in self.pods.by_index(BY_JOB, &key.to_string()) {
+            let counted = keep.is_some_and(|uid| owner::is_controlled_by(&pod.metadata, uid));
+            if !counted && has_finalizer(&pod) {
                 self.release(key, &pod).await?;
             }
         }

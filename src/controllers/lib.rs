@@ -16,6 +16,7 @@ use thiserror::Error;
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
+mod clusterroles;
 mod common;
 mod cronjob;
 mod daemonset;
@@ -34,6 +35,7 @@ mod rootca;
 mod serviceaccount;
 mod statefulset;
 mod tainteviction;
+mod tokencleaner;
 mod ttlafterfinished;
 
 use common::Context;
@@ -106,6 +108,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     tasks.spawn(cronjob::run(context.clone()));
     tasks.spawn(disruption::run(context.clone()));
     tasks.spawn(endpointslice::run(context.clone()));
+    tasks.spawn(endpointslice::mirror::run(context.clone()));
+    tasks.spawn(clusterroles::run(context.clone()));
+    tasks.spawn(tokencleaner::run(context.clone()));
     tasks.spawn(endpoints::run(context.clone()));
     tasks.spawn(namespace::run(context.clone()));
     tasks.spawn(serviceaccount::run(context.clone()));

@@ -134,7 +134,8 @@ impl Controller {
             }
         }
         self.sync_taints(&name, &node).await?;
-        if health::ready(&node) != "True" {
+        // A kubelet that lives speaks for its pods itself.
+        if health::ready(&node) == "Unknown" {
             self.mark_pods_not_ready(&name).await?;
         }
         // Look again when the silence would have lasted too long, and now and then.

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use k8s_openapi::api::core::v1::Service;
 use k8s_openapi::api::discovery::v1::{Endpoint, EndpointSlice};
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::ObjectMeta;
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::{ObjectMeta, OwnerReference};
 use rkind_client::owner;
 
 use super::desired::{self, Group, port_key};
@@ -22,7 +22,7 @@ pub(super) struct Changes {
     pub(super) delete: Vec<Arc<EndpointSlice>>,
 }
 
-pub(super) fn diff(service: &Service, wanted: Vec<Group>, existing: &[Arc<EndpointSlice>]) -> Changes {
+pub(super) fn diff(parent: &Parent, wanted: Vec<Group>, existing: &[Arc<EndpointSlice>]) -> Changes {
     let mut changes = Changes::default();
     let key = |address_type: &str, ports: &str| format!("{address_type} {ports}");
     let mut by_group: BTreeMap<String, Vec<Arc<EndpointSlice>>> = BTreeMap::new();
@@ -40,7 +40,7 @@ pub(super) fn diff(service: &Service, wanted: Vec<Group>, existing: &[Arc<Endpoi
         let slices = by_group
             .remove(&key(&group.address_type, &port_key(&group.ports)))
             .unwrap_or_default();
-        diff_group(service, group, slices, &mut changes);
+        diff_group(parent, group, slices, &mut changes);
     }
     changes.delete.extend(by_group.into_values().flatten());
     reuse(&mut changes);
@@ -74,7 +74,7 @@ fn identity(endpoint: &Endpoint) -> String {
     }
 }
 
-fn diff_group(service: &Service, group: Group, slices: Vec<Arc<EndpointSlice>>, changes: &mut Changes) {
+fn diff_group(parent: &Parent, group: Group, slices: Vec<Arc<EndpointSlice>>, changes: &mut Changes) {
     let mut wanted: HashMap<String, Endpoint> = HashMap::new();
     let mut order: VecDeque<String> = VecDeque::new();
     for endpoint in group.endpoints.iter().cloned() {
@@ -83,7 +83,6 @@ fn diff_group(service: &Service, group: Group, slices: Vec<Arc<EndpointSlice>>, 
             order.push_back(id);
         }
     }
-    let labels = labels(service);
     // First what is there already stays where it is.
     let mut kept: Vec<(Arc<EndpointSlice>, EndpointSlice)> = Vec::new();
     for slice in slices {
@@ -119,7 +118,7 @@ fn diff_group(service: &Service, group: Group, slices: Vec<Arc<EndpointSlice>>, 
             continue;
         }
         placeholder = true;
-        new.metadata.labels = Some(labels.clone());
+        new.metadata.labels = Some(parent.labels.clone());
         let same = old.endpoints == new.endpoints && old.metadata.labels == new.metadata.labels;
         if !same {
             changes.update.push(new);
@@ -128,43 +127,47 @@ fn diff_group(service: &Service, group: Group, slices: Vec<Arc<EndpointSlice>>, 
     while !rest.is_empty() || (empty_group && !placeholder) {
         let take = rest.len().min(MOST);
         let endpoints = rest.drain(..take).collect();
-        changes
-            .create
-            .push(new_slice(service, &group, &labels, endpoints));
+        changes.create.push(new_slice(parent, &group, endpoints));
         placeholder = true;
     }
 }
 
-/// The service's labels, and the controller's.
-fn labels(service: &Service) -> BTreeMap<String, String> {
-    let mut labels = service.metadata.labels.clone().unwrap_or_default();
-    labels.remove(HEADLESS);
-    if desired::is_headless(service) {
-        labels.insert(HEADLESS.into(), String::new());
-    }
-    labels.insert(
-        SERVICE_NAME.into(),
-        service.metadata.name.clone().unwrap_or_default(),
-    );
-    labels.insert(MANAGED_BY.into(), MANAGER.into());
-    labels
+/// What slices are made for, and what all of them carry.
+pub(super) struct Parent {
+    pub(super) name: String,
+    pub(super) namespace: Option<String>,
+    pub(super) labels: BTreeMap<String, String>,
+    pub(super) owner: OwnerReference,
 }
 
-fn new_slice(
-    service: &Service,
-    group: &Group,
-    labels: &BTreeMap<String, String>,
-    endpoints: Vec<Endpoint>,
-) -> EndpointSlice {
+impl Parent {
+    /// The service's labels, and the controller's.
+    pub(super) fn service(service: &Service) -> Self {
+        let mut labels = service.metadata.labels.clone().unwrap_or_default();
+        labels.remove(HEADLESS);
+        if desired::is_headless(service) {
+            labels.insert(HEADLESS.into(), String::new());
+        }
+        let name = service.metadata.name.clone().unwrap_or_default();
+        labels.insert(SERVICE_NAME.into(), name.clone());
+        labels.insert(MANAGED_BY.into(), MANAGER.into());
+        let namespace = service.metadata.namespace.clone();
+        Self {
+            name,
+            namespace,
+            labels,
+            owner: owner::controller_ref(service),
+        }
+    }
+}
+
+fn new_slice(parent: &Parent, group: &Group, endpoints: Vec<Endpoint>) -> EndpointSlice {
     EndpointSlice {
         metadata: ObjectMeta {
-            generate_name: Some(format!(
-                "{}-",
-                service.metadata.name.as_deref().unwrap_or_default()
-            )),
-            namespace: service.metadata.namespace.clone(),
-            labels: Some(labels.clone()),
-            owner_references: Some(vec![owner::controller_ref(service)]),
+            generate_name: Some(format!("{}-", parent.name)),
+            namespace: parent.namespace.clone(),
+            labels: Some(parent.labels.clone()),
+            owner_references: Some(vec![parent.owner.clone()]),
             ..Default::default()
         },
         address_type: group.address_type.clone(),

@@ -117,7 +117,7 @@ fn families_and_ports_make_groups() {
 fn slices_hold_a_hundred_and_change_little() {
     let service = service(json!({}));
     let pods: Vec<Arc<Pod>> = (0..250).map(|n| pod(n, 8080)).collect();
-    let first = diff::diff(&service, groups(&service, &pods), &[]);
+    let first = diff::diff(&diff::Parent::service(&service), groups(&service, &pods), &[]);
     assert_eq!(
         first.create.iter().map(|s| s.endpoints.len()).collect::<Vec<_>>(),
         [100, 100, 50]
@@ -129,14 +129,22 @@ fn slices_hold_a_hundred_and_change_little() {
     );
     assert!(!labels.contains_key("service.kubernetes.io/headless"));
     let existing = apply(&[], first);
-    let none = diff::diff(&service, groups(&service, &pods), &existing);
+    let none = diff::diff(
+        &diff::Parent::service(&service),
+        groups(&service, &pods),
+        &existing,
+    );
     assert!(none.create.is_empty() && none.update.is_empty() && none.delete.is_empty());
 
     // One pod goes, one comes: the slice that loses the one takes the other.
     let mut other = pods.clone();
     other.remove(7);
     other.push(pod(300, 8080));
-    let changes = diff::diff(&service, groups(&service, &other), &existing);
+    let changes = diff::diff(
+        &diff::Parent::service(&service),
+        groups(&service, &other),
+        &existing,
+    );
     assert_eq!(
         (changes.create.len(), changes.update.len(), changes.delete.len()),
         (0, 1, 0)
@@ -144,11 +152,15 @@ fn slices_hold_a_hundred_and_change_little() {
     assert_eq!(changes.update[0].metadata.name.as_deref(), Some("s0"));
 
     // All go: one empty slice stays.
-    let changes = diff::diff(&service, groups(&service, &[]), &existing);
+    let changes = diff::diff(&diff::Parent::service(&service), groups(&service, &[]), &existing);
     let left = apply(&existing, changes);
     assert_eq!(left.iter().map(|s| s.endpoints.len()).collect::<Vec<_>>(), [0]);
     // And is used again by the next pod, whatever its ports.
-    let changes = diff::diff(&service, groups(&service, &pods[..1]), &left);
+    let changes = diff::diff(
+        &diff::Parent::service(&service),
+        groups(&service, &pods[..1]),
+        &left,
+    );
     assert_eq!(
         (changes.create.len(), changes.update.len(), changes.delete.len()),
         (0, 1, 0)
@@ -164,4 +176,38 @@ fn only_changes_that_services_can_see_matter() {
     assert!(desired::same_for_services(&old, &same));
     let other = changed(&old, |p| p.status.as_mut().unwrap().conditions = None);
     assert!(!desired::same_for_services(&old, &other));
+}
+
+#[test]
+fn endpoints_of_users_are_repeated() {
+    let mut service: Service = service(json!({"selector": null}));
+    let endpoints: k8s_openapi::api::core::v1::Endpoints = serde_json::from_value(json!({
+        "metadata": {"name": "web", "namespace": "default"},
+        "subsets": [{"addresses": [{"ip": "10.9.0.1"}, {"ip": "fd00::1"}], "notReadyAddresses": [{"ip": "10.9.0.2"}],
+            "ports": [{"name": "http", "port": 80, "protocol": "TCP"}]}],
+    }))
+    .unwrap();
+    assert!(mirror::is_mirrored(&endpoints, Some(&service)));
+    assert!(!mirror::is_mirrored(&endpoints, None));
+    let groups = mirror::groups(&endpoints);
+    let shape: Vec<(&str, usize)> = groups
+        .iter()
+        .map(|g| (g.address_type.as_str(), g.endpoints.len()))
+        .collect();
+    assert_eq!(shape, [("IPv4", 2), ("IPv6", 1)]);
+    assert_eq!(
+        groups[0].endpoints[1].conditions.as_ref().unwrap().ready,
+        Some(false)
+    );
+    let mut skipped = endpoints.clone();
+    skipped.metadata.labels = Some(
+        [(
+            "endpointslice.kubernetes.io/skip-mirror".to_owned(),
+            "true".to_owned(),
+        )]
+        .into(),
+    );
+    assert!(!mirror::is_mirrored(&skipped, Some(&service)));
+    service.spec.as_mut().unwrap().selector = Some([("a".to_owned(), "b".to_owned())].into());
+    assert!(!mirror::is_mirrored(&endpoints, Some(&service)));
 }
