@@ -321,3 +321,37 @@ fn ephemeral_containers() {
         ]
     );
 }
+
+#[test]
+fn definitions() {
+    let d = |name: &str, versions: Value| {
+        valid(
+            "apiextensions.k8s.io",
+            "CustomResourceDefinition",
+            json!({"metadata": {"name": name}, "spec": {"group": "x.example", "scope": "Namespaced",
+                "names": {"plural": "things", "kind": "Thing"}, "versions": versions}}),
+        )
+    };
+    let version = |schema: Value| json!([{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]);
+    assert_eq!(
+        d("things.x.example", version(json!({"type": "object"}))),
+        Vec::<String>::new()
+    );
+    assert_eq!(
+        d("other.x.example", version(json!({"type": "object"}))),
+        ["metadata.name: Invalid value: \"other.x.example\": must be spec.names.plural+\".\"+spec.group"]
+    );
+    assert_eq!(
+        d(
+            "things.x.example",
+            version(json!({"type": "object", "properties": {"a": {}}}))
+        ),
+        [
+            "spec.versions[0].schema.openAPIV3Schema.properties[a].type: Required value: must not be empty for specified object fields"
+        ]
+    );
+    assert_eq!(
+        d("things.x.example", json!([{"name": "v1", "storage": true}])),
+        ["spec.versions[0].schema.openAPIV3Schema: Required value: schemas are required"]
+    );
+}
