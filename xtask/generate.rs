@@ -20,6 +20,24 @@ pub(crate) fn check() -> Result<()> {
     if committed != table()? {
         bail!("{TABLE} is out of date: run `cargo xtask generate` and commit it");
     }
+    let module = go(&["list", "-m", "-f", "{{.Dir}}", "k8s.io/api"])?;
+    let data = Path::new(String::from_utf8_lossy(&module).trim()).join("testdata/HEAD");
+    let status = Command::new(env!("CARGO"))
+        .args([
+            "test",
+            "--quiet",
+            "-p",
+            "rkind-apimachinery",
+            "--test",
+            "upstream",
+        ])
+        .current_dir(root())
+        .env("K8S_API_TESTDATA", data)
+        .status()
+        .context("run the test `upstream`")?;
+    if !status.success() {
+        bail!("the codecs do not agree with upstream's test data");
+    }
     Ok(())
 }
 
@@ -29,18 +47,21 @@ fn root() -> &'static Path {
         .expect("xtask lies in the workspace")
 }
 
-/// Runs the generator; it needs Go and, the first time, the Go module proxy.
+/// The table as the generator writes it today.
 fn table() -> Result<Vec<u8>> {
+    go(&["run", "."])
+}
+
+/// Runs a command of Go beside the generator; the first time, it needs the Go module proxy.
+fn go(args: &[&str]) -> Result<Vec<u8>> {
     let output = Command::new("go")
-        .args(["run", "."])
+        .args(args)
         .current_dir(root().join("xtask/generate"))
         .output()
         .context("run go (1.25 or newer must be installed to generate the schema)")?;
     if !output.status.success() {
-        bail!(
-            "the schema generator failed: {}",
-            String::from_utf8_lossy(&output.stderr).trim()
-        );
+        let error = String::from_utf8_lossy(&output.stderr);
+        bail!("`go {}` failed: {}", args.join(" "), error.trim());
     }
     Ok(output.stdout)
 }

@@ -39,18 +39,31 @@ fn newcomer() {
 fn start(user: &User) {
     user.rkind(&["start", "--nodes", &NODES.to_string()]);
     let again = user.rkind(&["start", "--nodes", &NODES.to_string(), "--output", "json"]);
-    assert!(again.contains(user.profile()), "starting a running cluster says so: {again}");
+    assert!(
+        again.contains(user.profile()),
+        "starting a running cluster says so: {again}"
+    );
 }
 
 fn nodes(user: &User) {
     let listing = user.kubectl(&["get", "nodes", "-o", "wide", "--no-headers"]);
-    let rows: Vec<Vec<&str>> = listing.lines().map(|line| line.split_whitespace().collect()).collect();
+    let rows: Vec<Vec<&str>> = listing
+        .lines()
+        .map(|line| line.split_whitespace().collect())
+        .collect();
     assert_eq!(rows.len(), NODES, "{listing}");
     for row in &rows {
         assert_eq!(row[1], "Ready", "{listing}");
         assert_eq!(row[4], "v1.35.0", "{listing}");
-        assert!(row[5].parse::<std::net::IpAddr>().is_ok(), "an internal address: {listing}");
-        assert!(row.last().is_some_and(|runtime| runtime.starts_with("containerd://")), "{listing}");
+        assert!(
+            row[5].parse::<std::net::IpAddr>().is_ok(),
+            "an internal address: {listing}"
+        );
+        assert!(
+            row.last()
+                .is_some_and(|runtime| runtime.starts_with("containerd://")),
+            "{listing}"
+        );
     }
     let control_planes = rows.iter().filter(|row| row[2] == "control-plane").count();
     assert_eq!(control_planes, 1, "{listing}");
@@ -61,57 +74,122 @@ fn load_image(user: &User) {
     for node in node_names(user) {
         let images = user.jsonpath(&["node", &node], "{.status.images[*].names}");
         let known = images.contains("web:1")
-            || docker(&["exec", &container(user, &node), "ctr", "-n", "k8s.io", "images", "ls", "-q"]).contains("web:1");
+            || docker(&[
+                "exec",
+                &container(user, &node),
+                "ctr",
+                "-n",
+                "k8s.io",
+                "images",
+                "ls",
+                "-q",
+            ])
+            .contains("web:1");
         assert!(known, "{node} has no web:1");
     }
 }
 
 fn deploy(user: &User) {
-    user.kubectl(&["create", "deployment", "web", "--image=web:1", &format!("--replicas={REPLICAS}")]);
+    user.kubectl(&[
+        "create",
+        "deployment",
+        "web",
+        "--image=web:1",
+        &format!("--replicas={REPLICAS}"),
+    ]);
     user.kubectl(&["expose", "deployment", "web", "--port=80"]);
     let rollout = user.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     assert!(rollout.contains("successfully rolled out"), "{rollout}");
     let all = user.kubectl(&["get", "all"]);
-    for expected in ["pod/web-", "service/web", "service/kubernetes", "deployment.apps/web   6/6", "replicaset.apps/web-"] {
+    for expected in [
+        "pod/web-",
+        "service/web",
+        "service/kubernetes",
+        "deployment.apps/web   6/6",
+        "replicaset.apps/web-",
+    ] {
         assert!(all.contains(expected), "{expected}: {all}");
     }
     let pods = user.kubectl(&["describe", "pod", "-l", "app=web"]);
-    for expected in ["Successfully assigned default/web-", "Started container web", "ReplicaSet/web-", "Ready             True"] {
+    for expected in [
+        "Successfully assigned default/web-",
+        "Started container web",
+        "ReplicaSet/web-",
+        "Ready             True",
+    ] {
         let squeezed = squeeze(&pods);
         assert!(squeezed.contains(&squeeze(expected)), "{expected}: {pods}");
     }
     let events = user.kubectl(&["get", "events"]);
-    for reason in ["Scheduled", "Pulled", "Created", "Started", "SuccessfulCreate", "ScalingReplicaSet"] {
+    for reason in [
+        "Scheduled",
+        "Pulled",
+        "Created",
+        "Started",
+        "SuccessfulCreate",
+        "ScalingReplicaSet",
+    ] {
         assert!(events.contains(reason), "{reason}: {events}");
     }
-    let spread: BTreeSet<String> =
-        user.jsonpath(&["pods", "-l", "app=web"], "{.items[*].spec.nodeName}").split_whitespace().map(str::to_owned).collect();
-    assert_eq!(spread.len(), NODES, "six pods are spread over all nodes: {spread:?}");
+    let spread: BTreeSet<String> = user
+        .jsonpath(&["pods", "-l", "app=web"], "{.items[*].spec.nodeName}")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect();
+    assert_eq!(
+        spread.len(),
+        NODES,
+        "six pods are spread over all nodes: {spread:?}"
+    );
 }
 
 fn reach(user: &User) {
     for node in node_names(user) {
         user.kubectl_stdin(&["apply", "-f", "-"], &client_pod(&node));
     }
-    user.kubectl(&["wait", "pod", "-l", "app=client", "--for=condition=Ready", "--timeout=60s"]);
+    user.kubectl(&[
+        "wait",
+        "pod",
+        "-l",
+        "app=client",
+        "--for=condition=Ready",
+        "--timeout=60s",
+    ]);
     let cluster_ip = user.jsonpath(&["service", "web"], "{.spec.clusterIP}");
     for node in node_names(user) {
         for target in ["web", "web.default.svc.cluster.local", &cluster_ip] {
-            let answer = eventually(&format!("http://{target} from {node}"), SOON, || fetch(user, &node, target));
+            let answer = eventually(&format!("http://{target} from {node}"), SOON, || {
+                fetch(user, &node, target)
+            });
             assert!(answer.contains("web:1"), "{answer}");
         }
     }
     let first = &node_names(user)[0];
-    let script = "for i in $(seq 120); do wget -q -T 5 -O- http://web; done";
+    let script = "for i in $(seq 120); do timeout 5 wget -q -O- http://web; done";
     let answers = user.kubectl(&["exec", &format!("client-{first}"), "--", "sh", "-c", script]);
-    let answering: BTreeSet<&str> = answers.split_whitespace().filter(|word| word.starts_with("web-")).collect();
+    let answering: BTreeSet<&str> = answers
+        .split_whitespace()
+        .filter(|word| word.starts_with("web-"))
+        .collect();
     assert_eq!(answering.len(), REPLICAS, "all pods take part: {answers}");
 
-    user.kubectl(&["expose", "deployment", "web", "--name=web-port", "--type=NodePort", "--port=80"]);
-    let port: u16 = user.jsonpath(&["service", "web-port"], "{.spec.ports[0].nodePort}").parse().expect("a port");
+    user.kubectl(&[
+        "expose",
+        "deployment",
+        "web",
+        "--name=web-port",
+        "--type=NodePort",
+        "--port=80",
+    ]);
+    let port: u16 = user
+        .jsonpath(&["service", "web-port"], "{.spec.ports[0].nodePort}")
+        .parse()
+        .expect("a port");
     for address in node_addresses(user) {
         let answer = eventually(&format!("NodePort on {address}"), SOON, || {
-            http::get(SocketAddr::new(address, port), "/").ok().filter(|answer| answer.contains("200 OK"))
+            http::get(SocketAddr::new(address, port), "/")
+                .ok()
+                .filter(|answer| answer.contains("200 OK"))
         });
         assert!(answer.contains("web:1"), "{answer}");
     }
@@ -125,43 +203,67 @@ fn operate(user: &User) {
         .spawn()
         .expect("kubectl starts");
     let mut line = String::new();
-    BufReader::new(follow.stdout.take().expect("piped")).read_line(&mut line).expect("a followed line");
+    BufReader::new(follow.stdout.take().expect("piped"))
+        .read_line(&mut line)
+        .expect("a followed line");
     assert_eq!(line.trim(), "client is up");
     follow.kill().expect("kubectl is running");
     follow.wait().expect("it is our child");
 
     assert_eq!(user.kubectl(&["exec", &pod, "--", "hostname"]).trim(), pod);
-    assert!(user.try_kubectl(&["exec", &pod, "--", "false"]).is_none(), "an exit code comes through");
+    assert!(
+        user.try_kubectl(&["exec", &pod, "--", "false"]).is_none(),
+        "an exit code comes through"
+    );
     let mut shell = user
         .kubectl_command(&["exec", "-i", &pod, "--", "cat"])
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .spawn()
         .expect("kubectl starts");
-    shell.stdin.take().expect("piped").write_all(b"round trip\n").expect("kubectl reads");
+    shell
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(b"round trip\n")
+        .expect("kubectl reads");
     let echoed = shell.wait_with_output().expect("kubectl ends");
     assert_eq!(String::from_utf8_lossy(&echoed.stdout), "round trip\n");
-    if std::process::Command::new("script").arg("--version").output().is_ok() {
+    if std::process::Command::new("script")
+        .arg("--version")
+        .output()
+        .is_ok()
+    {
         let kubectl = user.kubectl_command(&["exec", "-it", &pod, "--", "tty"]);
         let words: Vec<_> = std::iter::once(kubectl.get_program())
             .chain(kubectl.get_args())
             .map(|word| word.to_string_lossy().into_owned())
             .collect();
         let mut terminal = std::process::Command::new("script");
-        terminal.args(["-qec", &words.join(" "), "/dev/null"]).env("KUBECONFIG", user.kubeconfig()).stdin(Stdio::null());
+        terminal
+            .args(["-qec", &words.join(" "), "/dev/null"])
+            .env("KUBECONFIG", user.kubeconfig())
+            .stdin(Stdio::null());
         let seen = terminal.output().expect("script starts");
-        assert!(String::from_utf8_lossy(&seen.stdout).contains("/dev/pts/"), "{seen:?}");
+        assert!(
+            String::from_utf8_lossy(&seen.stdout).contains("/dev/pts/"),
+            "{seen:?}"
+        );
     }
     port_forward(user, &pod);
 
     user.kubectl(&["scale", "deployment", "web", "--replicas=8"]);
     user.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
-    assert_eq!(user.jsonpath(&["deployment", "web"], "{.status.readyReplicas}"), "8");
+    assert_eq!(
+        user.jsonpath(&["deployment", "web"], "{.status.readyReplicas}"),
+        "8"
+    );
     user.kubectl(&["scale", "deployment", "web", &format!("--replicas={REPLICAS}")]);
     user.kubectl(&["delete", "pod", &first_web_pod(user)]);
     user.kubectl(&["rollout", "status", "deployment/web", "--timeout=60s"]);
     eventually("six pods again", SOON, || {
-        (user.jsonpath(&["deployment", "web"], "{.status.readyReplicas}") == REPLICAS.to_string()).then_some(())
+        (user.jsonpath(&["deployment", "web"], "{.status.readyReplicas}") == REPLICAS.to_string())
+            .then_some(())
     });
 }
 
@@ -172,7 +274,9 @@ fn port_forward(user: &User, pod: &str) {
         .spawn()
         .expect("kubectl starts");
     let mut line = String::new();
-    BufReader::new(forward.stdout.as_mut().expect("piped")).read_line(&mut line).expect("kubectl says the port");
+    BufReader::new(forward.stdout.as_mut().expect("piped"))
+        .read_line(&mut line)
+        .expect("kubectl says the port");
     let address: SocketAddr = line
         .split_whitespace()
         .find_map(|word| word.parse().ok())
@@ -197,34 +301,85 @@ fn roll(user: &User) {
     user.kubectl(&["rollout", "status", "deployment/web", "--timeout=120s"]);
     assert!(ask_web(user).contains("web:1"));
     let history = user.kubectl(&["rollout", "history", "deployment/web"]);
-    assert!(history.contains('2') && history.contains('3') && !history.contains("\n1 "), "{history}");
+    assert!(
+        history.contains('2') && history.contains('3') && !history.contains("\n1 "),
+        "{history}"
+    );
     let log = user.kubectl(&["logs", "prober"]);
     let (failed, served) = (log.matches("failed").count(), log.matches("web-").count());
-    assert!(served > 100 && failed == 0, "{failed} of {} requests failed during the update:\n{log}", served + failed);
+    assert!(
+        served > 100 && failed == 0,
+        "{failed} of {} requests failed during the update:\n{log}",
+        served + failed
+    );
     user.kubectl(&["delete", "pod", "prober", "--now"]);
 }
 
 fn apply_production(user: &User) {
     let manifest = include_str!("production.yaml");
     user.kubectl_stdin(&["apply", "-f", "-"], manifest);
-    user.kubectl(&["rollout", "status", "deployment/shop", "-n", "shop", "--timeout=60s"]);
+    user.kubectl(&[
+        "rollout",
+        "status",
+        "deployment/shop",
+        "-n",
+        "shop",
+        "--timeout=60s",
+    ]);
     let unchanged = user.kubectl_stdin(&["apply", "-f", "-"], manifest);
-    assert!(unchanged.lines().all(|line| line.ends_with("unchanged")), "applying twice changes nothing:\n{unchanged}");
+    assert!(
+        unchanged.lines().all(|line| line.ends_with("unchanged")),
+        "applying twice changes nothing:\n{unchanged}"
+    );
     assert_eq!(user.kubectl_stdin(&["diff", "-f", "-"], manifest), "");
-    let greeting = user.kubectl(&["exec", "-n", "shop", "deploy/shop", "--", "cat", "/etc/shop/greeting"]);
+    let greeting = user.kubectl(&[
+        "exec",
+        "-n",
+        "shop",
+        "deploy/shop",
+        "--",
+        "cat",
+        "/etc/shop/greeting",
+    ]);
     assert_eq!(greeting, "hello");
-    let environment = user.kubectl(&["exec", "-n", "shop", "deploy/shop", "--", "sh", "-c", "echo $LOG_LEVEL $POD_NAME"]);
+    let environment = user.kubectl(&[
+        "exec",
+        "-n",
+        "shop",
+        "deploy/shop",
+        "--",
+        "sh",
+        "-c",
+        "echo $LOG_LEVEL $POD_NAME",
+    ]);
     assert!(environment.starts_with("debug shop-"), "{environment}");
-    assert_eq!(user.jsonpath(&["pods", "-n", "shop"], "{.items[0].status.qosClass}"), "Burstable");
+    assert_eq!(
+        user.jsonpath(&["pods", "-n", "shop"], "{.items[0].status.qosClass}"),
+        "Burstable"
+    );
     user.kubectl(&["delete", "namespace", "shop", "--timeout=60s"]);
-    assert!(user.try_kubectl(&["get", "namespace", "shop"]).is_none(), "the namespace is gone");
+    assert!(
+        user.try_kubectl(&["get", "namespace", "shop"]).is_none(),
+        "the namespace is gone"
+    );
 }
 
 fn stop_and_start(user: &User) {
     let before = identities(user);
     user.rkind(&["stop"]);
-    assert!(user.try_kubectl(&["get", "nodes", "--request-timeout=2s"]).is_none(), "a stopped cluster does not answer");
-    assert!(user.rkind_command(&["status"]).output().expect("rkind starts").status.code() != Some(0));
+    assert!(
+        user.try_kubectl(&["get", "nodes", "--request-timeout=2s"])
+            .is_none(),
+        "a stopped cluster does not answer"
+    );
+    assert!(
+        user.rkind_command(&["status"])
+            .output()
+            .expect("rkind starts")
+            .status
+            .code()
+            != Some(0)
+    );
     user.rkind(&["start"]);
     assert_eq!(identities(user), before, "the same nodes and objects");
     serves_again(user);
@@ -238,7 +393,8 @@ fn kill_a_node(user: &User) {
         docker(&["start", &container]);
         eventually(&format!("{node} is Ready again"), SOON, || {
             let path = "jsonpath={.status.conditions[?(@.type==\"Ready\")].status}";
-            user.try_kubectl(&["get", "node", &node, "-o", path]).filter(|ready| ready == "True")
+            user.try_kubectl(&["get", "node", &node, "-o", path])
+                .filter(|ready| ready == "True")
         });
         serves_again(user);
     }
@@ -248,21 +404,29 @@ fn kill_a_node(user: &User) {
 fn delete(user: &User) {
     user.rkind(&["delete"]);
     let filter = format!("label=dev.rkind.cluster={}", user.profile());
-    for listing in [&["ps", "-aq"][..], &["volume", "ls", "-q"], &["network", "ls", "-q"]] {
+    for listing in [
+        &["ps", "-aq"][..],
+        &["volume", "ls", "-q"],
+        &["network", "ls", "-q"],
+    ] {
         let left = docker(&[listing, &["--filter", &filter]].concat());
         assert_eq!(left, "", "docker {listing:?}");
     }
     let kubeconfig = std::fs::read_to_string(user.kubeconfig()).unwrap_or_default();
     assert!(!kubeconfig.contains(user.profile()), "{kubeconfig}");
     let clusters = user.rkind_home().join("clusters");
-    let left = std::fs::read_dir(&clusters).map(|entries| entries.count()).unwrap_or_default();
+    let left = std::fs::read_dir(&clusters)
+        .map(|entries| entries.count())
+        .unwrap_or_default();
     assert_eq!(left, 0, "files in {}", clusters.display());
 }
 
 fn serves_again(user: &User) {
     user.kubectl(&["rollout", "status", "deployment/web", "--timeout=120s"]);
     for node in node_names(user) {
-        eventually(&format!("http://web from {node}"), SOON, || fetch(user, &node, "web"));
+        eventually(&format!("http://web from {node}"), SOON, || {
+            fetch(user, &node, "web")
+        });
     }
 }
 
@@ -276,28 +440,41 @@ fn identities(user: &User) -> String {
 }
 
 fn node_names(user: &User) -> Vec<String> {
-    user.jsonpath(&["nodes"], "{.items[*].metadata.name}").split_whitespace().map(str::to_owned).collect()
+    user.jsonpath(&["nodes"], "{.items[*].metadata.name}")
+        .split_whitespace()
+        .map(str::to_owned)
+        .collect()
 }
 
 fn node_addresses(user: &User) -> Vec<std::net::IpAddr> {
-    user.jsonpath(&["nodes"], "{.items[*].status.addresses[?(@.type==\"InternalIP\")].address}")
-        .split_whitespace()
-        .map(|address| address.parse().expect("an address"))
-        .collect()
+    user.jsonpath(
+        &["nodes"],
+        "{.items[*].status.addresses[?(@.type==\"InternalIP\")].address}",
+    )
+    .split_whitespace()
+    .map(|address| address.parse().expect("an address"))
+    .collect()
 }
 
 /// The engine's container of a node.
 fn container(user: &User, node: &str) -> String {
     let cluster = format!("label=dev.rkind.cluster={}", user.profile());
     let node = format!("label=dev.rkind.node={node}");
-    docker(&["ps", "-aq", "--filter", &cluster, "--filter", &node]).trim().to_owned()
+    docker(&["ps", "-aq", "--filter", &cluster, "--filter", &node])
+        .trim()
+        .to_owned()
 }
 
 fn first_web_pod(user: &User) -> String {
     let path = "{range .items[?(@.status.phase==\"Running\")]}{.metadata.name} {.metadata.deletionTimestamp}{\"\\n\"}{end}";
     user.jsonpath(&["pods", "-l", "app=web"], path)
         .lines()
-        .find_map(|line| line.trim().split_once(' ').is_none().then(|| line.trim().to_owned()))
+        .find_map(|line| {
+            line.trim()
+                .split_once(' ')
+                .is_none()
+                .then(|| line.trim().to_owned())
+        })
         .expect("a running pod")
 }
 
@@ -308,7 +485,17 @@ fn ask_web(user: &User) -> String {
 
 fn fetch(user: &User, node: &str, host: &str) -> Option<String> {
     let pod = format!("client-{node}");
-    user.try_kubectl(&["exec", &pod, "--", "wget", "-q", "-T", "3", "-O-", &format!("http://{host}")])
+    user.try_kubectl(&[
+        "exec",
+        &pod,
+        "--",
+        "timeout",
+        "3",
+        "wget",
+        "-q",
+        "-O-",
+        &format!("http://{host}"),
+    ])
 }
 
 fn client_pod(node: &str) -> String {
@@ -332,5 +519,5 @@ spec:
   containers:
   - name: prober
     image: rkind.local/tools:1
-    command: [sh, -c, 'while :; do wget -q -T 3 -O- http://web || echo failed; done']
+    command: [sh, -c, 'while :; do timeout 3 wget -q -O- http://web || echo failed; done']
 ";

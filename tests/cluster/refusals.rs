@@ -7,17 +7,24 @@ use std::time::Duration;
 /// Everything of this cluster that the engine knows of.
 fn traces(user: &User) -> String {
     let filter = format!("label=dev.rkind.cluster={}", user.profile());
-    [&["ps", "-aq"][..], &["volume", "ls", "-q"], &["network", "ls", "-q"]]
-        .iter()
-        .map(|listing| docker(&[listing, &["--filter", &filter]].concat()))
-        .collect()
+    [
+        &["ps", "-aq"][..],
+        &["volume", "ls", "-q"],
+        &["network", "ls", "-q"],
+    ]
+    .iter()
+    .map(|listing| docker(&[listing, &["--filter", &filter]].concat()))
+    .collect()
 }
 
 #[track_caller]
 fn refused(user: &User, args: &[&str], words: &[&str]) {
     let error = user.rkind_fails(args);
     for word in words {
-        assert!(error.contains(word), "rkind {args:?} does not say {word:?}:\n{error}");
+        assert!(
+            error.contains(word),
+            "rkind {args:?} does not say {word:?}:\n{error}"
+        );
     }
     assert_eq!(traces(user), "", "rkind {args:?} left something");
     assert!(!user.kubeconfig().exists(), "rkind {args:?} wrote a kubeconfig");
@@ -25,7 +32,11 @@ fn refused(user: &User, args: &[&str], words: &[&str]) {
 
 #[test]
 fn no_nodes() {
-    refused(&User::new("refused-nodes"), &["start", "--nodes", "0"], &["--nodes", "1"]);
+    refused(
+        &User::new("refused-nodes"),
+        &["start", "--nodes", "0"],
+        &["--nodes", "1"],
+    );
 }
 
 #[test]
@@ -38,18 +49,35 @@ fn a_wrong_name() {
 #[test]
 fn an_unreadable_config() {
     let user = User::new("refused-config");
-    refused(&user, &["start", "--config", "/does/not/exist.yaml"], &["/does/not/exist.yaml"]);
-    let file = user.file("broken.yaml", "apiVersion: rkind.dev/v1alpha1\nkind: Cluster\nnodez: 3\n");
-    refused(&user, &["start", "--config", file.to_str().expect("UTF-8")], &["nodez", "broken.yaml"]);
+    refused(
+        &user,
+        &["start", "--config", "/does/not/exist.yaml"],
+        &["/does/not/exist.yaml"],
+    );
+    let file = user.file(
+        "broken.yaml",
+        "apiVersion: rkind.dev/v1alpha1\nkind: Cluster\nnodez: 3\n",
+    );
+    refused(
+        &user,
+        &["start", "--config", file.to_str().expect("UTF-8")],
+        &["nodez", "broken.yaml"],
+    );
 }
 
 #[test]
 fn no_docker() {
     let user = User::new("refused-docker");
     let mut command = user.rkind_command(&["start"]);
-    let output = command.env("DOCKER_HOST", "unix:///does/not/exist.sock").output().expect("rkind starts");
+    let output = command
+        .env("DOCKER_HOST", "unix:///does/not/exist.sock")
+        .output()
+        .expect("rkind starts");
     let error = String::from_utf8_lossy(&output.stderr);
-    assert!(!output.status.success() && error.contains("/does/not/exist.sock") && error.contains("hint:"), "{error}");
+    assert!(
+        !output.status.success() && error.contains("/does/not/exist.sock") && error.contains("hint:"),
+        "{error}"
+    );
 }
 
 #[test]
@@ -66,7 +94,10 @@ fn interrupted_at_any_moment() {
     use nix::unistd::Pid;
     for millis in [50, 300, 700, 1500, 2500] {
         let user = User::new("interrupted");
-        let mut child = user.rkind_command(&["start", "--nodes", "2"]).spawn().expect("rkind starts");
+        let mut child = user
+            .rkind_command(&["start", "--nodes", "2"])
+            .spawn()
+            .expect("rkind starts");
         // The moment itself is what is tested: there is no condition to await.
         std::thread::sleep(Duration::from_millis(millis));
         kill(Pid::from_raw(child.id().cast_signed()), Signal::SIGINT).expect("rkind is running");
@@ -76,6 +107,9 @@ fn interrupted_at_any_moment() {
         }
         assert_eq!(traces(&user), "", "interrupted after {millis} ms");
         let kubeconfig = std::fs::read_to_string(user.kubeconfig()).unwrap_or_default();
-        assert!(!kubeconfig.contains("interrupted"), "after {millis} ms: {kubeconfig}");
+        assert!(
+            !kubeconfig.contains("interrupted"),
+            "after {millis} ms: {kubeconfig}"
+        );
     }
 }

@@ -18,8 +18,9 @@ impl User {
     /// # Panics
     /// When `RKIND_BIN` does not name the binary (`cargo xtask test` sets it).
     pub fn new(profile: &str) -> Self {
-        let rkind = std::env::var_os("RKIND_BIN")
-            .expect("RKIND_BIN names the rkind binary under test; `cargo xtask test` builds it and sets this");
+        let rkind = std::env::var_os("RKIND_BIN").expect(
+            "RKIND_BIN names the rkind binary under test; `cargo xtask test` builds it and sets this",
+        );
         let kubectl = std::env::var_os("KUBECTL_BIN").unwrap_or_else(|| "kubectl".into());
         Self {
             rkind: rkind.into(),
@@ -72,7 +73,10 @@ impl User {
     pub fn rkind_fails(&self, args: &[&str]) -> String {
         let output = run(self.rkind_command(args));
         let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(!output.status.success(), "rkind {args:?} succeeded; stderr:\n{stderr}");
+        assert!(
+            !output.status.success(),
+            "rkind {args:?} succeeded; stderr:\n{stderr}"
+        );
         stderr
     }
 
@@ -87,16 +91,27 @@ impl User {
     pub fn kubectl_stdin(&self, args: &[&str], manifest: &str) -> String {
         use std::io::Write;
         let mut command = self.kubectl_command(args);
-        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
         let mut child = command.spawn().expect("kubectl starts");
-        child.stdin.take().expect("piped").write_all(manifest.as_bytes()).expect("kubectl reads its input");
+        child
+            .stdin
+            .take()
+            .expect("piped")
+            .write_all(manifest.as_bytes())
+            .expect("kubectl reads its input");
         check(&command, child.wait_with_output().expect("kubectl ends"))
     }
 
     /// Runs kubectl; `None` when it failed.
     pub fn try_kubectl(&self, args: &[&str]) -> Option<String> {
         let output = run(self.kubectl_command(args));
-        output.status.success().then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+        output
+            .status
+            .success()
+            .then(|| String::from_utf8_lossy(&output.stdout).into_owned())
     }
 
     /// `kubectl get … -o jsonpath=…`
@@ -139,12 +154,16 @@ pub fn docker(args: &[&str]) -> String {
 #[track_caller]
 fn succeed(command: Command) -> String {
     let mut command = command;
-    let output = command.output().unwrap_or_else(|error| panic!("{command:?} did not start: {error}"));
+    let output = command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?} did not start: {error}"));
     check(&command, output)
 }
 
 fn run(mut command: Command) -> Output {
-    command.output().unwrap_or_else(|error| panic!("{command:?} did not start: {error}"))
+    command
+        .output()
+        .unwrap_or_else(|error| panic!("{command:?} did not start: {error}"))
 }
 
 #[track_caller]

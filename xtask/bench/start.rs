@@ -41,7 +41,7 @@ spec:
   containers:
   - name: client
     image: rkind.local/tools:1
-    command: [sh, -c, 'until wget -q -T 1 -O- http://bench; do usleep 20000; done; sleep 3600']
+    command: [sh, -c, 'until timeout 1 wget -q -O- http://bench; do usleep 20000; done; sleep 3600']
 "#;
 
 #[derive(clap::Args)]
