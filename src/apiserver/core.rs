@@ -45,8 +45,10 @@ pub(crate) struct Core {
     pub documents: Documents,
     pub metrics: Metrics,
     pub kubelet: KubeletClient,
-    /// Ends watches and streams first, then the server.
+    /// Ends watches, streams and the server's own loops; requests are still answered.
     pub shutdown: CancellationToken,
+    /// Ends the following of the store.
+    pub stop: CancellationToken,
 }
 
 impl Core {

@@ -132,7 +132,8 @@ impl ApiServer {
         names.dedup();
         let cache = cacher::Cache::load(options.store.clone(), &names).await?;
         let shutdown = CancellationToken::new();
-        tokio::spawn(cache.clone().run(shutdown.clone()));
+        let stop = CancellationToken::new();
+        tokio::spawn(cache.clone().run(stop.clone()));
 
         let own_key = options
             .sa_public_keys
@@ -173,6 +174,7 @@ impl ApiServer {
             metrics: metrics::Metrics::default(),
             kubelet,
             shutdown,
+            stop,
         });
         let authorities = Authorities {
             client_ca: options.ca_cert,
@@ -213,8 +215,10 @@ impl ApiServer {
         server::serve(self.core.clone(), listener, tls, shutdown).await
     }
 
-    /// Ends the following of the store and all watches. [`ApiServer::serve`] does so by itself.
+    /// Ends all watches and the following of the store: nothing can be asked any more.
+    /// [`ApiServer::serve`] ends the watches by itself, requests in-process are still answered.
     pub fn close(&self) {
         self.core.shutdown.cancel();
+        self.core.stop.cancel();
     }
 }

@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use rkind_store::embedded::EmbeddedStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
@@ -23,6 +24,7 @@ pub struct Options {
 /// A server that listens, not yet serving.
 pub struct Standalone {
     server: ApiServer,
+    store: Arc<EmbeddedStore>,
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
     /// Address in use.
@@ -84,7 +86,7 @@ pub async fn start(options: Options) -> Result<Standalone, Error> {
         .await
         .map_err(io(format!("listen at {}", options.addr)))?;
     let addr = listener.local_addr().map_err(io("read the listener's address"))?;
-    let store = rkind_store::embedded::EmbeddedStore::open(&dir.join("store"), Default::default()).await?;
+    let store = Arc::new(EmbeddedStore::open(&dir.join("store"), Default::default()).await?);
     let service_subnet: ipnet::IpNet = ipnet::Ipv4Net::new_assert([10, 96, 0, 0].into(), 16).into();
     let kubernetes_ip = std::net::IpAddr::from([10, 96, 0, 1]);
     let certificates = pki.control_plane(&rkind_pki::ServerNames {
@@ -100,7 +102,7 @@ pub async fn start(options: Options) -> Result<Standalone, Error> {
         addr.ip()
     };
     let server = ApiServer::new(crate::Options {
-        store: Arc::new(store),
+        store: store.clone(),
         service_subnet,
         node_port_range: (30000, 32767),
         advertise_address: advertise,
@@ -134,6 +136,7 @@ pub async fn start(options: Options) -> Result<Standalone, Error> {
     write_private(&kubeconfig, &access.to_yaml())?;
     Ok(Standalone {
         server,
+        store,
         listener,
         tls,
         addr,
@@ -147,14 +150,18 @@ impl Standalone {
         &self.server
     }
 
-    /// Serves until `shutdown`.
+    /// Serves until `shutdown`, then closes the store.
     ///
     /// # Errors
     /// Of the listener.
     pub async fn serve(self, shutdown: CancellationToken) -> Result<(), Error> {
-        self.server
+        let served = self
+            .server
             .serve(self.listener, self.tls, shutdown)
             .await
-            .map_err(io("serve"))
+            .map_err(io("serve"));
+        self.server.close();
+        self.store.close().await;
+        served
     }
 }

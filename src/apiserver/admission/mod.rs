@@ -2,6 +2,7 @@
 //! Upstream: `k8s.io/apiserver/pkg/admission`.
 
 mod certificates;
+mod escalation;
 mod namespace_lifecycle;
 mod priority;
 mod service_account;
@@ -116,6 +117,7 @@ impl Default for Chain {
             validating: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle),
                 Box::new(service_account::ServiceAccount),
+                Box::new(escalation::Escalation),
                 Box::new(certificates::Certificates),
             ],
         }

@@ -123,3 +123,50 @@ async fn impersonation_needs_permission() {
         StatusCode::FORBIDDEN
     );
 }
+
+#[tokio::test]
+async fn nobody_grants_what_they_lack() {
+    let f = fixture().await;
+    let roles = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/roles";
+    let bindings = "/apis/rbac.authorization.k8s.io/v1/namespaces/default/rolebindings";
+    let binding = |name: &str, role: &str, user: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": name},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": user}]})
+    };
+    f.send("POST", bindings, binding("jane", "admin", "jane")).await;
+    let jane = || f.server.in_process(UserInfo::new("jane", &[]));
+    let role = |verb: &str, resource: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": format!("{verb}-{resource}")},
+            "rules": [{"verbs": [verb], "apiGroups": [""], "resources": [resource]}]})
+    };
+    let (code, made) = f.send_as(jane(), "POST", roles, role("get", "pods"), &[]).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let (code, error) = f.send_as(jane(), "POST", roles, role("get", "nodes"), &[]).await;
+    assert_eq!(code, StatusCode::FORBIDDEN);
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .ends_with("{APIGroups:[\"\"], Resources:[\"nodes\"], Verbs:[\"get\"]}"),
+        "{error}"
+    );
+    assert_eq!(
+        f.send_as(jane(), "POST", bindings, binding("a", "view", "bob"), &[])
+            .await
+            .0,
+        StatusCode::CREATED
+    );
+    assert_eq!(
+        f.send_as(
+            jane(),
+            "POST",
+            bindings,
+            binding("b", "cluster-admin", "bob"),
+            &[]
+        )
+        .await
+        .0,
+        StatusCode::FORBIDDEN
+    );
+}
