@@ -6,7 +6,7 @@
 //!
 //! Inside are containerd, runc, nft, busybox and certificates, our own pause
 //! and tools images, and no rkind: that is handed to each node at its start. It
-//! never runs anything in the image while making it, and knows no cluster.
+//! knows no cluster.
 
 mod applets;
 mod archive;
@@ -14,6 +14,7 @@ mod assemble;
 mod base;
 mod error;
 mod recipe;
+mod seed;
 mod unpack;
 
 #[cfg(test)]
@@ -29,6 +30,7 @@ use tokio::io::AsyncReadExt as _;
 pub use base::{Base, detect};
 pub use error::Error;
 pub use recipe::{digest, reference};
+pub use seed::seed_var;
 
 /// containerd's configuration, which PID 1 adjusts to its host.
 pub const CONTAINERD_CONFIG: &str = include_str!("files/containerd.toml");
@@ -50,7 +52,8 @@ pub struct Built {
 /// what happens, in one line each.
 ///
 /// Our own images are unpacked once, here, by a containerd of the image itself in
-/// a node that lives for a second; every node's `/var` then begins with them.
+/// a node that lives for a second; every node's `/var` then begins with them
+/// ([`seed_var`]).
 ///
 /// # Errors
 /// [`Error`] with the output of what failed.
@@ -116,6 +119,46 @@ pub async fn build(
         took: started.elapsed(),
         base,
     })
+}
+
+/// Held while the image is made on this machine.
+#[derive(Debug)]
+pub struct Lock {
+    path: std::path::PathBuf,
+    _file: std::fs::File,
+}
+
+impl Drop for Lock {
+    fn drop(&mut self) {
+        // Whoever waits has the same file open and comes next; whoever comes later
+        // finds the image made.
+        let _ = std::fs::remove_file(&self.path);
+    }
+}
+
+/// Waits for another process that makes the image, if there is one. The lock ends
+/// with its process.
+///
+/// # Errors
+/// [`Error::Io`]
+pub async fn lock() -> Result<Lock, Error> {
+    let path = std::env::temp_dir().join("rkind-node-image.lock");
+    let failed = |e| Error::io("wait for another rkind that makes the node image", e);
+    let name = path.clone();
+    let locked = tokio::task::spawn_blocking(move || {
+        let file = std::fs::OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&name)?;
+        file.lock()?;
+        Ok(file)
+    });
+    let file = locked
+        .await
+        .map_err(std::io::Error::other)
+        .and_then(|result| result)
+        .map_err(failed)?;
+    Ok(Lock { path, _file: file })
 }
 
 fn temporary() -> Result<std::fs::File, Error> {

@@ -6,7 +6,7 @@ use crate::applets::APPLETS;
 use crate::{CONTAINERD_CONFIG, PAUSE};
 
 /// Raised when `assemble` does something else with the same ingredients.
-const VERSION: u32 = 2;
+const VERSION: u32 = 3;
 
 /// Packages, with all that they depend on.
 pub(crate) const PACKAGES: [&str; 5] = [

@@ -179,3 +179,35 @@ fn package_sources_of_the_machine() {
         ("bookworm", &["main".to_owned()][..])
     );
 }
+
+#[test]
+fn an_empty_var_is_filled_once() {
+    let dir = tempfile::tempdir().unwrap();
+    let (template, root) = (dir.path().join("template"), dir.path().join("root"));
+    std::fs::create_dir_all(template.join("lib/containerd/snapshots")).unwrap();
+    std::fs::write(template.join("lib/containerd/meta.db"), "db").unwrap();
+    std::os::unix::fs::symlink("busybox", template.join("lib/containerd/snapshots/sh")).unwrap();
+    std::fs::create_dir(&root).unwrap();
+    crate::seed::seed(&template, &root).unwrap();
+    let at = |path: &str| root.join("var").join(path);
+    assert_eq!(
+        std::fs::read_to_string(at("lib/containerd/meta.db")).unwrap(),
+        "db"
+    );
+    assert_eq!(
+        std::fs::read_link(at("lib/containerd/snapshots/sh"))
+            .unwrap()
+            .to_str(),
+        Some("busybox")
+    );
+    assert_eq!(std::fs::read_link(at("run")).unwrap().to_str(), Some("/run"));
+    let mode = std::fs::metadata(at("tmp")).unwrap().permissions();
+    assert_eq!(std::os::unix::fs::PermissionsExt::mode(&mode) & 0o7777, 0o1777);
+    // What a node made of it since then stays.
+    std::fs::write(at("lib/containerd/meta.db"), "newer").unwrap();
+    crate::seed::seed(&template, &root).unwrap();
+    assert_eq!(
+        std::fs::read_to_string(at("lib/containerd/meta.db")).unwrap(),
+        "newer"
+    );
+}

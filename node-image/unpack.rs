@@ -12,7 +12,7 @@ use rkind_driver::{
 use crate::{Error, temporary};
 
 /// Starts containerd, imports, ends it: its databases are then whole. It needs no
-/// network and leaves nothing but `/var/lib/containerd`.
+/// network. What it made is then copied to where nodes find it.
 const IMPORT: &str = "\
 containerd >/tmp/containerd.log 2>&1 & daemon=$!
 tries=0
@@ -27,13 +27,14 @@ done
 kill $daemon
 wait $daemon
 rm -rf /var/lib/containerd/tmpmounts /var/lib/containerd/io.containerd.grpc.v1.introspection
+mkdir -p \"$2/lib\" && cp -a /var/lib/containerd \"$2/lib/\"
 ";
 
 /// Runs nothing but until it is told to stop.
 const IDLE: &str = "trap 'exit 0' TERM; while :; do sleep 1; done";
 
-/// A layer with `/var/lib/containerd` as it is after the import, by a node of
-/// `image` that is gone afterwards.
+/// A layer with what containerd has after the import, by a node of `image` that is
+/// gone afterwards.
 pub(crate) async fn unpack(driver: &dyn Driver, image: &str) -> Result<std::fs::File, Error> {
     let cluster = format!("image-{}", std::process::id());
     let result = in_cluster(driver, image, &cluster).await;
@@ -75,17 +76,25 @@ async fn in_cluster(driver: &dyn Driver, image: &str, cluster: &str) -> Result<s
         IMPORT,
         paths::IMAGE_ARCHIVE_DIR,
         paths::CONTAINERD_NAMESPACE,
+        paths::VAR_TEMPLATE,
     ];
     run_checked(node.as_ref(), &import).await.map_err(failed)?;
     archive(node.as_ref()).await
 }
 
-/// `/var/lib/containerd` as tar, with paths relative to `/`.
+/// The template of `/var` as tar, with paths relative to `/`.
 async fn archive(node: &dyn Node) -> Result<std::fs::File, Error> {
     let failed = |source: DriverError| Error::Unpack { source };
     let writing = |e| Error::io("write a temporary file", e);
     let mut layer = temporary()?;
-    let command = ["tar", "-C", "/", "-cf", "-", "var/lib/containerd"];
+    let command = [
+        "tar",
+        "-C",
+        "/",
+        "-cf",
+        "-",
+        paths::VAR_TEMPLATE.trim_start_matches('/'),
+    ];
     let mut exec = node.exec(ExecSpec::new(command)).await.map_err(failed)?;
     while let Some(piece) = exec.output.next().await {
         if let Output::Stdout(bytes) = piece.map_err(failed)? {

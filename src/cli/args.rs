@@ -373,8 +373,32 @@ pub(crate) struct LogsArgs {
 pub(crate) enum NodeCommand {
     /// List the nodes of a cluster
     List(OutputArgs),
+    /// Add a worker
+    Add(NodeAddArgs),
+    /// Start a stopped node
+    Start { name: String },
+    /// Stop a node
+    Stop { name: String },
+    /// Delete a worker
+    Delete { name: String },
     #[command(flatten)]
     Run(Role),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct NodeAddArgs {
+    /// A worker, which is the default
+    #[arg(long)]
+    pub worker: bool,
+    /// CPUs of the node: 2, 1.5, 500m, max
+    #[arg(long, value_name = "CPUS")]
+    pub cpus: Option<String>,
+    /// Memory of the node: 4g, 512Mi, max; MiB without a unit
+    #[arg(long, value_name = "SIZE")]
+    pub memory: Option<String>,
+    /// Keep a node that did not get ready
+    #[arg(long)]
+    pub retain: bool,
 }
 
 /// What a node runs; not for hosts.

@@ -54,6 +54,18 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         Command::Node {
             command: NodeCommand::List(args),
         } => node::list(global, args).await,
+        Command::Node {
+            command: NodeCommand::Add(args),
+        } => node::add(global, args).await,
+        Command::Node {
+            command: NodeCommand::Start { name },
+        } => node::start(global, &name).await,
+        Command::Node {
+            command: NodeCommand::Stop { name },
+        } => node::stop(global, &name).await,
+        Command::Node {
+            command: NodeCommand::Delete { name },
+        } => node::delete(global, &name).await,
         // Dispatched before there is a runtime.
         Command::Node {
             command: NodeCommand::Run(_),

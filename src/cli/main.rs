@@ -44,7 +44,13 @@ fn main() -> ExitCode {
     } = &cli.command
     {
         return match role {
-            args::Role::Init { config } => rkind_node::init(Path::new(config)),
+            args::Role::Init { config } => {
+                if let Err(error) = rkind_node_image::seed_var() {
+                    // The node runs without: it can fetch images as any node does.
+                    printer::warning(&Failure::from(error).chain.join(": "));
+                }
+                rkind_node::init(Path::new(config))
+            }
             args::Role::Server { config } => rkind_node::server(Path::new(config)),
             args::Role::Agent { config } => rkind_node::agent(Path::new(config)),
         };

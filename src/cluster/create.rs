@@ -111,6 +111,14 @@ impl Clusters {
         let network = steps
             .run("Creating the network", self.create_network(cluster))
             .await?;
+        let original = image;
+        let image = &steps
+            .run("Handing over the binary", async {
+                Ok(self.driver.bake(image, &[binary_file(&options.binary)]).await?)
+            })
+            .await?;
+        // A driver that bakes nothing gives the same image back.
+        let baked = if image == original { "" } else { image };
         let (record, pki, plans) = steps
             .run("Issuing certificates", async {
                 self.plan(cluster, image, &network)
@@ -121,7 +129,7 @@ impl Clusters {
         let nodes = steps
             .run(
                 &format!("Creating {}", count(names.len(), "node")),
-                self.create_nodes(&plans, options),
+                self.create_nodes(&plans, baked, options),
             )
             .await?;
         steps
@@ -234,11 +242,12 @@ impl Clusters {
     pub(crate) async fn create_nodes(
         &self,
         plans: &[NodePlan],
+        baked: &str,
         options: &StartOptions,
     ) -> Result<Vec<Arc<dyn Node>>, Error> {
         let creations = plans.iter().map(|plan| async {
             let node = self.driver.create_node(&plan.spec).await?;
-            node.deliver(files(&plan.config, &options.binary)?).await?;
+            node.deliver(files(plan, baked, &options.binary)?).await?;
             Ok::<_, Error>(node)
         });
         // All of them end before the first error counts: what is made can then be

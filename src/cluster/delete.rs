@@ -11,7 +11,7 @@ use crate::steps::Steps;
 use crate::{Clusters, Error, Reporter};
 
 /// How long a node may take to end its pods.
-const STOP_GRACE: Duration = Duration::from_secs(20);
+pub(crate) const STOP_GRACE: Duration = Duration::from_secs(20);
 
 impl Clusters {
     /// Stops all nodes; their data stays. Returns how many ran.

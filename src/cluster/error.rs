@@ -30,6 +30,11 @@ pub enum Error {
     },
     #[error("the node image {0} is missing")]
     NoImage(String),
+    /// Only where a cluster was made are its authority's keys.
+    #[error("the keys of cluster {cluster:?} are not in {}", path.display())]
+    NotHere { cluster: String, path: PathBuf },
+    #[error("{0} is the only control-plane node")]
+    OnlyControlPlane(String),
     #[error("the network {subnet} has addresses for {capacity} nodes, not for {wanted}")]
     TooManyNodes {
         subnet: String,
@@ -102,6 +107,10 @@ impl Error {
             Error::ApiTimeout { .. } | Error::NodesTimeout { .. } | Error::NodeEnded { .. } => {
                 Some("`rkind start --retain` keeps the nodes; then `rkind logs` shows more".into())
             }
+            Error::NotHere { .. } => {
+                Some("set RKIND_HOME to the directory that the cluster was made with".into())
+            }
+            Error::OnlyControlPlane(_) => Some("`rkind delete` deletes the whole cluster".into()),
             Error::MakeImage { hint, .. } => hint.clone(),
             Error::Driver(e) => e.hint(),
             Error::Pki(rkind_pki::Error::Foreign { .. }) => {

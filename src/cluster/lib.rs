@@ -14,6 +14,7 @@ mod delete;
 mod error;
 mod home;
 mod load;
+mod member;
 mod node_files;
 mod ready;
 mod start;

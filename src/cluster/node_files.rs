@@ -20,7 +20,7 @@ pub(crate) struct NodePlan {
 }
 
 /// The first address is the network's, the second the gateway's.
-const FIRST_ADDRESS: u32 = 2;
+pub(crate) const FIRST_ADDRESS: u32 = 2;
 
 /// Addresses that nodes can have, in order.
 pub(crate) fn addresses(network: &Network, count: usize) -> Result<Vec<IpAddr>, Error> {
@@ -147,16 +147,19 @@ pub(crate) fn plan_node(
     Ok(NodePlan { spec, config })
 }
 
-/// The files that a node has before its first start.
-pub(crate) fn files(config: &NodeConfig, binary: &std::path::Path) -> Result<Vec<File>, Error> {
-    let yaml = config.to_yaml().map_err(|source| Error::NodeConfig {
-        node: config.name.clone(),
+/// The files that a node has before its first start: those that its image has
+/// not already.
+pub(crate) fn files(plan: &NodePlan, baked: &str, binary: &std::path::Path) -> Result<Vec<File>, Error> {
+    let node = &plan.config.name;
+    let yaml = plan.config.to_yaml().map_err(|source| Error::NodeConfig {
+        node: node.clone(),
         source,
     })?;
-    Ok(vec![
-        binary_file(binary),
-        File::new(paths::NODE_CONFIG, 0o600, yaml),
-    ])
+    let mut files = vec![File::new(paths::NODE_CONFIG, 0o600, yaml)];
+    if plan.spec.image != baked {
+        files.push(binary_file(binary));
+    }
+    Ok(files)
 }
 
 pub(crate) fn binary_file(binary: &std::path::Path) -> File {

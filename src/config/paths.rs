@@ -44,9 +44,12 @@ pub const RUN_DIR: &str = "/run/rkind";
 /// Appears when the API server of this node answers `/readyz`.
 pub const APISERVER_READY: &str = "/run/rkind/apiserver.ready";
 
-/// OCI archives of the images that a cluster needs to start without a network;
-/// PID 1 imports those that containerd does not have.
+/// Archives of the images that a cluster needs to start without a network. They
+/// are in [`VAR_TEMPLATE`] too, unpacked.
 pub const IMAGE_ARCHIVE_DIR: &str = "/usr/local/share/rkind/images";
+
+/// What a fresh `/var` begins with: our images, unpacked by containerd.
+pub const VAR_TEMPLATE: &str = "/usr/local/share/rkind/var";
 
 /// Upstream's default sandbox image; ours is inside the node image.
 pub const PAUSE_IMAGE: &str = "registry.k8s.io/pause:3.10";

@@ -20,28 +20,35 @@ pub(crate) async fn ensure(
     progress: &Progress,
 ) -> Result<String, Error> {
     let ours = rkind_node_image::reference();
-    let mut wanted: Vec<&str> = cluster
-        .nodes
-        .iter()
-        .map(|n| n.image.as_deref().unwrap_or(&ours))
-        .collect();
-    wanted.sort_unstable();
-    wanted.dedup();
-    for image in wanted {
-        if driver.local_image(image).await?.is_some() {
-            continue;
-        }
-        if image != ours {
+    for image in cluster.nodes.iter().filter_map(|n| n.image.as_deref()) {
+        if image != ours && driver.local_image(image).await?.is_none() {
             return Err(Error::NoImage(image.to_owned()));
         }
-        progress.detail(&format!("making {image}, once"));
+    }
+    if cluster.nodes.iter().any(|n| n.image.is_none()) {
+        ensure_ours(driver, progress).await?;
+    }
+    Ok(ours)
+}
+
+/// The image that this rkind makes, made when it is missing. Another rkind that
+/// makes it at the moment is waited for.
+pub(crate) async fn ensure_ours(driver: &dyn Driver, progress: &Progress) -> Result<String, Error> {
+    let ours = rkind_node_image::reference();
+    if driver.local_image(&ours).await?.is_some() {
+        return Ok(ours);
+    }
+    let failed = |source: rkind_node_image::Error| Error::MakeImage {
+        hint: source.hint(),
+        source: source.into(),
+    };
+    let _lock = rkind_node_image::lock().await.map_err(failed)?;
+    if driver.local_image(&ours).await?.is_none() {
+        progress.detail(&format!("making {ours}, once"));
         let told = |text: String| progress.detail(&text);
-        rkind_node_image::build(driver, rkind_node_image::detect(), image, &told)
+        rkind_node_image::build(driver, rkind_node_image::detect(), &ours, &told)
             .await
-            .map_err(|e| Error::MakeImage {
-                hint: e.hint(),
-                source: e.into(),
-            })?;
+            .map_err(failed)?;
     }
     Ok(ours)
 }

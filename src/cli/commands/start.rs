@@ -16,7 +16,7 @@ use crate::{context, printer};
 /// What this rkind serves.
 pub(crate) const KUBERNETES_VERSION: &str = "v1.35.0";
 
-const DEFAULT_WAIT: Duration = Duration::from_secs(120);
+pub(crate) const DEFAULT_WAIT: Duration = Duration::from_secs(120);
 
 /// kind's `create cluster`: an existing cluster is an error.
 pub(crate) async fn create(global: &Global, name: Option<String>, args: StartArgs) -> Outcome {
