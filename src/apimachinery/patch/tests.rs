@@ -132,3 +132,58 @@ fn json_and_merge_patches() {
     );
     assert_eq!(merge(&doc, b"[]").unwrap_err().code, 400);
 }
+
+mod laws {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn pod() -> impl Strategy<Value = Value> {
+        let container =
+            (0..4_u8, 0..3_u8, proptest::collection::vec(0..3_u8, 0..3)).prop_map(|(n, image, env)| {
+                let mut env: Vec<Value> = env
+                    .iter()
+                    .map(|e| json!({"name": format!("E{e}"), "value": "v"}))
+                    .collect();
+                env.dedup();
+                json!({"name": format!("c{n}"), "image": image.to_string(), "env": env})
+            });
+        let labels = proptest::collection::btree_map("[a-c]", "[x-z]", 0..3);
+        (proptest::collection::vec(container, 1..4), labels).prop_map(|(mut containers, labels)| {
+            containers.sort_by_key(|c| c["name"].to_string());
+            containers.dedup_by_key(|c| c["name"].to_string());
+            for c in &mut containers {
+                if let Some(env) = c["env"].as_array_mut() {
+                    env.sort_by_key(|e| e["name"].to_string());
+                    env.dedup_by_key(|e| e["name"].to_string());
+                }
+            }
+            json!({"metadata": {"labels": labels}, "spec": {"containers": containers}})
+        })
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig { failure_persistence: None, ..ProptestConfig::default() })]
+
+        #[test]
+        fn a_patch_without_directives_is_idempotent(a in pod(), p in pod()) {
+            let once = smp(POD, &a, &p).unwrap();
+            let twice = smp(POD, &once, &p).unwrap();
+            prop_assert_eq!(&twice, &once);
+            // Every container of both is there once.
+            let names = |v: &Value| -> Vec<String> {
+                v["spec"]["containers"].as_array().into_iter().flatten().map(|c| c["name"].to_string()).collect()
+            };
+            let all = names(&once);
+            for n in names(&a).iter().chain(&names(&p)) {
+                prop_assert_eq!(all.iter().filter(|x| *x == n).count(), 1);
+            }
+        }
+
+        #[test]
+        fn a_merge_patch_is_idempotent(a in pod(), p in pod()) {
+            let once = merge_value(&a, p.clone());
+            prop_assert_eq!(merge_value(&once, p), once);
+        }
+    }
+}

@@ -83,3 +83,33 @@ fn rounding_and_arithmetic() {
     assert_eq!(canonical(&serde_json::json!(2)).unwrap(), "2");
     assert_eq!(canonical(&serde_json::json!(0.5)).unwrap(), "500m");
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// Printing loses nothing and is stable.
+    #[test]
+    fn canonical_text_is_the_amount(
+        n in -1_000_000_000_i64..1_000_000_000,
+        fraction in proptest::option::of(0_u32..1_000_000),
+        suffix in proptest::sample::select(vec!["", "n", "u", "m", "k", "M", "G", "Ki", "Mi", "Gi", "e3", "e-3", "E2"]),
+    ) {
+        let text = match fraction {
+            Some(f) => format!("{n}.{f:06}{suffix}"),
+            None => format!("{n}{suffix}"),
+        };
+        let q = Quantity::parse(&text).unwrap();
+        let printed = q.to_string();
+        let again = Quantity::parse(&printed).unwrap();
+        proptest::prop_assert_eq!(again, q, "{} prints {}", text, printed);
+        proptest::prop_assert_eq!(again.to_string(), printed);
+    }
+
+    /// No text makes it panic.
+    #[test]
+    fn any_text_is_answered(s in "[-+0-9.eEinumkKMGTP]{0,40}") {
+        if let Ok(q) = Quantity::parse(&s) {
+            proptest::prop_assert!(Quantity::parse(&q.to_string()).is_ok());
+        }
+    }
+}

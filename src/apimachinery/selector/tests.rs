@@ -137,3 +137,26 @@ fn field_errors_are_upstreams() {
         "invalid selector: 'abc'; can't understand 'abc'"
     );
 }
+
+proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { failure_persistence: None, ..Default::default() })]
+
+    /// What a selector prints means the same.
+    #[test]
+    fn printed_selectors_parse_to_themselves(
+        terms in proptest::collection::vec(
+            proptest::sample::select(vec!["a=b", "c!=d", "e", "!f", "g in (x,y)", "h notin (z)", "i>3", "j<9", "k==l", "m in (,n)"]),
+            0..5,
+        ),
+    ) {
+        let s = ls(&terms.join(","));
+        proptest::prop_assert_eq!(ls(&s.to_string()), s);
+    }
+
+    /// No text makes either parser panic.
+    #[test]
+    fn any_text_is_answered(s in "[a-c=!<>(), \\\\in\u{e9}]{0,30}") {
+        let _ = LabelSelector::parse(&s);
+        let _ = FieldSelector::parse(&s);
+    }
+}
