@@ -74,6 +74,8 @@ pub struct Cluster {
     /// Pods that have a node cleared for them by preemption, by that node.
     nominated: HashMap<Arc<str>, Vec<Arc<PodInfo>>>,
     counts: Counts,
+    /// Names of zones that nodes have or had.
+    zones: HashSet<Arc<str>>,
     /// Nodes per place, for the labels that were asked for since labels last changed.
     places: Vec<(Arc<str>, Places)>,
     /// Number of nodes that have the image.
@@ -183,6 +185,14 @@ impl Cluster {
             self.count_terms(slot, -1);
         }
         self.nodes[slot].set_node(node);
+        let zones = &mut self.zones;
+        self.nodes[slot].share_zone(|zone| match zones.get(&zone) {
+            Some(known) => known.clone(),
+            None => {
+                zones.insert(zone.clone());
+                zone
+            }
+        });
         if relabelled {
             self.count_terms(slot, 1);
             self.counts.forget_places();

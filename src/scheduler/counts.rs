@@ -4,7 +4,11 @@
 //! the same labels. The first question walks over the pods; from then on each change of a pod adjusts
 //! the counts.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    hash::{BuildHasher, Hasher},
+    sync::Arc,
+};
 
 use rkind_client::Selector;
 
@@ -41,7 +45,39 @@ impl Matcher {
 pub type NodeCounts = Arc<Vec<u32>>;
 
 /// An amount per value of a node label. Missing values count as 0.
-pub type Places = Arc<HashMap<String, i64>>;
+pub type Places = Arc<HashMap<String, i64, Quick>>;
+
+/// Hashes short label values with little ado. Who may label nodes may do worse than making two values
+/// collide.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Quick(u64);
+
+impl BuildHasher for Quick {
+    type Hasher = Quick;
+
+    fn build_hasher(&self) -> Quick {
+        Quick::default()
+    }
+}
+
+impl Hasher for Quick {
+    fn write(&mut self, bytes: &[u8]) {
+        // Multiplying spreads low bits upwards; the end folds the high ones back.
+        for word in bytes.chunks(8) {
+            let mut padded = [0; 8];
+            padded[..word.len()].copy_from_slice(word);
+            self.0 = (self.0.rotate_left(5) ^ u64::from_le_bytes(padded)).wrapping_mul(0x517c_c1b7_2722_0a95);
+        }
+    }
+
+    fn write_u8(&mut self, byte: u8) {
+        self.0 ^= u64::from(byte);
+    }
+
+    fn finish(&self) -> u64 {
+        self.0 ^ (self.0 >> 29)
+    }
+}
 
 /// Adds to the amount of the place that the node is in.
 pub(crate) fn add_place(places: &mut Places, key: &str, node: &NodeInfo, by: i64) {

@@ -38,8 +38,8 @@ pub struct NodeInfo {
     /// `spec.unschedulable`.
     pub unschedulable: bool,
     /// Two labels for quick reading.
-    hostname: Option<Box<str>>,
-    zone_label: Option<Box<str>>,
+    hostname: Option<Arc<str>>,
+    zone_label: Option<Arc<str>>,
     /// Images on it by name (with tag), and their sizes in bytes.
     pub images: HashMap<String, i64>,
 }
@@ -93,6 +93,12 @@ impl NodeInfo {
                 Some(format!("{}:{}", region.unwrap_or_default(), zone.unwrap_or_default()).into())
             }
         };
+    }
+
+    /// Takes the zone's name from where other nodes have it too: read for every placement, it is then one
+    /// string that stays near the processor.
+    pub(crate) fn share_zone(&mut self, share: impl FnOnce(Arc<str>) -> Arc<str>) {
+        self.zone_label = self.zone_label.take().map(share);
     }
 
     /// The object is gone; its pods stay.

@@ -1,7 +1,7 @@
 //! Affinity and anti-affinity between pods.
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/assign-pod-node/#inter-pod-affinity-and-anti-affinity>
 
-use std::{collections::HashMap, sync::Arc};
+use std::sync::Arc;
 
 use super::{MAX_SCORE, Plugin, Reject, Verdict};
 use crate::{
@@ -64,7 +64,7 @@ fn merge(into: &mut Vec<(Arc<str>, Places)>, key: &Arc<str>, places: &Places) {
     match into.iter_mut().find(|(known, _)| known == key) {
         None => into.push((key.clone(), places.clone())),
         Some((_, known)) => {
-            let known: &mut HashMap<_, _> = Arc::make_mut(known);
+            let known = Arc::make_mut(known);
             for (value, amount) in places.iter() {
                 *known.entry(value.clone()).or_default() += amount;
             }

@@ -1,10 +1,7 @@
 //! Spreading pods over places.
 //! <https://kubernetes.io/docs/concepts/scheduling-eviction/topology-spread-constraints/>
 
-use std::{
-    collections::{HashMap, HashSet},
-    sync::Arc,
-};
+use std::{collections::HashSet, sync::Arc};
 
 use rkind_client::Selector;
 
@@ -99,7 +96,7 @@ impl Spread {
                 constraints: vec![Hard::new(index, places, constraint)],
             };
         }
-        let mut places: Vec<_> = hard.iter().map(|_| HashMap::<String, i64>::new()).collect();
+        let mut places: Vec<_> = hard.iter().map(|_| Places::default()).collect();
         let counts: Vec<_> = hard
             .iter()
             .map(|(_, constraint)| cluster.count(matcher(pod, constraint.selector.clone())))
@@ -118,21 +115,13 @@ impl Spread {
                 if !counts_in(constraint, pod, node) {
                     continue;
                 }
-                let Some(value) = node.label(&constraint.topology_key) else {
-                    continue;
-                };
                 let count = i64::from(counts.get(slot).copied().unwrap_or(0));
-                match places.get_mut(value) {
-                    Some(sum) => *sum += count,
-                    None => {
-                        places.insert(value.to_owned(), count);
-                    }
-                }
+                add_place(places, &constraint.topology_key, node, count);
             }
         }
         let counted = hard.iter().zip(places);
         let constraints = counted
-            .map(|((index, constraint), places)| Hard::new(*index, places.into(), constraint))
+            .map(|((index, constraint), places)| Hard::new(*index, places, constraint))
             .collect();
         Spread { constraints }
     }
