@@ -3,6 +3,7 @@
 
 mod certificates;
 mod escalation;
+mod limit_ranger;
 mod namespace_lifecycle;
 mod priority;
 mod service_account;
@@ -108,6 +109,7 @@ impl Default for Chain {
         Chain {
             mutating: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle),
+                Box::new(limit_ranger::LimitRanger),
                 Box::new(service_account::ServiceAccount),
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(priority::Priority),
@@ -116,6 +118,7 @@ impl Default for Chain {
             ],
             validating: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle),
+                Box::new(limit_ranger::LimitRanger),
                 Box::new(service_account::ServiceAccount),
                 Box::new(escalation::Escalation),
                 Box::new(certificates::Certificates),

@@ -249,3 +249,54 @@ async fn paths_for_no_resource() {
         "{readyz}"
     );
 }
+
+#[tokio::test]
+async fn limit_ranges_default_and_bound() {
+    let f = fixture().await;
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    f.send("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+        .await;
+    let range = json!({"apiVersion": "v1", "kind": "LimitRange", "metadata": {"name": "l"}, "spec": {"limits": [
+        {"type": "Container", "default": {"cpu": "200m"}, "defaultRequest": {"cpu": "100m"}, "max": {"cpu": "1"}}]}});
+    let (code, made) = f
+        .send("POST", "/api/v1/namespaces/default/limitranges", range)
+        .await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let pods = "/api/v1/namespaces/default/pods";
+    let (code, made) = f.send("POST", pods, pod("p")).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let resources = &made["spec"]["containers"][0]["resources"];
+    assert_eq!(
+        resources,
+        &json!({"limits": {"cpu": "200m"}, "requests": {"cpu": "100m"}})
+    );
+    let mut big = pod("big");
+    big["spec"]["containers"][0]["resources"] = json!({"limits": {"cpu": "2"}});
+    let (code, error) = f.send("POST", pods, big).await;
+    assert_eq!(code, StatusCode::FORBIDDEN);
+    assert_eq!(
+        error["message"],
+        "pods \"big\" is forbidden: maximum cpu usage per Container is 1, but limit is 2"
+    );
+}
+
+#[tokio::test]
+async fn large_answers_are_compressed_for_who_accepts_it() {
+    let f = fixture().await;
+    let mut object = config_map("a");
+    object["data"]["k"] = json!("x".repeat(200_000));
+    f.send("POST", MAPS, object).await;
+    let request = Request::get(format!("{MAPS}/a"))
+        .header("accept-encoding", "gzip")
+        .body(Body::empty())
+        .unwrap();
+    let response = f.admin().oneshot(request).await.unwrap();
+    assert_eq!(response.headers()["content-encoding"], "gzip");
+    let packed = response.into_body().collect().await.unwrap().to_bytes();
+    let mut text = String::new();
+    std::io::Read::read_to_string(&mut flate2::read::GzDecoder::new(&packed[..]), &mut text).unwrap();
+    assert_eq!(
+        serde_json::from_str::<Value>(&text).unwrap(),
+        f.get(&format!("{MAPS}/a")).await
+    );
+}

@@ -200,3 +200,69 @@ async fn connect(
         .await
         .unwrap()
 }
+
+/// A backend that tells the request line's target and one header.
+async fn backend() -> u16 {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service = hyper::service::service_fn(|request: Request<hyper::body::Incoming>| async move {
+                let secret = request.headers().contains_key("authorization");
+                let text = format!("{} {} {secret}", request.method(), request.uri());
+                Ok::<_, std::convert::Infallible>(http::Response::new(Body::from(text)))
+            });
+            tokio::spawn(
+                hyper::server::conn::http1::Builder::new().serve_connection(TokioIo::new(stream), service),
+            );
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn pods_and_services_are_proxied() {
+    let c = cluster().await;
+    let port = backend().await;
+    let mut running = c.f.get(POD).await;
+    running["status"]["phase"] = json!("Running");
+    running["status"]["podIP"] = json!("127.0.0.1");
+    running["status"]["podIPs"] = json!([{"ip": "127.0.0.1"}]);
+    let (code, answer) = c.f.send("PUT", &format!("{POD}/status"), running).await;
+    assert_eq!(code, StatusCode::OK, "{answer}");
+    let uri = format!("/api/v1/namespaces/default/pods/http:p:{port}/proxy/a/b%20c?x=1");
+    let (code, text) =
+        c.f.send_as(
+            c.f.admin(),
+            "GET",
+            &uri,
+            Value::Null,
+            &[("authorization", "Bearer x")],
+        )
+        .await;
+    assert_eq!((code, text), (StatusCode::OK, json!("GET /a/b%20c?x=1 false")));
+
+    let service = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "web"},
+        "spec": {"ports": [{"name": "http", "port": 80}]}});
+    c.f.send("POST", "/api/v1/namespaces/default/services", service)
+        .await;
+    let uri = "/api/v1/namespaces/default/services/web:http/proxy/";
+    let (code, error) = c.f.send("GET", uri, Value::Null).await;
+    assert_eq!(
+        (code.as_u16(), error["reason"].as_str()),
+        (503, Some("ServiceUnavailable")),
+        "{error}"
+    );
+    // The API refuses loopback endpoints, so this one is put into the store.
+    use rkind_store::Store as _;
+    let slice = json!({"apiVersion": "discovery.k8s.io/v1", "kind": "EndpointSlice", "addressType": "IPv4",
+        "metadata": {"name": "web-1", "namespace": "default", "labels": {"kubernetes.io/service-name": "web"}},
+        "endpoints": [{"addresses": ["127.0.0.1"], "conditions": {"ready": true}}],
+        "ports": [{"name": "http", "port": port}]});
+    let key = "/registry/discovery.k8s.io/endpointslices/default/web-1";
+    c.f.store.create(key, slice.to_string().into()).await.unwrap();
+    for uri in [uri, "/api/v1/namespaces/default/services/web:80/proxy"] {
+        let (code, text) = c.f.send("POST", uri, json!({"a": 1})).await;
+        assert_eq!((code, text), (StatusCode::OK, json!("POST / false")), "{uri}");
+    }
+}
