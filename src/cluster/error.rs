@@ -103,7 +103,9 @@ impl Error {
             Error::PortInUse { .. } => Some(
                 "stop what listens there, or choose another port; without one, a free port is taken".into(),
             ),
-            Error::NoImage(_) => Some("`rkind build node-image` makes it".into()),
+            Error::NoImage(_) => {
+                Some("put it into the engine, or leave --image out to use the one that rkind makes".into())
+            }
             Error::ApiTimeout { .. } | Error::NodesTimeout { .. } | Error::NodeEnded { .. } => {
                 Some("`rkind start --retain` keeps the nodes; then `rkind logs` shows more".into())
             }

@@ -154,7 +154,7 @@ pub fn merge(locations: &Locations, access: &Access<'_>, make_current: bool) -> 
 }
 
 /// Takes our entries named `name` out of every file; the current context is
-/// unset if it was this one. Entries that rkind did not make stay. Returns the
+/// unset if it was this one, and a file with nothing left in it is deleted. Entries that rkind did not make stay. Returns the
 /// files that changed.
 ///
 /// # Errors

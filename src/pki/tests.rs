@@ -175,6 +175,19 @@ fn merge_and_remove_leave_others_as_they_were() {
 }
 
 #[test]
+fn the_last_cluster_takes_the_file_with_it() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("config");
+    let at = Locations::explicit(&file);
+    kubeconfig::merge(&at, &access("a"), true).unwrap();
+    kubeconfig::merge(&at, &access("b"), true).unwrap();
+    kubeconfig::remove(&at, "b").unwrap();
+    assert!(file.exists());
+    kubeconfig::remove(&at, "a").unwrap();
+    assert_eq!(std::fs::read_dir(dir.path()).unwrap().count(), 0);
+}
+
+#[test]
 fn the_current_context_can_be_kept() {
     let dir = tempfile::tempdir().unwrap();
     let file = dir.path().join("config");

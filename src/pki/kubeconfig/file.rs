@@ -63,6 +63,12 @@ pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), E
     let _lock = Lock::take(&target)?;
     let mut config = read(&target)?.unwrap_or_else(|| json!({"apiVersion": "v1", "kind": "Config"}));
     change(&mut config);
+    if says_nothing(&config) {
+        return match std::fs::remove_file(&target) {
+            Err(e) if e.kind() != std::io::ErrorKind::NotFound => Err(failed("delete", &target)(e)),
+            _ => Ok(()),
+        };
+    }
     let mut file = tempfile::Builder::new()
         .prefix(".kubeconfig-")
         .permissions(std::fs::Permissions::from_mode(0o600))
@@ -74,6 +80,20 @@ pub(super) fn edit(path: &Path, change: impl FnOnce(&mut Value)) -> Result<(), E
     file.persist(&target)
         .map_err(|e| failed("replace", &target)(e.error))?;
     Ok(())
+}
+
+/// A file that holds nothing is the same as none: whoever made it with the first
+/// cluster is rid of it with the last.
+fn says_nothing(config: &Value) -> bool {
+    config.as_object().is_some_and(|fields| {
+        fields.iter().all(|(name, value)| match name.as_str() {
+            "apiVersion" | "kind" => true,
+            "clusters" | "contexts" | "users" => value.as_array().is_none_or(Vec::is_empty),
+            "current-context" => value.as_str().is_some_and(str::is_empty),
+            "preferences" => value.as_object().is_none_or(serde_json::Map::is_empty),
+            _ => false,
+        })
+    })
 }
 
 /// `<file>.lock`, created exclusively: the way that kubectl locks.
