@@ -114,6 +114,37 @@ impl fmt::Display for Gvk {
     }
 }
 
+/// Whether a group is one of Kubernetes' own; custom resources may well have
+/// groups that end in `.k8s.io`.
+#[must_use]
+pub fn is_builtin_group(group: &str) -> bool {
+    matches!(
+        group,
+        "" | "apps"
+            | "autoscaling"
+            | "batch"
+            | "policy"
+            | "admissionregistration.k8s.io"
+            | "apiextensions.k8s.io"
+            | "apiregistration.k8s.io"
+            | "authentication.k8s.io"
+            | "authorization.k8s.io"
+            | "certificates.k8s.io"
+            | "coordination.k8s.io"
+            | "discovery.k8s.io"
+            | "events.k8s.io"
+            | "flowcontrol.apiserver.k8s.io"
+            | "internal.apiserver.k8s.io"
+            | "networking.k8s.io"
+            | "node.k8s.io"
+            | "rbac.authorization.k8s.io"
+            | "resource.k8s.io"
+            | "scheduling.k8s.io"
+            | "storage.k8s.io"
+            | "storagemigration.k8s.io"
+    )
+}
+
 /// `v1` or `apps/v1`.
 #[must_use]
 pub fn api_version(group: &str, version: &str) -> String {

@@ -6,6 +6,7 @@
 //! strategy::prepare_for_create(&gvk, &mut new)      // after metadata.name and uid are set
 //! strategy::prepare_for_update(&gvk, &mut new, &old)
 //! strategy::prepare_for_status_update(&gvk, &mut new, &old)
+//! strategy::prepare_custom_for_{create, update, status_update}(has_status, …)   // custom resources
 //! strategy::begin_delete(&gvk, &mut object, requested_grace, now) -> Deletion
 //! ```
 //! The order of a create: decode, default, set system fields (name, uid,
@@ -61,7 +62,7 @@ pub fn rules(gvk: &Gvk) -> Rules {
                 "storage.k8s.io",
                 "VolumeAttachment" | "CSINode" | "CSIDriver" | "CSIStorageCapacity"
             )
-    ) && is_builtin(group);
+    ) && meta::is_builtin_group(group);
     let generation = matches!(
         (group, kind),
         ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
@@ -77,7 +78,7 @@ pub fn rules(gvk: &Gvk) -> Rules {
             | ("discovery.k8s.io", "EndpointSlice")
             | ("storage.k8s.io", "CSIDriver")
             | ("resource.k8s.io", "ResourceSlice" | "DeviceClass")
-    ) || !is_builtin(group);
+    ) || !meta::is_builtin_group(group);
     Rules {
         generation,
         status: has_status(group, kind),
@@ -85,10 +86,6 @@ pub fn rules(gvk: &Gvk) -> Rules {
         unconditional_update,
         graceful_delete: (group, kind) == ("", "Pod"),
     }
-}
-
-fn is_builtin(group: &str) -> bool {
-    matches!(group, "" | "apps" | "batch" | "autoscaling" | "policy") || group.ends_with(".k8s.io")
 }
 
 fn has_status(group: &str, kind: &str) -> bool {
@@ -296,6 +293,56 @@ pub fn prepare_for_status_update(gvk: &Gvk, new: &mut Value, old: &Value) {
             }
         }
         _ => {}
+    }
+}
+
+/// Makes a new custom resource ready; `has_status` when its definition has
+/// the status subresource, through which alone status is then written.
+pub fn prepare_custom_for_create(has_status: bool, new: &mut Value) {
+    for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
+        meta::remove(new, field);
+    }
+    meta::set(new, "generation", 1);
+    if has_status {
+        meta::as_map(new).remove("status");
+    }
+}
+
+/// Makes an update of a custom resource ready. Without the subresource a
+/// changed status counts a generation like any other change.
+pub fn prepare_custom_for_update(has_status: bool, new: &mut Value, old: &Value) {
+    keep_system_fields(new, old);
+    if has_status {
+        copy(new, old, "status");
+    }
+    let changed = content_changed(new, old) || (!has_status && new["status"] != old["status"]);
+    if changed {
+        meta::set(new, "generation", meta::generation(old) + 1);
+    }
+}
+
+/// Makes an update of a custom resource's status ready: metadata stays as it
+/// was, but for managedFields.
+pub fn prepare_custom_for_status_update(new: &mut Value, old: &Value) {
+    keep_system_fields(new, old);
+    let status = new.get("status").cloned();
+    let sent = [
+        meta::remove(new, "managedFields"),
+        meta::remove(new, "resourceVersion"),
+    ];
+    *new = old.clone();
+    match status {
+        Some(s) => {
+            meta::as_map(new).insert("status".into(), s);
+        }
+        None => {
+            meta::as_map(new).remove("status");
+        }
+    }
+    for (field, value) in ["managedFields", "resourceVersion"].into_iter().zip(sent) {
+        if let Some(v) = value {
+            meta::set(new, field, v);
+        }
     }
 }
 

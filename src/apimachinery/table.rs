@@ -97,10 +97,10 @@ pub fn row(gvk: &Gvk, object: &Value, now: Timestamp) -> Vec<Value> {
         .or_else(|| storage::cells(group, kind, r))
         .or_else(|| rest::cells(group, kind, r))
         .unwrap_or_else(|| {
-            if columns::is_custom(group) {
-                vec![r.name(), r.age()]
-            } else {
+            if meta::is_builtin_group(group) {
                 vec![r.name(), meta::creation_timestamp(object).into()]
+            } else {
+                vec![r.name(), r.age()]
             }
         })
 }

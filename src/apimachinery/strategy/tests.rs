@@ -24,6 +24,38 @@ fn create_resets_status_and_counts_generation() {
 }
 
 #[test]
+fn custom_resources_count_generations() {
+    let custom = Gvk::new("gateway.networking.k8s.io", "v1", "Gateway");
+    assert!(rules(&custom).generation && !rules(&custom).unconditional_update);
+    assert!(!rules(&gvk("", "ConfigMap")).generation);
+}
+
+#[test]
+fn custom_resources_keep_status_apart() {
+    let old = json!({"metadata": {"name": "x", "generation": 2, "labels": {"a": "b"}}, "spec": {"n": 1}, "status": {"s": 1}});
+    let mut new =
+        json!({"metadata": {"name": "x", "resourceVersion": "7"}, "spec": {"n": 1}, "status": {"s": 2}});
+    prepare_custom_for_update(true, &mut new, &old);
+    assert_eq!(
+        (&new["status"]["s"], &new["metadata"]["generation"]),
+        (&json!(1), &json!(2))
+    );
+    let mut new = json!({"metadata": {"name": "x"}, "spec": {"n": 1}, "status": {"s": 2}});
+    prepare_custom_for_update(false, &mut new, &old);
+    assert_eq!(
+        (&new["status"]["s"], &new["metadata"]["generation"]),
+        (&json!(2), &json!(3))
+    );
+    let mut new =
+        json!({"metadata": {"name": "x", "resourceVersion": "7"}, "spec": {"n": 9}, "status": {"s": 2}});
+    prepare_custom_for_status_update(&mut new, &old);
+    assert_eq!(
+        new,
+        json!({"metadata": {"name": "x", "generation": 2, "labels": {"a": "b"}, "resourceVersion": "7"}, "spec": {"n": 1}, "status": {"s": 2}})
+    );
+}
+
+#[test]
 fn update_keeps_status_and_bumps_generation() {
     let old = json!({"metadata": {"name": "a", "uid": "u", "generation": 3, "creationTimestamp": "t"}, "spec": {"replicas": 1}, "status": {"replicas": 1}});
     let mut new = json!({"metadata": {"name": "a", "generation": 99}, "spec": {"replicas": 2}, "status": {"replicas": 7}});

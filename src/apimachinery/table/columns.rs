@@ -1,6 +1,7 @@
 //! The column definitions of every kind that has its own.
 
 use super::Column;
+use crate::meta::is_builtin_group;
 
 const NAME: Column = Column {
     name: "Name",
@@ -61,11 +62,6 @@ const fn wide(name: &'static str, description: &'static str) -> Column {
     }
 }
 
-/// Whether a group is none of Kubernetes' own.
-pub(super) fn is_custom(group: &str) -> bool {
-    !matches!(group, "" | "apps" | "batch" | "autoscaling" | "policy") && !group.ends_with(".k8s.io")
-}
-
 const REPLICATED: &[Column] = &[
     NAME,
     int("Desired", "Replicas asked for."),
@@ -108,7 +104,7 @@ pub(super) fn of(group: &str, kind: &str) -> &'static [Column] {
         ("", _) => core(kind),
         ("apps" | "batch" | "autoscaling" | "policy", _) => workloads(kind),
         ("storage.k8s.io", _) => storage(kind),
-        (group, _) if is_custom(group) => const { &[NAME, AGE] },
+        (group, _) if !is_builtin_group(group) => const { &[NAME, AGE] },
         _ => rest(group, kind),
     }
 }
