@@ -47,6 +47,12 @@ pub(crate) async fn admit(agent: &Agent, pod: &Pod, observed: &Observed) -> Resu
                 .into(),
         });
     }
+    if let Some(name) = forbidden_sysctl(pod) {
+        return Err(Failure {
+            reason: "SysctlForbidden".into(),
+            message: format!("forbidden sysctl: \"{name}\" not allowlisted"),
+        });
+    }
     let capacity = (
         agent.machine.cpu,
         agent.machine.memory,
@@ -111,6 +117,40 @@ fn holds(requirement: &NodeSelectorRequirement, value: Option<&str>) -> bool {
         "Lt" => number(value).zip(bound).is_some_and(|(v, b)| v < b),
         _ => false,
     }
+}
+
+/// Settings that touch nothing outside of a pod.
+/// <https://kubernetes.io/docs/tasks/administer-cluster/sysctl-cluster/#safe-and-unsafe-sysctls>
+const SAFE_SYSCTLS: [&str; 12] = [
+    "kernel.shm_rmid_forced",
+    "net.ipv4.ip_local_port_range",
+    "net.ipv4.tcp_syncookies",
+    "net.ipv4.ping_group_range",
+    "net.ipv4.ip_unprivileged_port_start",
+    "net.ipv4.ip_local_reserved_ports",
+    "net.ipv4.tcp_keepalive_time",
+    "net.ipv4.tcp_fin_timeout",
+    "net.ipv4.tcp_keepalive_intvl",
+    "net.ipv4.tcp_keepalive_probes",
+    "net.ipv4.tcp_rmem",
+    "net.ipv4.tcp_wmem",
+];
+
+/// The first setting that a pod may not make here. Both spellings, with dots and slashes, are one.
+pub(crate) fn forbidden_sysctl(pod: &Pod) -> Option<String> {
+    let context = pod.spec().security_context.as_ref()?;
+    let wanted = context.sysctls.iter().flatten().map(|s| s.name.clone());
+    let namespaced = |name: &str| {
+        if name.starts_with("net.") {
+            !pod.host_network()
+        } else {
+            pod.spec().host_ipc != Some(true)
+        }
+    };
+    wanted.into_iter().find(|name| {
+        let dotted = name.replace('/', ".");
+        !SAFE_SYSCTLS.contains(&dotted.as_str()) || !namespaced(&dotted)
+    })
 }
 
 type HostPort = (String, String, i32);

@@ -19,6 +19,8 @@ use crate::pod::PodExt;
 
 /// How old a copy may be.
 const MAX_AGE: Duration = Duration::from_secs(2);
+/// How long a copy is kept for the case that the API server does not answer.
+const KEPT: Duration = Duration::from_secs(600);
 
 struct Cached<K> {
     object: Option<Arc<K>>,
@@ -39,9 +41,16 @@ where
             return Ok(cached.object.clone());
         }
         let api: Api<K> = Api::namespaced(client.clone(), namespace);
-        let object = api.get_opt(name).await.map_err(|e| chain(&e))?.map(Arc::new);
+        let object = match api.get_opt(name).await {
+            Ok(object) => object.map(Arc::new),
+            Err(error) => {
+                // Without an API server a container restarts with what was true last.
+                let known = self.0.lock().get(&key).and_then(|cached| cached.object.clone());
+                return known.map(Some).ok_or_else(|| chain(&error));
+            }
+        };
         let mut map = self.0.lock();
-        map.retain(|_, cached| cached.read.elapsed() < MAX_AGE);
+        map.retain(|_, cached| cached.read.elapsed() < KEPT);
         map.insert(
             key,
             Cached {

@@ -7,6 +7,9 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use k8s_openapi::api::core::v1::{Container, Pod, VolumeMount};
+use k8s_openapi::api::node::v1::RuntimeClass;
+use kube::Api;
+use rkind_client::chain;
 use rkind_cri::{ErrorKind, v1};
 
 use crate::agent::Agent;
@@ -67,17 +70,29 @@ impl Agent {
         let config = self.sandbox_config(pod, attempt);
         std::fs::create_dir_all(&config.log_directory)
             .map_err(|e| format!("cannot make {}: {e}", config.log_directory))?;
-        let handler = "";
-        let mut result = self.runtime.run_pod_sandbox(config.clone(), handler).await;
+        let handler = self.runtime_handler(pod).await?;
+        let mut result = self.runtime.run_pod_sandbox(config.clone(), &handler).await;
         if let Err(error) = &result
             && error.kind == ErrorKind::AlreadyExists
         {
             // A try that failed halfway left its name behind: the next number is free.
             let mut config = config;
             config.metadata.get_or_insert_default().attempt += 1;
-            result = self.runtime.run_pod_sandbox(config, handler).await;
+            result = self.runtime.run_pod_sandbox(config, &handler).await;
         }
         result.map(drop).map_err(|error| error.rpc_message())
+    }
+
+    /// The handler that the pod's RuntimeClass names; empty: the runtime's default.
+    async fn runtime_handler(&self, pod: &Pod) -> Result<String, String> {
+        let Some(class) = pod.spec().runtime_class_name.as_deref().filter(|c| !c.is_empty()) else {
+            return Ok(String::new());
+        };
+        let classes: Api<RuntimeClass> = Api::all(self.client.clone());
+        match classes.get(class).await {
+            Ok(class) => Ok(class.handler),
+            Err(error) => Err(format!("failed to get sandbox runtime: {}", chain(&error))),
+        }
     }
 
     /// Creates and starts one container, with everything it needs.
@@ -251,7 +266,7 @@ impl Agent {
             mounts.push(v1::Mount {
                 container_path: path,
                 host_path: host.to_string_lossy().into_owned(),
-                readonly: mount.read_only.unwrap_or(false),
+                readonly: mount.read_only.unwrap_or(false) || is_read_only(pod, &mount.name),
                 propagation: propagation.into(),
                 ..Default::default()
             });
@@ -291,6 +306,19 @@ impl Agent {
         }
         Ok(mounts)
     }
+}
+
+/// Volumes whose content comes from the API: what a container wrote there would be lost.
+fn is_read_only(pod: &Pod, volume: &str) -> bool {
+    let volume = pod.spec().volumes.iter().flatten().find(|v| v.name == volume);
+    volume.is_some_and(|v| {
+        let claim = v.persistent_volume_claim.as_ref();
+        v.config_map.is_some()
+            || v.secret.is_some()
+            || v.downward_api.is_some()
+            || v.projected.is_some()
+            || claim.is_some_and(|c| c.read_only == Some(true))
+    })
 }
 
 fn file_mount(container_path: &str, file: &Path) -> v1::Mount {

@@ -122,13 +122,17 @@ impl Agent {
         Ok(())
     }
 
+    /// Gives back the addresses of sandboxes that died by themselves: nobody else stops them.
+    pub(crate) async fn free_networks(&self, pod: &Pod, observed: &Observed) {
+        for sandbox in observed.sandboxes.iter().filter(|s| !s.ready) {
+            if let Err(error) = self.runtime.stop_pod_sandbox(&sandbox.id).await {
+                tracing::warn!(pod = %pod.described(), %error, "cannot free a dead sandbox's network");
+            }
+        }
+    }
+
     /// Removes everything the runtime still has of a stopped pod, and its files.
-    pub(crate) async fn remove_traces(
-        &self,
-        uid: &str,
-        log_dir: Option<&str>,
-        observed: &Observed,
-    ) -> Result<(), String> {
+    pub(crate) async fn remove_traces(&self, uid: &str, observed: &Observed) -> Result<(), String> {
         self.probes
             .forget(observed.containers.iter().map(|c| c.id.as_str()));
         for container in &observed.containers {
@@ -149,9 +153,14 @@ impl Agent {
                 .map_err(|e| e.to_string())?;
         }
         self.release(uid)?;
-        if let Some(name) = log_dir {
-            let dir = self.options.pod_log_dir.join(name);
-            if dir.exists() {
+        let suffix = format!("_{uid}");
+        for entry in std::fs::read_dir(&self.options.pod_log_dir)
+            .into_iter()
+            .flatten()
+            .flatten()
+        {
+            if entry.file_name().to_string_lossy().ends_with(&suffix) {
+                let dir = entry.path();
                 std::fs::remove_dir_all(&dir).map_err(|e| format!("cannot remove {}: {e}", dir.display()))?;
             }
         }

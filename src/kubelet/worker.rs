@@ -16,7 +16,6 @@ use tokio_util::sync::CancellationToken;
 use crate::admission;
 use crate::agent::Agent;
 use crate::backoff::{Backoffs, go_duration};
-use crate::config::log_dir_name;
 use crate::events::{ContainerEvents, Warning};
 use crate::observed::Observed;
 use crate::plan::{Plan, Start, hash, plan};
@@ -275,6 +274,7 @@ impl Worker {
                     .event(pod.as_ref(), Warning, "NetworkNotReady", message);
                 return Ok(Some(Duration::from_secs(5)));
             }
+            agent.free_networks(pod, &observed).await;
             if let Err(error) = agent.create_sandbox(pod, attempt).await {
                 let message = format!("Failed to create pod sandbox: {error}");
                 agent
@@ -459,9 +459,7 @@ impl Worker {
             Err(error) if error.is_not_found() || error.is_conflict() => {}
             Err(error) => return Err(format!("cannot delete the pod: {}", chain(&error))),
         }
-        self.agent
-            .remove_traces(&self.uid, Some(&log_dir_name(pod)), &observed)
-            .await?;
+        self.agent.remove_traces(&self.uid, &observed).await?;
         // Finalizers may keep the object; with it gone the informer wakes us for the last time.
         Ok(if self.agent.pod(&self.uid).is_some() {
             Next::After(QUIET)
@@ -486,11 +484,8 @@ impl Worker {
                 .await
                 .map_err(|e| e.to_string())?;
         }
-        let log_dir = pod.metadata.uid.is_some().then(|| log_dir_name(&pod));
         let observed = self.observe().await?;
-        self.agent
-            .remove_traces(&self.uid, log_dir.as_deref(), &observed)
-            .await?;
+        self.agent.remove_traces(&self.uid, &observed).await?;
         Ok(Next::Gone)
     }
 }

@@ -86,3 +86,20 @@ fn host_ports_clash() {
     assert!(!has_port_conflict(&with(80, "127.0.0.2", "TCP"), &[&local]));
     assert!(!has_port_conflict(&of(json!({})), &[&taken]));
 }
+
+#[test]
+fn only_safe_sysctls() {
+    let with = |name: &str, host: bool| {
+        forbidden_sysctl(&of(
+            json!({"hostNetwork": host, "securityContext": {"sysctls": [{"name": name, "value": "1"}]}}),
+        ))
+    };
+    assert_eq!(with("kernel.shm_rmid_forced", false), None);
+    assert_eq!(with("net/ipv4/tcp_syncookies", false), None);
+    assert_eq!(
+        with("net.ipv4.tcp_syncookies", true),
+        Some("net.ipv4.tcp_syncookies".into())
+    );
+    assert_eq!(with("kernel.msgmax", false), Some("kernel.msgmax".into()));
+    assert_eq!(forbidden_sysctl(&of(json!({}))), None);
+}

@@ -394,6 +394,15 @@ async fn a_pod_that_the_api_has_lost_is_removed() {
     tokio::time::timeout(Duration::from_secs(10), gone)
         .await
         .expect("the orphan is removed");
+    let logs = node.temp.path().join("logs");
+    let tidy = async {
+        while std::fs::read_dir(&logs).expect("a directory").next().is_some() {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), tidy)
+        .await
+        .expect("its logs are removed");
 }
 
 #[tokio::test]
@@ -416,6 +425,11 @@ async fn a_dead_sandbox_is_replaced() {
         })
         .await;
     assert_eq!(status["podIP"], "10.244.0.3");
+    assert_eq!(
+        node.runtime.calls("StopPodSandbox"),
+        1,
+        "the old address is given back"
+    );
 }
 
 #[tokio::test]
@@ -485,4 +499,97 @@ async fn init_containers_come_first() {
         (&inits[0]["ready"], &inits[1]["ready"], &inits[1]["started"]),
         (&json!(true), &json!(true), &json!(true))
     );
+}
+
+#[tokio::test]
+async fn a_stubborn_container_is_killed_after_its_grace() {
+    let node = Node::new();
+    node.runtime.add_image("stubborn:1", Behaviour::IgnoreTerm);
+    node.pod(
+        "web",
+        json!({"terminationGracePeriodSeconds": 600, "containers": [{"name": "c", "image": "stubborn:1"}]}),
+    );
+    node.wait("web", "running", |s| s["phase"] == "Running").await;
+    node.api
+        .delete("pods", "default", "web", json!({"gracePeriodSeconds": 600}));
+    node.event("Killing").await;
+    // Somebody in a hurry: the shorter grace counts, also while the longer one runs.
+    node.api.edit("pods", "default", "web", |pod| {
+        pod["metadata"]["deletionGracePeriodSeconds"] = 2.into()
+    });
+    node.api
+        .wait("removal", |api| api.get("pods", "default", "web").is_none())
+        .await;
+}
+
+#[tokio::test]
+async fn sidecars_end_last() {
+    let node = Node::new();
+    let mut spec = one(json!({"lifecycle": {"preStop": {"exec": {"command": ["bye"]}}}}));
+    spec["initContainers"] = json!([
+        {"name": "s1", "image": "web:1", "restartPolicy": "Always"},
+        {"name": "s2", "image": "web:1", "restartPolicy": "Always"}]);
+    node.pod("web", spec);
+    node.wait("web", "running", |s| s["containerStatuses"][0]["ready"] == true)
+        .await;
+    node.api
+        .delete("pods", "default", "web", json!({"gracePeriodSeconds": 2}));
+    node.api
+        .wait("removal", |api| api.get("pods", "default", "web").is_none())
+        .await;
+    node.api
+        .wait("events", |_| node.events("Killing").len() == 3)
+        .await;
+    let mut ended: Vec<_> = node
+        .api
+        .list("events")
+        .into_iter()
+        .filter(|e| e["reason"] == "Killing")
+        .collect();
+    ended.sort_by_key(|e| {
+        e["metadata"]["resourceVersion"]
+            .as_str()
+            .and_then(|v| v.parse::<u64>().ok())
+    });
+    let order: Vec<_> = ended
+        .iter()
+        .map(|e| e["message"].as_str().unwrap_or_default())
+        .collect();
+    assert_eq!(
+        order,
+        [
+            "Stopping container c",
+            "Stopping container s2",
+            "Stopping container s1"
+        ]
+    );
+    assert_eq!(node.runtime.calls("ExecSync"), 1, "the hook ran");
+}
+
+#[tokio::test]
+async fn a_deadline_ends_a_pod() {
+    let node = Node::new();
+    let mut spec = one(json!({}));
+    spec["activeDeadlineSeconds"] = 1.into();
+    node.pod("web", spec);
+    let status = node.wait("web", "failure", |s| s["phase"] == "Failed").await;
+    assert_eq!(status["reason"], "DeadlineExceeded");
+    assert_eq!(
+        status["message"],
+        "Pod was active on the node longer than the specified deadline"
+    );
+}
+
+#[tokio::test]
+async fn what_does_not_fit_is_refused() {
+    let node = Node::new();
+    node.pod("big", one(json!({"resources": {"requests": {"cpu": "10000"}}})));
+    let status = node.wait("big", "refusal", |s| s["phase"] == "Failed").await;
+    assert_eq!(status["reason"], "OutOfcpu");
+    let message = status["message"].as_str().expect("a message");
+    assert!(
+        message.starts_with("Pod was rejected: Node didn't have enough resource: cpu, requested: 10000000,"),
+        "{message}"
+    );
+    assert!(status["containerStatuses"].is_null());
 }

@@ -108,3 +108,51 @@ fn ports_by_name() {
     assert!(port(&IntOrString::String("none".into()), &container).is_err());
     assert!(port(&IntOrString::Int(0), &container).is_err());
 }
+
+/// A gRPC health service that always answers with one status.
+async fn health(status: u8) -> u16 {
+    use http_body_util::StreamBody;
+    use hyper::body::Frame;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let port = listener.local_addr().expect("an address").port();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let service =
+                hyper::service::service_fn(move |request: http::Request<hyper::body::Incoming>| async move {
+                    assert_eq!(request.uri().path(), "/grpc.health.v1.Health/Check");
+                    let message = bytes::Bytes::from(vec![0, 0, 0, 0, 2, 8, status]);
+                    let trailers = http::HeaderMap::from_iter([(
+                        http::HeaderName::from_static("grpc-status"),
+                        http::HeaderValue::from_static("0"),
+                    )]);
+                    let frames = [
+                        Ok::<_, std::io::Error>(Frame::data(message)),
+                        Ok(Frame::trailers(trailers)),
+                    ];
+                    let body = StreamBody::new(futures::stream::iter(frames));
+                    http::Response::builder()
+                        .header("content-type", "application/grpc")
+                        .body(body)
+                });
+            let executor = hyper_util::rt::TokioExecutor::new();
+            let connection = hyper::server::conn::http2::Builder::new(executor);
+            tokio::spawn(connection.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    port
+}
+
+#[tokio::test]
+async fn grpc_health_service() {
+    let serving = health(1).await;
+    assert_eq!(
+        probe(json!({"grpc": {"port": serving, "service": "web"}})).await,
+        Ok(())
+    );
+    let not_serving = health(2).await;
+    let answer = probe(json!({"grpc": {"port": not_serving}})).await;
+    assert_eq!(
+        answer,
+        Err("service unhealthy (responded with \"NOT_SERVING\")".into())
+    );
+}
