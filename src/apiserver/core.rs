@@ -15,6 +15,7 @@ use crate::{
     cacher::{Cache, Cacher, ROOT},
     discovery::Documents,
     error::Result,
+    inflight::Limits,
     metrics::Metrics,
     services::Allocators,
     streams::kubelet::KubeletClient,
@@ -45,6 +46,7 @@ pub(crate) struct Core {
     pub documents: Documents,
     pub metrics: Metrics,
     pub kubelet: KubeletClient,
+    pub limits: Limits,
     /// Ends watches, streams and the server's own loops; requests are still answered.
     pub shutdown: CancellationToken,
     /// Ends the following of the store.

@@ -31,6 +31,7 @@ mod expiry;
 mod health;
 mod impersonation;
 mod in_process;
+mod inflight;
 mod machinery;
 mod metrics;
 mod pipeline;
@@ -173,6 +174,7 @@ impl ApiServer {
             documents: discovery::Documents::default(),
             metrics: metrics::Metrics::default(),
             kubelet,
+            limits: inflight::Limits::default(),
             shutdown,
             stop,
         });

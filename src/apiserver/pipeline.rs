@@ -1,7 +1,7 @@
 //! A request's way, stage by stage. Each stage is a module of its own; this file is their order.
 //!
-//! request info -> authentication -> impersonation -> authorization -> (admission ->) registry, or
-//! one of the paths that are for no resource.
+//! request info -> authentication -> impersonation -> in-flight limit -> authorization ->
+//! (admission ->) registry, or one of the paths that are for no resource.
 
 use std::{
     panic::AssertUnwindSafe,
@@ -93,6 +93,13 @@ async fn stages(core: &Arc<Core>, info: &RequestInfo, request: Request<Body>) ->
     core.cache.catch_up().await;
     let user = authenticate(&parts, &core.tokens)?;
     let user = impersonation::impersonate(core, user, &parts.headers)?;
+    let own = parts.extensions.get::<authn::Identity>().is_some();
+    // Watches and streams last: only their beginning would count, so they are left out.
+    let _place = if is_long(info) {
+        None
+    } else {
+        core.limits.admit(info, &user, own)?
+    };
     core.authorizer.check(&user, &Attributes::of(info))?;
     if info.is_resource {
         resource(core, info, user, parts, body).await
