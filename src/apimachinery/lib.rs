@@ -25,3 +25,4 @@ pub mod strategy;
 pub mod structural;
 pub mod table;
 pub mod validation;
+pub mod warnings;

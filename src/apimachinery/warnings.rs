@@ -1,0 +1,237 @@
+//! What upstream warns of without refusing it: `Warning` headers, which
+//! kubectl prints.
+//!
+//! ```text
+//! warnings::deprecated(&gvk) -> Option<&str>       // on every request for the kind
+//! warnings::of_object(&gvk, &object) -> Vec<String> // on create and update
+//! ```
+
+use std::collections::HashMap;
+
+use serde_json::Value;
+
+use crate::field::{Path, quote};
+use crate::meta::{self, Gvk};
+use crate::quantity::Quantity;
+
+/// Whether the API's version of a kind is on its way out.
+#[must_use]
+pub fn deprecated(gvk: &Gvk) -> Option<&'static str> {
+    match (gvk.group.as_str(), gvk.version.as_str(), gvk.kind.as_str()) {
+        ("", "v1", "Endpoints") => {
+            Some("v1 Endpoints is deprecated in v1.33+; use discovery.k8s.io/v1 EndpointSlice")
+        }
+        ("", "v1", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
+        _ => None,
+    }
+}
+
+/// What is odd about an object about to be written.
+#[must_use]
+pub fn of_object(gvk: &Gvk, o: &Value) -> Vec<String> {
+    let mut out = vec![];
+    for f in meta::finalizers(o).filter(|f| !f.contains('/')) {
+        if !matches!(f, "kubernetes" | "orphan" | "foregroundDeletion") {
+            out.push(format!(
+                "metadata.finalizers: {}: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers",
+                quote(f)
+            ));
+        }
+    }
+    let spec = Path::new("spec");
+    match gvk.group_kind() {
+        ("", "Pod") => pod(&o["spec"], &spec, &mut out),
+        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+        | ("batch", "Job")
+        | ("", "ReplicationController") => {
+            pod(
+                &o["spec"]["template"]["spec"],
+                &spec.child("template").child("spec"),
+                &mut out,
+            );
+        }
+        ("batch", "CronJob") => {
+            let path = spec
+                .child("jobTemplate")
+                .child("spec")
+                .child("template")
+                .child("spec");
+            pod(
+                &o["spec"]["jobTemplate"]["spec"]["template"]["spec"],
+                &path,
+                &mut out,
+            );
+        }
+        ("", "PodTemplate") => {
+            pod(
+                &o["template"]["spec"],
+                &Path::new("template").child("spec"),
+                &mut out,
+            );
+        }
+        ("", "Service") => service(&o["spec"], &mut out),
+        ("", "PersistentVolume") if o["spec"]["persistentVolumeReclaimPolicy"] == "Recycle" => {
+            out.push(
+                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."
+                    .into(),
+            );
+        }
+        ("networking.k8s.io", "Ingress") if meta::annotation(o, "kubernetes.io/ingress.class").is_some() => {
+            out.push(
+                "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
+                    .into(),
+            );
+        }
+        _ => {}
+    }
+    out
+}
+
+fn list(v: &Value) -> &[Value] {
+    v.as_array().map_or(&[], Vec::as_slice)
+}
+
+fn text<'a>(v: &'a Value, f: &str) -> &'a str {
+    v[f].as_str().unwrap_or("")
+}
+
+/// Labels of nodes that have newer names.
+const OLD_LABELS: &[(&str, &str, &str)] = &[
+    ("beta.kubernetes.io/arch", "v1.14", "kubernetes.io/arch"),
+    ("beta.kubernetes.io/os", "v1.14", "kubernetes.io/os"),
+    (
+        "failure-domain.beta.kubernetes.io/region",
+        "v1.17",
+        "topology.kubernetes.io/region",
+    ),
+    (
+        "failure-domain.beta.kubernetes.io/zone",
+        "v1.17",
+        "topology.kubernetes.io/zone",
+    ),
+    (
+        "beta.kubernetes.io/instance-type",
+        "v1.17",
+        "node.kubernetes.io/instance-type",
+    ),
+];
+
+/// Volume types that are gone or going.
+const OLD_VOLUMES: &[(&str, &str)] = &[
+    ("gitRepo", "deprecated in v1.11"),
+    ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
+    ("flocker", "deprecated in v1.22, non-functional in v1.25+"),
+    ("storageos", "deprecated in v1.22, non-functional in v1.25+"),
+    ("quobyte", "deprecated in v1.22, non-functional in v1.25+"),
+    ("glusterfs", "deprecated in v1.25, non-functional in v1.26+"),
+    ("cephfs", "deprecated in v1.28, non-functional in v1.31+"),
+    ("rbd", "deprecated in v1.28, non-functional in v1.31+"),
+];
+
+fn pod(s: &Value, path: &Path, out: &mut Vec<String>) {
+    for (key, since, instead) in OLD_LABELS {
+        if !s["nodeSelector"][*key].is_null() {
+            let p = path.child("nodeSelector").key(key);
+            out.push(format!(
+                "{p}: deprecated since {since}; use {} instead",
+                quote(instead)
+            ));
+        }
+    }
+    for (i, v) in list(&s["volumes"]).iter().enumerate() {
+        for (kind, why) in OLD_VOLUMES {
+            if v[*kind].is_object() {
+                out.push(format!("{}: {why}", path.child("volumes").index(i).child(kind)));
+            }
+        }
+    }
+    for lists in ["initContainers", "containers"] {
+        for (i, c) in list(&s[lists]).iter().enumerate() {
+            container(c, &path.child(lists).index(i), out);
+        }
+    }
+    if s["terminationGracePeriodSeconds"].as_i64().is_some_and(|n| n < 0) {
+        out.push(format!(
+            "{}: must be >= 0; negative values are invalid and will be treated as 1",
+            path.child("terminationGracePeriodSeconds")
+        ));
+    }
+}
+
+fn container(c: &Value, path: &Path, out: &mut Vec<String>) {
+    for (name, v) in c["resources"]["requests"].as_object().into_iter().flatten() {
+        let bytes = matches!(name.as_str(), "memory" | "ephemeral-storage");
+        if bytes && Quantity::from_value(v).is_ok_and(|q| !q.is_integer()) {
+            out.push(format!(
+                "{}: fractional byte value {} is invalid, must be an integer",
+                path.child("resources").child("requests").key(name),
+                quote(v.as_str().unwrap_or(""))
+            ));
+        }
+    }
+    let mut seen: Vec<&str> = vec![];
+    for (i, e) in list(&c["env"]).iter().enumerate() {
+        let name = text(e, "name");
+        // Built from its own earlier value: meant.
+        let extends = text(e, "value").contains(&format!("$({name})"));
+        if seen.contains(&name) && !extends {
+            out.push(format!(
+                "{}: hides previous definition of {}, which may be dropped when using apply",
+                path.child("env").index(i),
+                quote(name)
+            ));
+        }
+        seen.push(name);
+    }
+    ports(c, &path.child("ports"), out);
+}
+
+fn ports(c: &Value, path: &Path, out: &mut Vec<String>) {
+    type Port<'a> = (i64, &'a str, i64, &'a str);
+    let mut seen: Vec<Port<'_>> = vec![];
+    let mut names: HashMap<&str, usize> = HashMap::new();
+    for (i, p) in list(&c["ports"]).iter().enumerate() {
+        let port: Port<'_> = (
+            p["containerPort"].as_i64().unwrap_or(0),
+            text(p, "protocol"),
+            p["hostPort"].as_i64().unwrap_or(0),
+            text(p, "hostIP"),
+        );
+        if let Some(j) = seen.iter().position(|s| *s == port) {
+            out.push(format!(
+                "{}: duplicate port definition with {}",
+                path.index(i),
+                path.index(j)
+            ));
+        }
+        seen.push(port);
+        let name = text(p, "name");
+        if !name.is_empty()
+            && let Some(j) = names.insert(name, i)
+        {
+            let first = path.index(j);
+            out.push(format!(
+                "{}: duplicate port name {} with {first}, services and probes that select ports by name will use {first}",
+                path.index(i).child("name"),
+                quote(name)
+            ));
+        }
+    }
+}
+
+fn service(s: &Value, out: &mut Vec<String>) {
+    if s["clusterIP"] == "None" {
+        if !list(&s["externalIPs"]).is_empty() {
+            out.push("spec.externalIPs is ignored for headless services".into());
+        }
+        if !text(s, "loadBalancerIP").is_empty() {
+            out.push("spec.loadBalancerIP is ignored for headless services".into());
+        }
+        if s["sessionAffinity"] == "ClientIP" {
+            out.push("spec.SessionAffinity is ignored for headless services".into());
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;
