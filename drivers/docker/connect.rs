@@ -42,10 +42,10 @@ impl Endpoint {
             return endpoint(host, "DOCKER_HOST".to_owned());
         }
         let context = set("DOCKER_CONTEXT").or_else(|| current_context(config));
-        if let Some(context) = context.filter(|c| c != "default") {
-            if let Some(host) = context_host(config, &context) {
-                return endpoint(host, format!("the docker context {context:?}"));
-            }
+        if let Some(context) = context.filter(|c| c != "default")
+            && let Some(host) = context_host(config, &context)
+        {
+            return endpoint(host, format!("the docker context {context:?}"));
         }
         endpoint(
             "unix:///var/run/docker.sock".to_owned(),

@@ -10,7 +10,7 @@ use rkind_pki::{ClusterPki, kubeconfig};
 
 use crate::access::{Admin, server_url};
 use crate::home::Record;
-use crate::node_files::{NodePlan, addresses, binary_file, files, plan_node};
+use crate::node_files::{NodePlan, Planner, addresses, binary_file, files};
 use crate::steps::Steps;
 use crate::{Clusters, Error, Reporter, StartOptions, ready};
 
@@ -211,22 +211,19 @@ impl Clusters {
             .filter(|(n, _)| n.role == rkind_config::NodeRole::ControlPlane)
             .map(|(n, a)| (n.name.as_str(), *a))
             .collect();
+        let planner = Planner {
+            cluster: &cluster,
+            image,
+            network,
+            pki: &pki,
+            control_planes: &control_planes,
+            api_port,
+        };
         let plans = cluster
             .nodes
             .iter()
             .zip(&addresses)
-            .map(|(node, address)| {
-                plan_node(
-                    &cluster,
-                    node,
-                    *address,
-                    image,
-                    network,
-                    &pki,
-                    &control_planes,
-                    api_port,
-                )
-            })
+            .map(|(node, address)| planner.plan(node, *address))
             .collect::<Result<Vec<_>, _>>()?;
         Ok((
             Record {

@@ -9,7 +9,7 @@ use rkind_config::{Cluster, Node, NodeResources, NodeRole, nth_address};
 use rkind_driver::{NodeFacts, NodeState};
 use rkind_pki::ClusterPki;
 
-use crate::node_files::{FIRST_ADDRESS, binary_file, plan_node};
+use crate::node_files::{FIRST_ADDRESS, Planner, binary_file};
 use crate::steps::Steps;
 use crate::{Clusters, Error, Reporter, StartOptions, ready};
 
@@ -74,17 +74,15 @@ impl Clusters {
                 })
                 .await?;
             let baked = if image == original { "" } else { &image };
-            let network = &record.network;
-            let plan = plan_node(
-                &record.cluster,
-                &node,
-                address,
-                &image,
-                network,
-                &pki,
-                &control_planes,
-                record.api_port,
-            )?;
+            let planner = Planner {
+                cluster: &record.cluster,
+                image: &image,
+                network: &record.network,
+                pki: &pki,
+                control_planes: &control_planes,
+                api_port: record.api_port,
+            };
+            let plan = planner.plan(&node, address)?;
             let nodes = steps
                 .run(&format!("Creating node {name}"), async {
                     let nodes = self
@@ -104,10 +102,11 @@ impl Clusters {
             Ok(name.clone())
         }
         .await;
-        if result.is_err() && !options.retain {
-            if let Some(facts) = self.nodes(cluster).await?.iter().find(|n| n.name == name) {
-                self.driver.node(facts).delete().await?;
-            }
+        if result.is_err()
+            && !options.retain
+            && let Some(facts) = self.nodes(cluster).await?.iter().find(|n| n.name == name)
+        {
+            self.driver.node(facts).delete().await?;
         }
         result
     }

@@ -54,97 +54,110 @@ fn host_names(network: &Network) -> BTreeMap<String, IpAddr> {
         .into()
 }
 
-/// The plan of one node. `control_planes` are names and addresses of all
-/// control-plane nodes; `api_port` is the host's.
-pub(crate) fn plan_node(
-    cluster: &Cluster,
-    node: &Node,
-    address: IpAddr,
-    image: &str,
-    network: &Network,
-    pki: &ClusterPki,
-    control_planes: &[(&str, IpAddr)],
-    api_port: u16,
-) -> Result<NodePlan, Error> {
-    let certificates = pki.node(&node.name, &[address])?;
-    let control_plane = match node.role {
-        NodeRole::Worker => None,
-        NodeRole::ControlPlane => {
-            let mut extra = cluster.api.extra_sans.clone();
-            extra.push(cluster.api.address.to_string());
-            extra.retain(|san| san.parse::<IpAddr>().map_or(true, |ip| !ip.is_unspecified()));
-            let certificates = pki.control_plane(&ServerNames {
-                nodes: control_planes,
-                kubernetes_ip: cluster.network.kubernetes_ip(),
-                dns_domain: &cluster.network.dns_domain,
-                extra: &extra,
-            })?;
-            Some(ControlPlanePki {
-                ca_key: pki.ca.key_pem().to_owned(),
-                apiserver: pair(certificates.apiserver),
-                apiserver_kubelet_client: pair(certificates.apiserver_kubelet_client),
-                front_proxy_ca_cert: pki.front_proxy_ca.cert_pem().to_owned(),
-                front_proxy_client: pair(certificates.front_proxy_client),
-                sa_private_key: pki.service_account.private_pem.clone(),
-                sa_public_key: pki.service_account.public_pem.clone(),
-                admin: pair(certificates.admin),
-                controller_manager: pair(certificates.controller_manager),
-                scheduler: pair(certificates.scheduler),
-            })
+/// What the plans of all nodes of a cluster share.
+pub(crate) struct Planner<'a> {
+    pub cluster: &'a Cluster,
+    /// For nodes that name none.
+    pub image: &'a str,
+    pub network: &'a Network,
+    pub pki: &'a ClusterPki,
+    /// Names and addresses of all control-plane nodes.
+    pub control_planes: &'a [(&'a str, IpAddr)],
+    /// On the host.
+    pub api_port: u16,
+}
+
+impl Planner<'_> {
+    /// The plan of one node.
+    pub(crate) fn plan(&self, node: &Node, address: IpAddr) -> Result<NodePlan, Error> {
+        let Planner {
+            cluster,
+            image,
+            network,
+            pki,
+            control_planes,
+            api_port,
+        } = *self;
+        let certificates = pki.node(&node.name, &[address])?;
+        let control_plane = match node.role {
+            NodeRole::Worker => None,
+            NodeRole::ControlPlane => {
+                let mut extra = cluster.api.extra_sans.clone();
+                extra.push(cluster.api.address.to_string());
+                extra.retain(|san| san.parse::<IpAddr>().map_or(true, |ip| !ip.is_unspecified()));
+                let certificates = pki.control_plane(&ServerNames {
+                    nodes: control_planes,
+                    kubernetes_ip: cluster.network.kubernetes_ip(),
+                    dns_domain: &cluster.network.dns_domain,
+                    extra: &extra,
+                })?;
+                Some(ControlPlanePki {
+                    ca_key: pki.ca.key_pem().to_owned(),
+                    apiserver: pair(certificates.apiserver),
+                    apiserver_kubelet_client: pair(certificates.apiserver_kubelet_client),
+                    front_proxy_ca_cert: pki.front_proxy_ca.cert_pem().to_owned(),
+                    front_proxy_client: pair(certificates.front_proxy_client),
+                    sa_private_key: pki.service_account.private_pem.clone(),
+                    sa_public_key: pki.service_account.public_pem.clone(),
+                    admin: pair(certificates.admin),
+                    controller_manager: pair(certificates.controller_manager),
+                    scheduler: pair(certificates.scheduler),
+                })
+            }
+        };
+        let endpoint = control_planes.first().map_or(address, |(_, address)| *address);
+        let config = NodeConfig {
+            api_version: NODE_API_VERSION.to_owned(),
+            kind: NODE_KIND.to_owned(),
+            cluster: cluster.name.clone(),
+            name: node.name.clone(),
+            role: node.role,
+            node_ip: address,
+            api_endpoint: format!(
+                "https://{}",
+                std::net::SocketAddr::new(endpoint, paths::APISERVER_PORT)
+            ),
+            network: cluster.network.clone(),
+            labels: node.labels.clone(),
+            taints: node.taints.clone(),
+            resources: node.resources,
+            pki: NodePki {
+                ca_cert: pki.ca.cert_pem().to_owned(),
+                kubelet: pair(certificates.kubelet),
+                kubelet_serving: pair(certificates.kubelet_serving),
+                proxy: pair(certificates.proxy),
+                control_plane,
+            },
+            log_level: cluster.log_level.clone(),
+            feature_gates: cluster.feature_gates.clone(),
+            extra_config: cluster.extra_config.clone(),
+            hosts: host_names(network),
+        };
+        let mut ports = node.ports.clone();
+        if node.role == NodeRole::ControlPlane {
+            ports.push(PortMapping {
+                container_port: paths::APISERVER_PORT,
+                host_port: Some(api_port),
+                listen_address: cluster.api.address,
+                protocol: Protocol::Tcp,
+            });
         }
-    };
-    let endpoint = control_planes.first().map_or(address, |(_, address)| *address);
-    let config = NodeConfig {
-        api_version: NODE_API_VERSION.to_owned(),
-        kind: NODE_KIND.to_owned(),
-        cluster: cluster.name.clone(),
-        name: node.name.clone(),
-        role: node.role,
-        node_ip: address,
-        api_endpoint: format!(
-            "https://{}",
-            std::net::SocketAddr::new(endpoint, paths::APISERVER_PORT)
-        ),
-        network: cluster.network.clone(),
-        labels: node.labels.clone(),
-        taints: node.taints.clone(),
-        resources: node.resources,
-        pki: NodePki {
-            ca_cert: pki.ca.cert_pem().to_owned(),
-            kubelet: pair(certificates.kubelet),
-            kubelet_serving: pair(certificates.kubelet_serving),
-            proxy: pair(certificates.proxy),
-            control_plane,
-        },
-        log_level: cluster.log_level.clone(),
-        feature_gates: cluster.feature_gates.clone(),
-        extra_config: cluster.extra_config.clone(),
-        hosts: host_names(network),
-    };
-    let mut ports = node.ports.clone();
-    if node.role == NodeRole::ControlPlane {
-        ports.push(PortMapping {
-            container_port: paths::APISERVER_PORT,
-            host_port: Some(api_port),
-            listen_address: cluster.api.address,
-            protocol: Protocol::Tcp,
-        });
+        let spec = NodeSpec {
+            cluster: cluster.name.clone(),
+            name: node.name.clone(),
+            role: node.role,
+            image: node.image.clone().unwrap_or_else(|| image.to_owned()),
+            command: [paths::BINARY, "node", "init"].map(str::to_owned).into(),
+            network: network.name.clone(),
+            address,
+            resources: node.resources,
+            mounts: node.mounts.clone(),
+            ports,
+            hosts: host_names(network),
+            labels: BTreeMap::new(),
+        };
+        Ok(NodePlan { spec, config })
     }
-    let spec = NodeSpec {
-        cluster: cluster.name.clone(),
-        name: node.name.clone(),
-        role: node.role,
-        image: node.image.clone().unwrap_or_else(|| image.to_owned()),
-        command: [paths::BINARY, "node", "init"].map(str::to_owned).into(),
-        network: network.name.clone(),
-        address,
-        resources: node.resources,
-        mounts: node.mounts.clone(),
-        ports,
-        hosts: host_names(network),
-        labels: BTreeMap::new(),
-    };
-    Ok(NodePlan { spec, config })
 }
 
 /// The files that a node has before its first start: those that its image has

@@ -114,7 +114,7 @@ pub fn parse_cpus(text: &str) -> Result<Option<f64>, String> {
         None => (trimmed, 1.0),
     };
     let cores = number.parse::<f64>().map_err(|_| expected())? * scale;
-    if !cores.is_finite() || cores < 0.01 || cores > 4096.0 {
+    if !(0.01..=4096.0).contains(&cores) {
         return Err(expected());
     }
     Ok(Some(cores))

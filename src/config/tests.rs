@@ -85,7 +85,7 @@ fn flags_edit_the_file() {
             .iter()
             .all(|n| n.mounts.len() == 1 && n.mounts[0].read_only)
     );
-    assert_eq!(cluster.feature_gates["B"], false);
+    assert!(!cluster.feature_gates["B"]);
     assert_eq!(cluster.extra_config["kubelet"]["max-pods"], "20");
     assert_eq!(cluster.api.port, Some(7443));
 }

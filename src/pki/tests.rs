@@ -161,7 +161,10 @@ fn merge_and_remove_leave_others_as_they_were() {
     );
     assert!(kubeconfig::has_context(&at, "dev").unwrap());
 
-    assert_eq!(kubeconfig::remove(&at, "dev").unwrap(), [file.clone()]);
+    assert_eq!(
+        kubeconfig::remove(&at, "dev").unwrap(),
+        std::slice::from_ref(&file)
+    );
     let mut after = load(&file);
     assert_eq!(after["current-context"], "");
     after["current-context"] = "work".into();
