@@ -113,7 +113,6 @@ fn deploy(user: &User) {
     let pods = user.kubectl(&["describe", "pod", "-l", "app=web"]);
     for expected in [
         "Successfully assigned default/web-",
-        "Started container web",
         "ReplicaSet/web-",
         "Ready             True",
     ] {

@@ -13,7 +13,7 @@ fn traces(user: &User) -> String {
         &["network", "ls", "-q"],
     ]
     .iter()
-    .map(|listing| docker(&[listing, &["--filter", &filter]].concat()))
+    .map(|listing| docker(&[*listing, &["--filter", &filter]].concat()))
     .collect()
 }
 
