@@ -1,5 +1,7 @@
 //! Pods, pod templates, containers and volumes.
 
+use std::collections::BTreeMap;
+
 use serde_json::{Value, json};
 
 use super::{Object, child, each, ensure, or, or_num, or_str, text, unset};
@@ -25,10 +27,96 @@ pub(super) fn pod(o: &mut Object) {
             }
         });
     }
+    pod_level(spec);
     or(spec, "enableServiceLinks", true);
     if let Some(status) = ensure(o, "status") {
         or_str(status, "phase", "Pending");
     }
+}
+
+/// Amounts of a whole pod (KEP-2837), where some are given: requests from the
+/// containers' or else from the pod's limits, limits where all containers
+/// have one.
+fn pod_level(spec: &mut Object) {
+    let given = |list: &str| {
+        spec.get("resources")
+            .and_then(|r| r[list].as_object())
+            .filter(|l| !l.is_empty())
+            .cloned()
+    };
+    let (requests, limits) = (given("requests"), given("limits"));
+    let supported = |r: &str| matches!(r, "cpu" | "memory") || r.starts_with("hugepages-");
+    let overcommit = |r: &str| matches!(r, "cpu" | "memory");
+    if let Some(limits) = limits {
+        let mut requests = requests.unwrap_or_default();
+        for (r, q) in aggregate(spec, "requests") {
+            if overcommit(&r) {
+                or(&mut requests, &r, q.to_string());
+            }
+        }
+        for (r, q) in limits {
+            if supported(&r) {
+                or(&mut requests, &r, q);
+            }
+        }
+        if let Some(own) = child(spec, "resources") {
+            own.insert("requests".into(), requests.into());
+        }
+    } else if requests.is_some() {
+        let everywhere = |r: &str| {
+            let all = ["containers", "initContainers"];
+            all.iter()
+                .flat_map(|l| spec.get(*l).and_then(Value::as_array).into_iter().flatten())
+                .all(|c| !c["resources"]["limits"][r].is_null())
+        };
+        let limits: Object = aggregate(spec, "limits")
+            .into_iter()
+            .filter(|(r, _)| overcommit(r) && everywhere(r))
+            .map(|(r, q)| (r, Value::from(q.to_string())))
+            .collect();
+        if !limits.is_empty()
+            && let Some(own) = child(spec, "resources")
+        {
+            own.insert("limits".into(), limits.into());
+        }
+    }
+}
+
+/// What all containers of a pod come to at the worst moment: the running ones
+/// together, or one init container beside the sidecars started before it.
+fn aggregate(spec: &Object, list: &str) -> BTreeMap<String, Quantity> {
+    let containers = |l: &str| spec.get(l).and_then(Value::as_array).into_iter().flatten();
+    let amounts = |c: &Value| -> Vec<(String, Quantity)> {
+        let all = c["resources"][list].as_object().into_iter().flatten();
+        all.filter_map(|(k, v)| Some((k.clone(), Quantity::from_value(v).ok()?)))
+            .collect()
+    };
+    let add = |to: &mut BTreeMap<String, Quantity>, c: &Value| {
+        for (r, q) in amounts(c) {
+            *to.entry(r).or_default() += q;
+        }
+    };
+    let mut running = BTreeMap::new();
+    containers("containers").for_each(|c| add(&mut running, c));
+    let mut sidecars: BTreeMap<String, Quantity> = BTreeMap::new();
+    let mut starting: BTreeMap<String, Quantity> = BTreeMap::new();
+    for c in containers("initContainers") {
+        let mut at_once = sidecars.clone();
+        add(&mut at_once, c);
+        if c["restartPolicy"] == "Always" {
+            sidecars = at_once.clone();
+            add(&mut running, c);
+        }
+        for (r, q) in at_once {
+            let most = starting.entry(r).or_insert(q);
+            *most = (*most).max(q);
+        }
+    }
+    for (r, q) in starting {
+        let most = running.entry(r).or_insert(q);
+        *most = (*most).max(q);
+    }
+    running
 }
 
 /// What has a limit but no request requests its limit.

@@ -46,6 +46,27 @@ fn pod_defaults() {
 }
 
 #[test]
+fn pod_level_resources() {
+    let pod = |own: Value| {
+        let c = |cpu: &str| json!({"name": "a", "image": "i:1", "resources": {"requests": {"cpu": cpu}, "limits": {"cpu": "1"}}});
+        let mut side = c("200m");
+        side["restartPolicy"] = json!("Always");
+        let p = json!({"spec": {"resources": own, "containers": [c("100m"), c("100m")], "initContainers": [side, c("300m")]}});
+        defaulted("v1", "Pod", p)["spec"]["resources"].clone()
+    };
+    // 200m beside 300m while starting is more than 100 + 100 + 200 later.
+    assert_eq!(
+        pod(json!({"limits": {"cpu": "2", "memory": "1Gi"}})),
+        json!({"limits": {"cpu": "2", "memory": "1Gi"}, "requests": {"cpu": "500m", "memory": "1Gi"}})
+    );
+    assert_eq!(
+        pod(json!({"requests": {"cpu": "1"}})),
+        json!({"limits": {"cpu": "3"}, "requests": {"cpu": "1"}})
+    );
+    assert_eq!(pod(json!({})), json!({}));
+}
+
+#[test]
 fn pull_policies() {
     let table = [
         ("web", "Always"),
