@@ -28,7 +28,7 @@ use tokio_util::sync::CancellationToken;
 
 pub(crate) use object::{Labels, Obj};
 pub(crate) use resource::{
-    Cacher, Change, ChangeKind, Snapshot, Subscription, SubscriptionError, json_frame,
+    Cacher, Change, ChangeKind, FrameForm, Snapshot, Subscription, SubscriptionError, json_frame,
 };
 
 /// Prefix of every object's key in the store.

@@ -37,6 +37,13 @@ impl ChangeKind {
     }
 }
 
+/// Forms of watch frames that all watchers share.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum FrameForm {
+    Json,
+    Protobuf,
+}
+
 /// One change of one object, shared by all watchers.
 #[derive(Debug)]
 pub(crate) struct Change {
@@ -46,8 +53,8 @@ pub(crate) struct Change {
     pub object: Arc<Obj>,
     /// The object before the change.
     pub prev: Option<Arc<Obj>>,
-    /// JSON frames by [`ChangeKind`].
-    frames: [OnceLock<Bytes>; 3],
+    /// By [`FrameForm`] and [`ChangeKind`].
+    frames: [[OnceLock<Bytes>; 3]; 2],
     /// The previous state at this change's revision, for watchers whose selector it left.
     left: OnceLock<Arc<Obj>>,
 }
@@ -74,10 +81,15 @@ impl Change {
         }
     }
 
-    /// A JSON watch frame that shows this change as `kind`; encoded once.
-    pub(crate) fn json_frame(&self, kind: ChangeKind) -> Bytes {
-        self.frames[kind as usize]
-            .get_or_init(|| json_frame(kind, self.object_as(kind)))
+    /// A watch frame that shows this change as `kind`; encoded by the first watcher of its form.
+    pub(crate) fn frame(
+        &self,
+        kind: ChangeKind,
+        form: FrameForm,
+        encode: impl FnOnce(&Obj) -> Bytes,
+    ) -> Bytes {
+        self.frames[form as usize][kind as usize]
+            .get_or_init(|| encode(self.object_as(kind)))
             .clone()
     }
 }

@@ -70,8 +70,9 @@ pub(crate) async fn collection(ctx: &Context, body: Body) -> Result<Response<Bod
     let list = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, false)?;
     let page = read::page(ctx, &list).await?;
     // Several at a time share the store's disk writes.
-    let mut deletions = Vec::with_capacity(page.objects.len());
-    for object in page.objects.iter().cloned() {
+    let count = page.objects.len();
+    let mut deletions = Vec::with_capacity(count);
+    for object in page.objects {
         let mut write = write(ctx, &options);
         if ctx.def.namespaced {
             write.namespace = object.namespace().to_owned();
@@ -80,7 +81,7 @@ pub(crate) async fn collection(ctx: &Context, body: Body) -> Result<Response<Bod
         deletions.push(async move { write.delete(object.name(), &options).await });
     }
     let mut deletions = futures::stream::iter(deletions).buffered(DELETIONS);
-    let mut items = Vec::with_capacity(page.objects.len());
+    let mut items = Vec::with_capacity(count);
     while let Some(done) = deletions.next().await {
         match done {
             Ok(deleted) => items.push(super::convert::to_served(ctx.def, deleted.last)),

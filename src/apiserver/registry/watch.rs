@@ -19,7 +19,7 @@ use tokio::time::Instant;
 
 use super::{Context, convert, read, table};
 use crate::{
-    cacher::{Cacher, Change, ChangeKind, Obj, Snapshot, Subscription, SubscriptionError},
+    cacher::{Cacher, Change, ChangeKind, FrameForm, Obj, Snapshot, Subscription, SubscriptionError},
     core::Core,
     error::Result,
     machinery,
@@ -152,11 +152,17 @@ struct Encoder {
 
 impl Encoder {
     fn change(&mut self, change: &Change, kind: ChangeKind) -> Bytes {
-        if self.is_plain() {
-            change.json_frame(kind)
-        } else {
-            self.tree(kind.as_str(), change.object_as(kind).to_value())
+        if self.media.shape != Shape::Object || convert::needed(self.def) {
+            return self.tree(kind.as_str(), change.object_as(kind).to_value());
         }
+        if self.media.encoding == Encoding::Protobuf {
+            return change.frame(kind, FrameForm::Protobuf, |object| {
+                self.frame(kind.as_str(), &object.to_value())
+            });
+        }
+        change.frame(kind, FrameForm::Json, |object| {
+            crate::cacher::json_frame(kind, object)
+        })
     }
 
     fn initial(&mut self, object: &Obj) -> Bytes {
