@@ -172,7 +172,7 @@ impl LogFile {
 
     /// Writes zeros behind `end`. That they don't fit is no error yet.
     fn allocate(&mut self, end: u64) {
-        const ZEROS: [u8; 64 << 10] = [0; 64 << 10];
+        static ZEROS: [u8; 64 << 10] = [0; 64 << 10];
         self.allocated = end;
         let target = end + self.ahead;
         while self.allocated < target {
