@@ -179,3 +179,40 @@ async fn repeated_events_raise_the_count() {
     assert_eq!(event["source"]["component"], "test-controller");
     assert_eq!(event["type"], "Warning");
 }
+
+#[tokio::test(start_paused = true)]
+async fn waiting_ends_with_the_state_or_the_time() {
+    let api = FakeApi::new();
+    let maps: kube::Api<ConfigMap> = kube::Api::default_namespaced(api.client());
+    let limit = Duration::from_secs(5);
+    let absent = wait::until(maps.clone(), "it", limit, |m| m.is_none()).await;
+    assert_eq!(absent, Ok(None));
+    let never = wait::until(maps.clone(), "it", limit, |m| m.is_some()).await;
+    assert_eq!(
+        never.unwrap_err().to_string(),
+        "it did not reach the awaited state within 5s"
+    );
+    let later = api.clone();
+    tokio::spawn(async move {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        later.create(config_map("it"));
+    });
+    let there = wait::until(maps, "it", limit, |m| m.is_some()).await;
+    assert_eq!(there.unwrap().unwrap().name_any(), "it");
+}
+
+#[tokio::test]
+async fn errors_tell_what_the_server_said_once() {
+    use crate::ErrorExt;
+    let api = FakeApi::new();
+    let maps: kube::Api<ConfigMap> = kube::Api::default_namespaced(api.client());
+    let error = maps.get("it").await.unwrap_err();
+    assert!(error.is_not_found() && !error.is_conflict());
+    assert_eq!(crate::chain(&error), "configmaps \"it\" not found");
+    let missing = crate::from_kubeconfig("/nowhere".as_ref())
+        .await
+        .map(|_| ())
+        .unwrap_err();
+    assert!(missing.to_string().starts_with("cannot read kubeconfig /nowhere"));
+    assert!(crate::chain(&missing).len() > missing.to_string().len());
+}
