@@ -129,8 +129,10 @@ impl Cgroups {
             } else {
                 ("cpu.shares", "2")
             };
-            if self.unified || controller == "cpu" {
-                std::fs::write(dir.join(file), value)?;
+            let file = dir.join(file);
+            // Without the controller there is nothing to weigh.
+            if (self.unified || controller == "cpu") && file.exists() {
+                std::fs::write(file, value)?;
             }
         }
         Ok(())
