@@ -41,7 +41,9 @@ async fn run_rooms(node: NodeConfig) -> Result<(), Error> {
 }
 
 async fn connect(kubeconfig: &str) -> Result<Client, Error> {
-    rkind_client::from_kubeconfig(Path::new(kubeconfig)).await.map_err(Error::room("no client for the API server"))
+    rkind_client::from_kubeconfig(Path::new(kubeconfig))
+        .await
+        .map_err(Error::room("no client for the API server"))
 }
 
 /// Every node answers DNS itself, at the cluster's one DNS address: a pod's
@@ -60,7 +62,9 @@ async fn run_kubelet(client: Client, node: NodeConfig, shutdown: CancellationTok
     let mut options = rkind_kubelet::Options::new(node.name, node.node_ip);
     options.labels = node.labels;
     if node.role == NodeRole::ControlPlane {
-        options.labels.insert(CONTROL_PLANE_LABEL.to_owned(), String::new());
+        options
+            .labels
+            .insert(CONTROL_PLANE_LABEL.to_owned(), String::new());
     }
     options.taints = node.taints.into_iter().map(taint).collect();
     options.cpus = node.resources.cpus;
@@ -75,7 +79,9 @@ async fn run_kubelet(client: Client, node: NodeConfig, shutdown: CancellationTok
     options.serving_cert_pem = node.pki.kubelet_serving.cert;
     options.serving_key_pem = node.pki.kubelet_serving.key;
     options.client_ca_pem = node.pki.ca_cert;
-    rkind_kubelet::run(client, runtime, options, shutdown).await.map_err(Error::room("the kubelet ended"))
+    rkind_kubelet::run(client, runtime, options, shutdown)
+        .await
+        .map_err(Error::room("the kubelet ended"))
 }
 
 async fn run_proxy(informers: Informers, node: NodeConfig, shutdown: CancellationToken) -> Result<(), Error> {
@@ -87,7 +93,8 @@ async fn run_proxy(informers: Informers, node: NodeConfig, shutdown: Cancellatio
         node_port_range: node.network.node_port_range,
         dns_ip: Some(node.network.dns_ip),
     };
-    let firewall = rkind_sys::nft::Netlink::here().map_err(Error::room("no way to the kernel's packet rules"))?;
+    let firewall =
+        rkind_sys::nft::Netlink::here().map_err(Error::room("no way to the kernel's packet rules"))?;
     rkind_proxy::run_with(informers, options, Arc::new(firewall), shutdown)
         .await
         .map_err(Error::room("the service proxy ended"))
@@ -101,10 +108,17 @@ async fn run_dns(informers: Informers, node: NodeConfig, shutdown: CancellationT
         pod_subnet: node.network.pod_subnet,
         upstream_resolv_conf: resolver::NODE_RESOLV_CONF.into(),
     };
-    rkind_dns::run_with(informers, options, shutdown).await.map_err(Error::room("DNS ended"))
+    rkind_dns::run_with(informers, options, shutdown)
+        .await
+        .map_err(Error::room("DNS ended"))
 }
 
 fn taint(taint: rkind_config::Taint) -> Taint {
     let value = Some(taint.value).filter(|value| !value.is_empty());
-    Taint { key: taint.key, value, effect: taint.effect, time_added: None }
+    Taint {
+        key: taint.key,
+        value,
+        effect: taint.effect,
+        time_added: None,
+    }
 }

@@ -6,7 +6,10 @@ use tokio_util::sync::CancellationToken;
 
 /// Waits for all rooms. The first that ends by itself cancels `shutdown` for
 /// the others, and its error, if any, is the result.
-pub(crate) async fn all(mut rooms: JoinSet<Result<(), Error>>, shutdown: &CancellationToken) -> Result<(), Error> {
+pub(crate) async fn all(
+    mut rooms: JoinSet<Result<(), Error>>,
+    shutdown: &CancellationToken,
+) -> Result<(), Error> {
     let mut outcome = Ok(());
     while let Some(ended) = rooms.join_next().await {
         let result = ended.unwrap_or_else(|panic| Err(Error::Room("a room panicked", panic.into())));

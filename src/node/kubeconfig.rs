@@ -9,12 +9,17 @@ use std::path::Path;
 
 /// Writes one file per identity the node holds, readable by root only.
 pub(crate) fn write_all(node: &NodeConfig) -> Result<(), Error> {
-    let mut files =
-        vec![(paths::KUBELET_KUBECONFIG, &node.pki.kubelet), (paths::PROXY_KUBECONFIG, &node.pki.proxy)];
+    let mut files = vec![
+        (paths::KUBELET_KUBECONFIG, &node.pki.kubelet),
+        (paths::PROXY_KUBECONFIG, &node.pki.proxy),
+    ];
     if let Some(control_plane) = &node.pki.control_plane {
         files.extend([
             (paths::ADMIN_KUBECONFIG, &control_plane.admin),
-            (paths::CONTROLLER_MANAGER_KUBECONFIG, &control_plane.controller_manager),
+            (
+                paths::CONTROLLER_MANAGER_KUBECONFIG,
+                &control_plane.controller_manager,
+            ),
             (paths::SCHEDULER_KUBECONFIG, &control_plane.scheduler),
         ]);
     }

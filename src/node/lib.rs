@@ -34,7 +34,12 @@ pub enum Error {
     Config(#[source] rkind_config::Error),
     /// A file of the node could not be written or a directory not made.
     #[error("{what} {path}")]
-    File { what: &'static str, path: String, #[source] source: std::io::Error },
+    File {
+        what: &'static str,
+        path: String,
+        #[source]
+        source: std::io::Error,
+    },
     /// A call to the kernel that prepares the node failed.
     #[error("{0}")]
     Prepare(String, #[source] Box<dyn std::error::Error + Send + Sync>),
@@ -90,7 +95,9 @@ fn load(config: &Path) -> Result<NodeConfig, Error> {
 }
 
 fn exit(process: &str, outcome: Result<(), Error>) -> ExitCode {
-    let Err(error) = outcome else { return ExitCode::SUCCESS };
+    let Err(error) = outcome else {
+        return ExitCode::SUCCESS;
+    };
     let mut chain = error.to_string();
     let mut cause = std::error::Error::source(&error);
     while let Some(inner) = cause {

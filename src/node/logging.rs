@@ -9,8 +9,11 @@ pub(crate) fn start(level: &str) {
     let filter = EnvFilter::try_from_env("RKIND_LOG")
         .or_else(|_| EnvFilter::try_new(level))
         .unwrap_or_else(|_| EnvFilter::new("info"));
-    let subscriber =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(false).with_writer(std::io::stderr).finish();
+    let subscriber = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(false)
+        .with_writer(std::io::stderr)
+        .finish();
     // A second call within one process (tests) keeps the first subscriber.
     let _ = tracing::subscriber::set_global_default(subscriber);
 }

@@ -29,16 +29,29 @@ const DIRECTORIES: &[&str] = &[
 
 /// Kernel settings a node needs, and what does not work without each.
 const SETTINGS: &[(&str, &str, &str)] = &[
-    ("net/ipv4/ip_forward", "1", "pods reach nothing outside their node"),
-    ("net/ipv4/conf/all/rp_filter", "0", "answers from other nodes may be dropped"),
-    ("net/ipv4/conf/default/rp_filter", "0", "answers from other nodes may be dropped"),
+    (
+        "net/ipv4/ip_forward",
+        "1",
+        "pods reach nothing outside their node",
+    ),
+    (
+        "net/ipv4/conf/all/rp_filter",
+        "0",
+        "answers from other nodes may be dropped",
+    ),
+    (
+        "net/ipv4/conf/default/rp_filter",
+        "0",
+        "answers from other nodes may be dropped",
+    ),
 ];
 
 pub(crate) fn run() -> Result<(), Error> {
     share_mounts()?;
     open_cgroups()?;
     for directory in DIRECTORIES {
-        fs::create_dir_all(directory).map_err(Error::file("could not create directory", Path::new(directory)))?;
+        fs::create_dir_all(directory)
+            .map_err(Error::file("could not create directory", Path::new(directory)))?;
     }
     for (setting, value, without) in SETTINGS {
         let path = Path::new("/proc/sys").join(setting);
@@ -57,8 +70,14 @@ pub(crate) fn run() -> Result<(), Error> {
 /// Mounts made in a container's namespace must reach the kubelet's and back
 /// (`mountPropagation`), so the whole tree is shared.
 fn share_mounts() -> Result<(), Error> {
-    mount(None::<&str>, "/", None::<&str>, MsFlags::MS_SHARED | MsFlags::MS_REC, None::<&str>)
-        .map_err(|errno| Error::Prepare("could not make the mounts shared".into(), errno.into()))
+    mount(
+        None::<&str>,
+        "/",
+        None::<&str>,
+        MsFlags::MS_SHARED | MsFlags::MS_REC,
+        None::<&str>,
+    )
+    .map_err(|errno| Error::Prepare("could not make the mounts shared".into(), errno.into()))
 }
 
 /// Container engines mount the control groups read-only for a node that is not
@@ -67,12 +86,19 @@ fn open_cgroups() -> Result<(), Error> {
     let mountinfo = fs::read_to_string("/proc/self/mountinfo")
         .map_err(Error::file("could not read", Path::new("/proc/self/mountinfo")))?;
     for target in cgroup_mounts(&mountinfo) {
-        let flags = MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        let flags = MsFlags::MS_REMOUNT
+            | MsFlags::MS_BIND
+            | MsFlags::MS_NOSUID
+            | MsFlags::MS_NODEV
+            | MsFlags::MS_NOEXEC;
         mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
             .map_err(|errno| Error::Prepare(format!("could not make {target} writable"), errno.into()))?;
     }
     if Path::new(CGROUP_ROOT).join("cgroup.controllers").exists() {
-        delegate_controllers().map_err(Error::file("could not delegate controllers in", Path::new(CGROUP_ROOT)))?;
+        delegate_controllers().map_err(Error::file(
+            "could not delegate controllers in",
+            Path::new(CGROUP_ROOT),
+        ))?;
     }
     Ok(())
 }
@@ -119,7 +145,9 @@ fn forget(directory: &Path) -> Result<(), Error> {
 
 fn link(target: &str, path: &Path) -> Result<(), Error> {
     match symlink(target, path) {
-        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(Error::file("could not link", path)(error)),
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            Err(Error::file("could not link", path)(error))
+        }
         _ => Ok(()),
     }
 }
@@ -129,8 +157,8 @@ fn link(target: &str, path: &Path) -> Result<(), Error> {
 fn adapt_containerd_config() -> Result<(), Error> {
     let path = Path::new(paths::CONTAINERD_CONFIG);
     let config = fs::read_to_string(path).map_err(Error::file("could not read", path))?;
-    let status =
-        fs::read_to_string("/proc/self/status").map_err(Error::file("could not read", Path::new("/proc/self/status")))?;
+    let status = fs::read_to_string("/proc/self/status")
+        .map_err(Error::file("could not read", Path::new("/proc/self/status")))?;
     let restrict = !has_capability(&status, CAP_SYS_RESOURCE);
     if restrict {
         tracing::info!("no CAP_SYS_RESOURCE here: containers keep the node's oom_score_adj at the least");
@@ -156,7 +184,9 @@ fn has_capability(status: &str, bit: u32) -> bool {
 
 /// Replaces the value on the one line that sets `key`; `None` without such a line.
 fn set_toml_bool(text: &str, key: &str, value: bool) -> Option<String> {
-    let line = text.lines().find(|line| line.trim_start().split(['=', ' ']).next() == Some(key))?;
+    let line = text
+        .lines()
+        .find(|line| line.trim_start().split(['=', ' ']).next() == Some(key))?;
     let indent = &line[..line.len() - line.trim_start().len()];
     Some(text.replacen(line, &format!("{indent}{key} = {value}"), 1))
 }

@@ -28,7 +28,10 @@ fn for_pods(text: &str, dns_ip: IpAddr) -> String {
     let mut out = String::new();
     for line in text.lines() {
         let server = line.strip_prefix("nameserver").map(str::trim);
-        if server.and_then(|server| server.parse::<IpAddr>().ok()).is_some_and(|ip| ip.is_loopback()) {
+        if server
+            .and_then(|server| server.parse::<IpAddr>().ok())
+            .is_some_and(|ip| ip.is_loopback())
+        {
             if !replaced {
                 out.push_str(&format!("nameserver {dns_ip}\n"));
             }
@@ -49,7 +52,10 @@ mod tests {
     fn loopback_servers_become_the_clusters() {
         let dns = "10.96.0.10".parse().unwrap();
         let text = "search lan\nnameserver 127.0.0.11\nnameserver ::1\noptions ndots:0\n";
-        assert_eq!(for_pods(text, dns), "search lan\nnameserver 10.96.0.10\noptions ndots:0\n");
+        assert_eq!(
+            for_pods(text, dns),
+            "search lan\nnameserver 10.96.0.10\noptions ndots:0\n"
+        );
         assert_eq!(for_pods("nameserver 192.0.2.1\n", dns), "nameserver 192.0.2.1\n");
     }
 }

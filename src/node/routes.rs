@@ -2,8 +2,8 @@
 //! other nodes' ranges to the routing table. The CNI room does not know the
 //! API, so the watch is here.
 
-use ipnet::IpNet;
 use crate::Error;
+use ipnet::IpNet;
 use k8s_openapi::api::core::v1::Node;
 use rkind_client::{Informer, Informers};
 use rkind_config::paths;
@@ -23,7 +23,11 @@ struct Plan {
 }
 
 /// Keeps the pod network as the Nodes say, until shutdown.
-pub(crate) async fn run(informers: Informers, node_name: String, shutdown: CancellationToken) -> Result<(), Error> {
+pub(crate) async fn run(
+    informers: Informers,
+    node_name: String,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
     rkind_cni::agent::prepare_node().map_err(Error::room("the pod network can't be prepared"))?;
     let mtu = rkind_cni::agent::node_mtu().map_err(Error::room("the node's routes can't be read"))?;
     let (others, routes) = watch::channel(Vec::new());
@@ -35,7 +39,12 @@ pub(crate) async fn run(informers: Informers, node_name: String, shutdown: Cance
     }
 }
 
-async fn follow(informers: &Informers, node_name: &str, mtu: u32, others: watch::Sender<Vec<(IpNet, IpAddr)>>) -> Result<(), Error> {
+async fn follow(
+    informers: &Informers,
+    node_name: &str,
+    mtu: u32,
+    others: watch::Sender<Vec<(IpNet, IpAddr)>>,
+) -> Result<(), Error> {
     let nodes: Informer<Node> = informers.get();
     let mut changes = nodes.subscribe();
     nodes.synced().await;
@@ -62,7 +71,10 @@ fn plan<'a>(node_name: &str, nodes: impl Iterator<Item = &'a Node>) -> Plan {
             plan.own = ranges;
         } else if let Some(address) = internal_address(node) {
             plan.others.extend(
-                ranges.into_iter().filter(|range| same_family(range, &address)).map(|range| (range, address)),
+                ranges
+                    .into_iter()
+                    .filter(|range| same_family(range, &address))
+                    .map(|range| (range, address)),
             );
         }
     }
@@ -72,19 +84,36 @@ fn plan<'a>(node_name: &str, nodes: impl Iterator<Item = &'a Node>) -> Plan {
 
 fn ranges(node: &Node) -> Vec<IpNet> {
     let spec = node.spec.as_ref();
-    let several = spec.and_then(|spec| spec.pod_cidrs.as_deref()).unwrap_or_default();
+    let several = spec
+        .and_then(|spec| spec.pod_cidrs.as_deref())
+        .unwrap_or_default();
     let single = spec.and_then(|spec| spec.pod_cidr.as_ref());
-    let written = if several.is_empty() { single.into_iter().collect() } else { several.iter().collect::<Vec<_>>() };
-    written.into_iter().filter_map(|range| range.parse().ok()).collect()
+    let written = if several.is_empty() {
+        single.into_iter().collect()
+    } else {
+        several.iter().collect::<Vec<_>>()
+    };
+    written
+        .into_iter()
+        .filter_map(|range| range.parse().ok())
+        .collect()
 }
 
 fn internal_address(node: &Node) -> Option<IpAddr> {
     let addresses = node.status.as_ref()?.addresses.as_deref()?;
-    addresses.iter().find(|address| address.type_ == "InternalIP")?.address.parse().ok()
+    addresses
+        .iter()
+        .find(|address| address.type_ == "InternalIP")?
+        .address
+        .parse()
+        .ok()
 }
 
 fn same_family(range: &IpNet, address: &IpAddr) -> bool {
-    matches!((range, address), (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_)))
+    matches!(
+        (range, address),
+        (IpNet::V4(_), IpAddr::V4(_)) | (IpNet::V6(_), IpAddr::V6(_))
+    )
 }
 
 #[cfg(test)]

@@ -27,20 +27,29 @@ pub(crate) fn run(node: NodeConfig) -> Result<(), Error> {
 
 async fn serve(node: NodeConfig) -> Result<(), Error> {
     let started = Instant::now();
-    let pki = node.pki.control_plane.clone().ok_or(Error::Role("this node's configuration has no control-plane keys"))?;
+    let pki = node
+        .pki
+        .control_plane
+        .clone()
+        .ok_or(Error::Role("this node's configuration has no control-plane keys"))?;
     let shutdown = shutdown::on_signal().map_err(Error::room("could not listen for signals"))?;
     // The port is taken before the store is opened: a client that comes early waits in the
     // listener's queue instead of being refused.
     let listener = listen(&node).await?;
-    let store = EmbeddedStore::open(Path::new(paths::STORE_DIR), rkind_store::embedded::Options::default())
-        .await
-        .map_err(Error::room("could not open the store"))?;
+    let store = EmbeddedStore::open(
+        Path::new(paths::STORE_DIR),
+        rkind_store::embedded::Options::default(),
+    )
+    .await
+    .map_err(Error::room("could not open the store"))?;
     let tls = TlsOptions {
         certificate: pki.apiserver.cert.clone(),
         key: pki.apiserver.key.clone(),
         client_ca: node.pki.ca_cert.clone(),
     };
-    let tls = tls.config().map_err(Error::room("the API server's certificates can't be used"))?;
+    let tls = tls
+        .config()
+        .map_err(Error::room("the API server's certificates can't be used"))?;
     let api = ApiServer::new(api_options(&node, pki, Arc::new(store)))
         .await
         .map_err(Error::room("the API server could not start"))?;
@@ -54,8 +63,15 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
         async move { api.serve(listener.0, tls, token).await }
     });
     let mut loops = JoinSet::new();
-    loops.spawn(run_controllers(client(&api, "system:kube-controller-manager"), node.clone(), shutdown.clone()));
-    loops.spawn(run_scheduler(client(&api, "system:kube-scheduler"), shutdown.clone()));
+    loops.spawn(run_controllers(
+        client(&api, "system:kube-controller-manager"),
+        node.clone(),
+        shutdown.clone(),
+    ));
+    loops.spawn(run_scheduler(
+        client(&api, "system:kube-scheduler"),
+        shutdown.clone(),
+    ));
     let outcome = crate::join::all(loops, &shutdown).await;
     api_shutdown.cancel();
     served
@@ -73,11 +89,17 @@ async fn listen(node: &NodeConfig) -> Result<(TcpListener, SocketAddr), Error> {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let address = SocketAddr::new(any, paths::APISERVER_PORT);
-    let listener = TcpListener::bind(address).await.map_err(Error::room("could not listen for API requests"))?;
+    let listener = TcpListener::bind(address)
+        .await
+        .map_err(Error::room("could not listen for API requests"))?;
     Ok((listener, address))
 }
 
-fn api_options(node: &NodeConfig, pki: ControlPlanePki, store: Arc<EmbeddedStore>) -> rkind_apiserver::Options {
+fn api_options(
+    node: &NodeConfig,
+    pki: ControlPlanePki,
+    store: Arc<EmbeddedStore>,
+) -> rkind_apiserver::Options {
     rkind_apiserver::Options {
         store,
         service_subnet: node.network.service_subnet,
@@ -89,7 +111,10 @@ fn api_options(node: &NodeConfig, pki: ControlPlanePki, store: Arc<EmbeddedStore
         issuer: format!("https://kubernetes.default.svc.{}", node.network.dns_domain),
         ca_cert: node.pki.ca_cert.clone(),
         front_proxy_ca_cert: pki.front_proxy_ca_cert,
-        kubelet_client: Some((pki.apiserver_kubelet_client.cert, pki.apiserver_kubelet_client.key)),
+        kubelet_client: Some((
+            pki.apiserver_kubelet_client.cert,
+            pki.apiserver_kubelet_client.key,
+        )),
     }
 }
 
@@ -103,7 +128,9 @@ async fn run_controllers(client: Client, node: NodeConfig, shutdown: Cancellatio
         root_ca_pem: node.pki.ca_cert,
         ..Default::default()
     };
-    rkind_controllers::run(client, options, shutdown).await.map_err(Error::room("the controllers ended"))
+    rkind_controllers::run(client, options, shutdown)
+        .await
+        .map_err(Error::room("the controllers ended"))
 }
 
 async fn run_scheduler(client: Client, shutdown: CancellationToken) -> Result<(), Error> {

@@ -74,7 +74,11 @@ pub(crate) fn run(services: Vec<Service>) -> std::io::Result<()> {
 impl Supervised {
     fn start(service: Service) -> Self {
         let state = spawn(&service, FIRST_BACKOFF);
-        Self { service, state, backoff: FIRST_BACKOFF }
+        Self {
+            service,
+            state,
+            backoff: FIRST_BACKOFF,
+        }
     }
 
     fn restart_if_due(&mut self) {
@@ -93,7 +97,9 @@ impl Supervised {
             self.backoff = FIRST_BACKOFF;
         }
         tracing::warn!(service = self.service.name, ?status, restart_in = ?self.backoff, "ended");
-        self.state = State::Waiting { until: Instant::now() + self.backoff };
+        self.state = State::Waiting {
+            until: Instant::now() + self.backoff,
+        };
     }
 
     fn pid(&self) -> Option<Pid> {
@@ -138,11 +144,16 @@ fn spawn(service: &Service, backoff: Duration) -> State {
         Ok(child) => {
             let pid = Pid::from_raw(child.id().cast_signed());
             tracing::info!(service = service.name, %pid, "started");
-            State::Running { pid, since: Instant::now() }
+            State::Running {
+                pid,
+                since: Instant::now(),
+            }
         }
         Err(error) => {
             tracing::error!(service = service.name, %error, "could not start");
-            State::Waiting { until: Instant::now() + backoff }
+            State::Waiting {
+                until: Instant::now() + backoff,
+            }
         }
     }
 }

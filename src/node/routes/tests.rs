@@ -2,7 +2,10 @@ use super::*;
 use serde_json::json;
 
 fn node(name: &str, range: Option<&str>, address: Option<&str>) -> Node {
-    let addresses: Vec<_> = address.map(|ip| json!({"type": "InternalIP", "address": ip})).into_iter().collect();
+    let addresses: Vec<_> = address
+        .map(|ip| json!({"type": "InternalIP", "address": ip}))
+        .into_iter()
+        .collect();
     serde_json::from_value(json!({
         "metadata": {"name": name},
         "spec": {"podCIDR": range, "podCIDRs": range.map(|range| vec![range])},
@@ -23,8 +26,15 @@ fn a_route_per_other_node_that_has_range_and_address() {
     ];
     let plan = plan("a", nodes.iter());
     assert_eq!(plan.own, ["10.244.0.0/24".parse::<IpNet>().unwrap()]);
-    let others: Vec<String> = plan.others.iter().map(|(range, via)| format!("{range} via {via}")).collect();
-    assert_eq!(others, ["10.244.1.0/24 via 172.18.0.3", "10.244.2.0/24 via 172.18.0.4"]);
+    let others: Vec<String> = plan
+        .others
+        .iter()
+        .map(|(range, via)| format!("{range} via {via}"))
+        .collect();
+    assert_eq!(
+        others,
+        ["10.244.1.0/24 via 172.18.0.3", "10.244.2.0/24 via 172.18.0.4"]
+    );
 }
 
 #[test]

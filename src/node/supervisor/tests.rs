@@ -10,7 +10,9 @@ const SCENARIO: &str = "RKIND_SUPERVISOR_SCENARIO";
 /// Not a test by itself: what the re-executed process runs.
 #[test]
 fn scenario() {
-    let Ok(script) = std::env::var(SCENARIO) else { return };
+    let Ok(script) = std::env::var(SCENARIO) else {
+        return;
+    };
     let service = Service {
         name: "child",
         command: Box::new(move || {
@@ -31,7 +33,9 @@ fn supervise(script: &str) -> (Child, impl Iterator<Item = String>) {
         .stdout(Stdio::piped())
         .spawn()
         .expect("re-execution");
-    let lines = BufReader::new(child.stdout.take().expect("piped")).lines().map_while(Result::ok);
+    let lines = BufReader::new(child.stdout.take().expect("piped"))
+        .lines()
+        .map_while(Result::ok);
     (child, lines)
 }
 
@@ -44,7 +48,10 @@ fn stop(mut child: Child, mut lines: impl Iterator<Item = String>) {
 #[test]
 fn a_service_that_ends_is_started_again() {
     let (child, mut lines) = supervise("echo up; exit 3");
-    assert_eq!(lines.by_ref().filter(|line| line.contains("up")).take(3).count(), 3);
+    assert_eq!(
+        lines.by_ref().filter(|line| line.contains("up")).take(3).count(),
+        3
+    );
     stop(child, lines);
 }
 
