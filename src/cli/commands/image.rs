@@ -56,15 +56,15 @@ pub(crate) async fn ensure_ours(driver: &dyn Driver, progress: &Progress) -> Res
 pub(crate) async fn build(global: &Global, args: BuildArgs) -> Outcome {
     let driver = context::driver(global).await?;
     let reference = args.image.unwrap_or_else(rkind_node_image::reference);
-    if !args.force {
-        if let Some(image) = driver.local_image(&reference).await? {
-            printer::note(&format!(
-                "{reference} is there already ({}).",
-                megabytes(image.size_bytes)
-            ));
-            printer::data(&reference);
-            return Ok(ExitStatus::Success);
-        }
+    if !args.force
+        && let Some(image) = driver.local_image(&reference).await?
+    {
+        printer::note(&format!(
+            "{reference} is there already ({}).",
+            megabytes(image.size_bytes)
+        ));
+        printer::data(&reference);
+        return Ok(ExitStatus::Success);
     }
     let base = args.base_image.map_or_else(rkind_node_image::detect, Base::Image);
     let progress = Progress::new();
