@@ -8,7 +8,7 @@ use rkind_apimachinery::{
     openapi, protobuf, resources,
     schema::{Schema, TypeDef},
     status::Status,
-    strategy, table, validation,
+    strategy, table, validation, warnings,
 };
 use serde_json::{Value, json};
 
@@ -340,3 +340,13 @@ pub(crate) fn openapi_v2_protobuf(document: &Value) -> Vec<u8> {
 pub(crate) const OPENAPI_V2_PROTOBUF: [&str; 2] = openapi::V2_PROTOBUF_ACCEPT;
 /// The media type of the answer.
 pub(crate) const OPENAPI_V2_PROTOBUF_ANSWER: &str = openapi::V2_PROTOBUF;
+
+/// That the served version of a kind is on its way out.
+pub(crate) fn deprecated(gvk: &Gvk) -> Option<&'static str> {
+    warnings::deprecated(gvk)
+}
+
+/// What is odd about an object (in stored form) about to be written.
+pub(crate) fn oddities(gvk: &Gvk, object: &Value) -> Vec<String> {
+    warnings::of_object(gvk, object)
+}

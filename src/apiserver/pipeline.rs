@@ -156,7 +156,11 @@ async fn resource(
         sub,
         media,
     };
-    registry::serve(ctx, Request::from_parts(parts, body)).await
+    let mut response = registry::serve(ctx, Request::from_parts(parts, body)).await?;
+    if let Some(warning) = crate::machinery::deprecated(&render::served_gvk(def)) {
+        render::warn(&mut response, &[warning.to_owned()]);
+    }
+    Ok(response)
 }
 
 async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>> {

@@ -90,7 +90,7 @@ impl Write {
 
     /// Group, version and kind in which the resource is stored; all rules apply to that form.
     pub(crate) fn gvk(&self) -> Gvk {
-        Gvk::new(self.def.storage_group, self.def.storage_version, self.def.kind)
+        stored_gvk(self.def)
     }
 
     /// The request as admission plugins see it.
@@ -239,9 +239,15 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
     if !ctx.info.path_name().is_empty() {
         return Err(Status::method_not_allowed().into());
     }
-    let (object, warnings) = decode(ctx, &bytes, options.field_validation)?;
+    let (object, mut warnings) = decode(ctx, &bytes, options.field_validation)?;
+    warnings.extend(machinery::oddities(&stored_gvk(ctx.def), &object));
     let payload = Write::of(ctx, options).create(object).await?;
     render::object(ctx, StatusCode::CREATED, payload, &warnings)
+}
+
+/// Group, version and kind in which a resource is stored.
+pub(crate) fn stored_gvk(def: &ResourceDef) -> Gvk {
+    Gvk::new(def.storage_group, def.storage_version, def.kind)
 }
 
 /// Decodes a body into the resource's stored form, defaults applied. Also gives warnings.

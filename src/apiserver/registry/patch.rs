@@ -64,6 +64,7 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
                     check_identity(ctx, name, &served, &patched)?;
                     let (object, found) = accept(ctx, patched, &options)?;
                     warnings = found;
+                    warnings.extend(machinery::oddities(&write.gvk(), &object));
                     Ok(object)
                 })
                 .await?;

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Context,
-    create::{Write, check_namespace, decode, to_bytes},
+    create::{Write, check_namespace, decode, stored_gvk, to_bytes},
     managed, read_body,
     render::{self, Payload},
 };
@@ -35,7 +35,8 @@ pub(crate) struct Updated {
 pub(crate) async fn update(ctx: &Context, body: Body) -> Result<Response<Body>> {
     let options = ctx.write_options("UpdateOptions")?;
     let bytes = read_body(body).await?;
-    let (object, warnings) = decode(ctx, &bytes, options.field_validation)?;
+    let (object, mut warnings) = decode(ctx, &bytes, options.field_validation)?;
+    warnings.extend(machinery::oddities(&stored_gvk(ctx.def), &object));
     let write = Write::of(ctx, options);
     let updated = write.replace(ctx.info.path_name(), object).await?;
     let code = if updated.created {

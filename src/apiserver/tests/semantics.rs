@@ -84,6 +84,18 @@ async fn unknown_fields_warn() {
 }
 
 #[tokio::test]
+async fn old_kinds_warn() {
+    let f = fixture().await;
+    let request = Request::get("/api/v1/endpoints").body(Body::empty()).unwrap();
+    let response = f.admin().oneshot(request).await.unwrap();
+    let warning = response.headers()["warning"].to_str().unwrap().to_owned();
+    assert!(
+        warning.starts_with("299 - \"v1 Endpoints is deprecated"),
+        "{warning}"
+    );
+}
+
+#[tokio::test]
 async fn finalizers_and_preconditions() {
     let f = fixture().await;
     let mut object = config_map("a");
