@@ -425,13 +425,22 @@ impl Cluster {
 
     /// Sets or clears (with `None`) the node that preemption cleared for a pod.
     pub fn nominate(&mut self, pod: &Arc<PodInfo>, node: Option<&str>) {
-        self.nominated.retain(|_, pods| {
-            pods.retain(|known| known.uid != pod.uid);
-            !pods.is_empty()
-        });
+        self.forget_nomination(&pod.uid);
         if let Some(node) = node {
             self.nominated.entry(node.into()).or_default().push(pod.clone());
         }
+    }
+
+    /// The pod needs no cleared node any more; gives the pod if it had one.
+    pub fn forget_nomination(&mut self, uid: &str) -> Option<Arc<PodInfo>> {
+        let mut forgotten = None;
+        self.nominated.retain(|_, pods| {
+            if let Some(index) = pods.iter().position(|pod| *pod.uid == *uid) {
+                forgotten = Some(pods.swap_remove(index));
+            }
+            !pods.is_empty()
+        });
+        forgotten
     }
 
     /// Pods of at least this priority that a node was cleared for, without the pod itself.

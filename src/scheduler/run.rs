@@ -187,6 +187,15 @@ fn updates(informers: &Informers) -> impl Stream<Item = Update> + Send + use<> {
     ])
 }
 
+/// `status.nominatedNodeName`, if it is set.
+fn nominated_node(pod: &Pod) -> Option<&str> {
+    pod.status
+        .as_ref()?
+        .nominated_node_name
+        .as_deref()
+        .filter(|node| !node.is_empty())
+}
+
 /// A binding that did not come about.
 struct BindFailed {
     pod: Arc<PodInfo>,
@@ -296,19 +305,18 @@ impl Scheduler {
         if ours.unwrap_or("default-scheduler") != &*self.writer.name {
             return;
         }
-        let nominated = info
-            .pod
-            .status
-            .as_ref()
-            .and_then(|status| status.nominated_node_name.clone());
-        self.cluster
-            .nominate(&info, nominated.as_deref().filter(|node| !node.is_empty()));
         if info.pod.metadata.deletion_timestamp.is_some() {
             // It will not come any more, but while its binding is under way its place is taken.
             if !self.cluster.is_assumed(&info.uid) {
                 self.queue.remove(&info.uid);
             }
-            return;
+            return self.give_up_nomination(&info.uid);
+        }
+        match (old.and_then(nominated_node), nominated_node(&info.pod)) {
+            (_, Some(node)) => self.cluster.nominate(&info, Some(node)),
+            (Some(_), None) => self.cluster.nominate(&info, None),
+            // Perhaps one was just decided on and is not yet seen here.
+            (None, None) => {}
         }
         self.queue.set(info, now());
     }
@@ -336,20 +344,17 @@ impl Scheduler {
 
     fn pod_gone(&mut self, pod: &Pod) {
         let uid = pod.metadata.uid.as_deref().unwrap_or_default();
-        let waited = self.queue.get(uid).cloned();
         self.queue.remove(uid);
-        if let Some(waited) = waited {
-            self.cluster.nominate(&waited, None);
-            if pod
-                .status
-                .as_ref()
-                .is_some_and(|status| status.nominated_node_name.is_some())
-            {
-                self.hint(Change::PodLeft(&waited));
-            }
-        }
+        self.give_up_nomination(uid);
         if let Some(gone) = self.cluster.remove_pod(uid) {
             self.hint(Change::PodLeft(&gone));
+        }
+    }
+
+    /// What was cleared for a pod that will not come is free for others.
+    fn give_up_nomination(&mut self, uid: &str) {
+        if let Some(pod) = self.cluster.forget_nomination(uid) {
+            self.hint(Change::PodLeft(&pod));
         }
     }
 

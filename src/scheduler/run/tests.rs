@@ -275,3 +275,35 @@ async fn gates_and_departures() {
     });
     api.wait("room again", |api| placed(api, "gated").is_some()).await;
 }
+
+#[tokio::test(start_paused = true)]
+async fn what_was_cleared_for_a_pod_that_is_deleted_goes_to_others() {
+    let api = FakeApi::new();
+    node(&api, "a", json!({}));
+    let _running = start(&api, 0);
+    pod(&api, "low", "2", json!({ "priority": 1 }));
+    api.wait("low", |api| placed(api, "low").is_some()).await;
+    pod(&api, "high", "2", json!({ "priority": 10 }));
+    let nominated = |api: &FakeApi| {
+        api.get("pods", "default", "high")
+            .map(|pod| pod["status"]["nominatedNodeName"] == "a")
+    };
+    api.wait("nominated", |api| nominated(api) == Some(true)).await;
+    api.wait("victim chosen", |api| {
+        api.get("pods", "default", "low")
+            .is_some_and(|low| !low["metadata"]["deletionTimestamp"].is_null())
+    })
+    .await;
+    pod(&api, "next", "2", json!({ "priority": 1 }));
+    api.delete("pods", "default", "low", json!({ "gracePeriodSeconds": 0 }));
+    api.delete("pods", "default", "high", json!({ "gracePeriodSeconds": 0 }));
+    api.wait("either", |api| {
+        placed(api, "high").is_some() || placed(api, "next").is_some()
+    })
+    .await;
+    if placed(&api, "next").is_none() {
+        api.delete("pods", "default", "high", json!({ "gracePeriodSeconds": 0 }));
+    }
+    api.wait("next", |api| placed(api, "next").as_deref() == Some("a"))
+        .await;
+}
