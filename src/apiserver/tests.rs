@@ -4,6 +4,7 @@ mod apply;
 mod auth;
 mod clients;
 mod crud;
+mod hostile;
 mod lists;
 mod protobuf;
 mod semantics;
