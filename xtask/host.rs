@@ -47,18 +47,37 @@ pub(crate) fn docker_engine(consent: Consent) -> Result<()> {
 
 /// The programs that make a node image or a test image out of Debian packages.
 pub(crate) fn image_tools(consent: Consent) -> Result<()> {
-    let missing: Vec<&str> = [("mmdebstrap", "mmdebstrap"), ("busybox", "busybox-static")]
-        .into_iter()
+    packages(
+        consent,
+        "images are made with",
+        &[("mmdebstrap", "mmdebstrap"), ("busybox", "busybox-static")],
+    )
+}
+
+/// What the tests of the node's rooms run for real.
+pub(crate) fn node_tools(consent: Consent) -> Result<()> {
+    let programs = [
+        ("containerd", "containerd"),
+        ("runc", "runc"),
+        ("nft", "nftables"),
+        ("ip", "iproute2"),
+        ("busybox", "busybox-static"),
+    ];
+    packages(consent, "the node's rooms are tested with", &programs)
+}
+
+/// Sees to `(program, package)` pairs; elsewhere than as root on Debian the
+/// step that needs a missing program says so itself.
+fn packages(consent: Consent, why: &str, programs: &[(&str, &'static str)]) -> Result<()> {
+    let missing: Vec<&str> = programs
+        .iter()
         .filter(|(program, _)| !on_path(program))
-        .map(|(_, package)| package)
+        .map(|(_, package)| *package)
         .collect();
     if missing.is_empty() || !root_on_debian() {
-        return Ok(()); // `rkind build node-image` finds another base or says what it lacks
+        return Ok(());
     }
-    ask(
-        consent,
-        &format!("images are made with {}; install", missing.join(" and ")),
-    )?;
+    ask(consent, &format!("{why} {}; install", missing.join(", ")))?;
     install(&missing)
 }
 
@@ -106,6 +125,8 @@ fn start_engine() -> Result<()> {
     if Path::new("/run/systemd/system").exists() {
         run(Command::new("systemctl").args(["start", "docker"]))?;
     } else {
+        forget_dead("/var/run/docker.pid", "dockerd")?;
+        forget_dead("/var/run/docker/containerd/containerd.pid", "containerd")?;
         let log = File::create(ENGINE_LOG).with_context(|| format!("could not create {ENGINE_LOG}"))?;
         Command::new("dockerd")
             .stdin(Stdio::null())
@@ -125,6 +146,19 @@ fn start_engine() -> Result<()> {
         }
         // The engine offers nothing to await before its socket exists.
         std::thread::sleep(Duration::from_millis(100));
+    }
+    Ok(())
+}
+
+/// Removes a pid file whose process is gone. The engine only asks whether some
+/// process has that number, and after a reboot another one may.
+fn forget_dead(pid_file: &str, program: &str) -> Result<()> {
+    let Ok(pid) = std::fs::read_to_string(pid_file) else {
+        return Ok(());
+    };
+    let name = std::fs::read_to_string(format!("/proc/{}/comm", pid.trim())).unwrap_or_default();
+    if name.trim() != program {
+        std::fs::remove_file(pid_file).with_context(|| format!("could not remove the stale {pid_file}"))?;
     }
     Ok(())
 }

@@ -9,7 +9,7 @@ use anyhow::Result;
 pub(crate) struct Args {
     #[command(flatten)]
     consent: Consent,
-    /// Only what needs neither Docker nor root
+    /// Leave out the end-to-end tests; the rooms' own tests of kernel and runtime still want root
     #[arg(long)]
     unit: bool,
     /// Only the end-to-end tests whose name contains this
@@ -18,7 +18,12 @@ pub(crate) struct Args {
 }
 
 pub(crate) fn test(args: &Args) -> Result<()> {
+    if !args.unit {
+        host::docker_engine(args.consent)?;
+        host::image_tools(args.consent)?;
+    }
     if args.e2e.is_none() {
+        host::node_tools(args.consent)?;
         say("unit, contract and crash tests");
         run(&mut cargo(&[
             "test",
@@ -39,8 +44,6 @@ pub(crate) fn test(args: &Args) -> Result<()> {
             return Ok(());
         }
     }
-    host::docker_engine(args.consent)?;
-    host::image_tools(args.consent)?;
     let cache = root().join("target/e2e");
     std::fs::create_dir_all(&cache)?;
     let kubectl = host::kubectl(&cache)?;
