@@ -2,10 +2,12 @@
 //! Upstream: `k8s.io/apiserver/pkg/admission`.
 
 mod certificates;
+mod default_class;
 mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod priority;
+mod runtime_class;
 mod service_account;
 mod taint_nodes;
 mod tolerations;
@@ -114,6 +116,8 @@ impl Default for Chain {
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(priority::Priority),
                 Box::new(tolerations::DefaultTolerationSeconds),
+                Box::new(runtime_class::RuntimeClass),
+                Box::new(default_class::DefaultClass),
                 Box::new(certificates::Certificates),
             ],
             validating: vec![
@@ -121,6 +125,7 @@ impl Default for Chain {
                 Box::new(limit_ranger::LimitRanger),
                 Box::new(service_account::ServiceAccount),
                 Box::new(escalation::Escalation),
+                Box::new(runtime_class::RuntimeClass),
                 Box::new(certificates::Certificates),
             ],
         }

@@ -19,8 +19,9 @@ use crate::{
     machinery, services,
 };
 
-/// How often a change without a `resourceVersion` is tried against a moving object.
-const TRIES: usize = 16;
+/// How often a change without a `resourceVersion` is tried against a moving object: each loss is
+/// somebody else's success, so only a crowd of this size could starve one writer.
+const TRIES: usize = 1000;
 
 /// What an update did.
 pub(crate) struct Updated {
