@@ -168,3 +168,44 @@ async fn tables_and_other_versions_are_watched_too() {
         .await;
     assert_eq!(chosen["items"].as_array().map(Vec::len), Some(1));
 }
+
+#[tokio::test]
+async fn many_watchers_see_everything_in_order() {
+    const WATCHERS: usize = 50;
+    const WRITES: usize = 100;
+    let f = fixture().await;
+    let version = f.get(MAPS).await["metadata"]["resourceVersion"]
+        .as_str()
+        .unwrap()
+        .to_owned();
+    let mut streams = Vec::new();
+    for _ in 0..WATCHERS {
+        streams.push(Stream::open(&f, &format!("{MAPS}?watch=1&resourceVersion={version}")).await);
+    }
+    let names: Vec<String> = (0..WRITES).map(|i| format!("m{i}")).collect();
+    let writes = names.iter().map(|name| f.send("POST", MAPS, config_map(name)));
+    assert!(
+        futures::future::join_all(writes)
+            .await
+            .iter()
+            .all(|(code, _)| *code == StatusCode::CREATED)
+    );
+    let mut orders = Vec::new();
+    for stream in &mut streams {
+        let mut order = Vec::with_capacity(WRITES);
+        for _ in 0..WRITES {
+            let (kind, object) = stream.next().await.unwrap();
+            assert_eq!(kind, "ADDED");
+            order.push(
+                object["metadata"]["resourceVersion"]
+                    .as_str()
+                    .unwrap()
+                    .parse::<u64>()
+                    .unwrap(),
+            );
+        }
+        assert!(order.is_sorted());
+        orders.push(order);
+    }
+    assert!(orders.windows(2).all(|pair| pair[0] == pair[1]));
+}
