@@ -12,6 +12,7 @@ use nix::sys::signal::{SigSet, Signal, kill};
 use nix::sys::signalfd::{SfdFlags, SignalFd};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::Pid;
+use rkind_sys::process::CommandExt;
 use std::os::fd::AsFd;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -49,7 +50,6 @@ pub(crate) fn run(services: Vec<Service>) -> std::io::Result<()> {
     for signal in [Signal::SIGCHLD, Signal::SIGTERM, Signal::SIGINT] {
         signals.add(signal);
     }
-    // Children start with an empty mask again: std::process resets it.
     signals.thread_block()?;
     let descriptor = SignalFd::with_flags(&signals, SfdFlags::SFD_NONBLOCK | SfdFlags::SFD_CLOEXEC)?;
     let mut supervised: Vec<Supervised> = services.into_iter().map(Supervised::start).collect();
@@ -140,7 +140,8 @@ impl Supervised {
 }
 
 fn spawn(service: &Service, backoff: Duration) -> State {
-    match (service.command)().stdin(Stdio::null()).spawn() {
+    // A blocked signal is inherited, through the runtime even by the pods' own processes.
+    match (service.command)().stdin(Stdio::null()).unblock_signals().spawn() {
         Ok(child) => {
             let pid = Pid::from_raw(child.id().cast_signed());
             tracing::info!(service = service.name, %pid, "started");
