@@ -12,11 +12,13 @@ const NODES: usize = 3;
 const REPLICAS: usize = 6;
 const SOON: Duration = Duration::from_secs(60);
 
+type Step = fn(&User);
+
 #[test]
 fn newcomer() {
     images::web();
     let user = User::new("e2e");
-    let steps: &[(&str, fn(&User))] = &[
+    let steps: &[(&str, Step)] = &[
         ("start three nodes", start),
         ("kubectl get nodes", nodes),
         ("load an image", load_image),
