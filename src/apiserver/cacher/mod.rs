@@ -104,6 +104,7 @@ impl Cache {
             tracing::warn!(error = %ended, "store watch ended, loading anew");
             if let Err(error) = self.reload(false).await {
                 tracing::error!(%error, "cannot load from the store");
+                // A store that cannot be read offers nothing to await but time.
                 tokio::select! {
                     () = shutdown.cancelled() => return,
                     () = tokio::time::sleep(Duration::from_millis(200)) => {}

@@ -23,8 +23,8 @@ fn policies_default_by_tag() {
 #[test]
 fn credentials_by_registry() {
     let file = json!({"auths": {
-        "https://index.docker.io/v1/": {"auth": "dTpw"},
-        "reg.example/team": {"username": "t", "password": "x"},
+        "index.docker.io/v1/": {"auth": "dTpw"},
+        "https://reg.example/team": {"username": "t", "password": "x"},
         "reg.example": {"username": "r", "password": "y"}}})
     .to_string();
     let hub = auths(file.as_bytes(), true, "docker.io/library/web:1");
