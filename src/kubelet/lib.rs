@@ -36,6 +36,7 @@ mod quantity;
 mod resize;
 mod run;
 mod server;
+mod serving;
 mod start;
 mod status;
 mod status_writer;

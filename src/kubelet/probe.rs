@@ -6,9 +6,9 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::Duration;
 
-use k8s_openapi::api::core::v1::{Container, Pod, Probe};
+use k8s_openapi::api::core::v1::{Container, Pod, Probe, Service};
 use parking_lot::Mutex;
-use rkind_client::EventRecorder;
+use rkind_client::{EventRecorder, Informer};
 use rkind_cri::Runtime;
 use tokio::task::AbortHandle;
 
@@ -16,6 +16,7 @@ use crate::events::{ContainerEvents, Warning};
 use crate::observed::{Instance, Observed};
 use crate::plan::Verdict;
 use crate::pod::{ContainerKind, PodExt, is_sidecar};
+use crate::serving;
 use crate::status::ID_PREFIX;
 
 pub(crate) mod check;
@@ -120,6 +121,7 @@ impl Drop for Watched {
 pub(crate) struct Probes {
     runtime: Arc<dyn Runtime>,
     recorder: EventRecorder,
+    services: Informer<Service>,
     watched: Arc<Mutex<HashMap<String, Watched>>>,
     /// Told the pod's uid when a verdict changes.
     wake: Arc<dyn Fn(&str) + Send + Sync>,
@@ -140,12 +142,14 @@ impl Probes {
     pub(crate) fn new(
         runtime: Arc<dyn Runtime>,
         recorder: EventRecorder,
+        services: Informer<Service>,
         wake: Arc<dyn Fn(&str) + Send + Sync>,
         node_ip: String,
     ) -> Self {
         Self {
             runtime,
             recorder,
+            services,
             watched: Arc::default(),
             wake,
             node_ip,
@@ -155,7 +159,7 @@ impl Probes {
     /// What the probes say of an instance.
     pub(crate) fn verdict(&self, pod: &Pod, instance: &Instance) -> Verdict {
         let results = self.watched.lock().get(&instance.id).map(|w| w.results);
-        let results = results.unwrap_or_else(|| initial(pod, instance));
+        let results = results.unwrap_or_else(|| initial(pod, instance, !self.awaited(pod).is_empty()));
         let started = results.startup.unwrap_or(true);
         Verdict {
             started,
@@ -189,10 +193,14 @@ impl Probes {
             if !probed {
                 continue;
             }
+            let ports = self.awaited(pod);
             let mut entry = Watched {
-                results: initial(pod, instance),
+                results: initial(pod, instance, !ports.is_empty()),
                 tasks: Vec::new(),
             };
+            if container.readiness_probe.is_none() && entry.results.readiness == Some(false) {
+                entry.tasks.push(self.settle(pod, instance, ports));
+            }
             for probe_kind in [ProbeKind::Startup, ProbeKind::Liveness, ProbeKind::Readiness] {
                 let Some(probe) = probe_kind.of(&container) else {
                     continue;
@@ -218,6 +226,28 @@ impl Probes {
         }
     }
 
+    /// The ports that must be open before a container without a readiness probe counts as ready.
+    fn awaited(&self, pod: &Pod) -> Vec<u16> {
+        if pod.host_network() {
+            return Vec::new();
+        }
+        serving::ports(pod, &self.services.list_in(pod.namespace()))
+    }
+
+    /// Makes an instance ready once the pod serves.
+    fn settle(&self, pod: &Pod, instance: &Instance, ports: Vec<u16>) -> AbortHandle {
+        let (runtime, watched, wake) = (self.runtime.clone(), self.watched.clone(), self.wake.clone());
+        let (id, uid) = (instance.id.clone(), pod.uid().to_string());
+        let settle = async move {
+            serving::settled(runtime.as_ref(), &id, &ports).await;
+            if let Some(entry) = watched.lock().get_mut(&id) {
+                entry.results.readiness = Some(true);
+            }
+            wake(&uid);
+        };
+        tokio::spawn(settle).abort_handle()
+    }
+
     /// Stops probing instances.
     pub(crate) fn forget<'a>(&self, ids: impl IntoIterator<Item = &'a str>) {
         let mut watched = self.watched.lock();
@@ -227,12 +257,14 @@ impl Probes {
     }
 }
 
-/// What holds before the first result. An instance that ran before this agent did keeps what its
-/// status says: a restarted agent does not make pods unready.
-fn initial(pod: &Pod, instance: &Instance) -> Results {
-    let Some((_, container)) = pod.container(&instance.name) else {
+/// What holds before the first result; `settles`: without a readiness probe it is not ready at
+/// once (see [`serving`]). An instance that ran before this agent did keeps what its status says:
+/// a restarted agent does not make pods unready.
+fn initial(pod: &Pod, instance: &Instance, settles: bool) -> Results {
+    let Some((place, container)) = pod.container(&instance.name) else {
         return Results::default();
     };
+    let settles = settles && place == ContainerKind::Regular;
     let status = pod.status();
     let id = format!("{ID_PREFIX}{}", instance.id);
     let known = [&status.container_statuses, &status.init_container_statuses]
@@ -247,7 +279,8 @@ fn initial(pod: &Pod, instance: &Instance) -> Results {
         startup: value(ProbeKind::Startup, known.and_then(|s| s.started)),
         startup_failed: false,
         liveness: value(ProbeKind::Liveness, None),
-        readiness: value(ProbeKind::Readiness, known.map(|s| s.ready)),
+        readiness: value(ProbeKind::Readiness, known.map(|s| s.ready))
+            .or_else(|| settles.then(|| known.is_some_and(|s| s.ready))),
     }
 }
 

@@ -136,6 +136,7 @@ fn build(
     let probes = Probes::new(
         runtime.clone(),
         recorder.clone(),
+        services.clone(),
         Arc::new(move |uid: &str| waker.wake(uid)),
         options.node_ip.to_string(),
     );

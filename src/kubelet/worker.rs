@@ -20,6 +20,7 @@ use crate::events::{ContainerEvents, Warning};
 use crate::observed::Observed;
 use crate::plan::{Plan, Start, hash, plan};
 use crate::pod::{PodExt, is_terminal_phase};
+use crate::serving::serves;
 use crate::status::{self, Failure, StartError};
 use crate::status_writer::StatusWriter;
 use crate::volumes::Volumes;
@@ -412,7 +413,8 @@ impl Worker {
             let before = observed;
             let seconds = Duration::from_secs(u64::try_from(grace).unwrap_or(30));
             let kill = async {
-                let handover = handover(pod, seconds);
+                let served = serves(pod, &agent.services.list_in(pod.namespace()));
+                let handover = handover(pod, served, seconds);
                 tokio::time::sleep(handover).await;
                 agent
                     .kill_pod(pod, &before, seconds.saturating_sub(handover))
@@ -493,17 +495,12 @@ impl Worker {
 /// How long a pod that serves goes on before its stop signal: service rules on all nodes change
 /// when the deletion is announced, and a request that is on its way in that moment still finds a
 /// listener. Nobody waits for a pod that serves nobody or has hardly any time.
-fn handover(pod: &Pod, grace: Duration) -> Duration {
+fn handover(pod: &Pod, served: bool, grace: Duration) -> Duration {
     let conditions = pod.status().conditions.iter().flatten();
     let ready = conditions
         .into_iter()
         .any(|c| c.type_ == "Ready" && c.status == "True");
-    let serves = pod
-        .spec()
-        .containers
-        .iter()
-        .any(|c| c.ports.is_some() || c.readiness_probe.is_some());
-    if ready && serves && grace >= HANDOVER * 10 {
+    if ready && served && grace >= HANDOVER * 10 {
         HANDOVER
     } else {
         Duration::ZERO
