@@ -13,6 +13,7 @@ use crate::{
     authn::token::Tokens,
     authz::Authorizer,
     cacher::{Cache, Cacher, ROOT},
+    catalog::Catalog,
     discovery::Documents,
     error::Result,
     inflight::Limits,
@@ -38,6 +39,8 @@ pub(crate) struct Settings {
 pub(crate) struct Core {
     pub store: Arc<dyn Store>,
     pub cache: Arc<Cache>,
+    /// Which resources are served.
+    pub catalog: Catalog,
     pub settings: Settings,
     pub authorizer: Authorizer,
     pub tokens: Tokens,

@@ -2,7 +2,6 @@
 
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
-use rkind_apimachinery::resources;
 use serde_json::{Value, json};
 
 use crate::{core::Core, registry::render, request::info::query_pairs};
@@ -28,7 +27,9 @@ fn go_arch() -> &'static str {
 
 /// Number of stored objects by resource.
 pub(crate) fn object_counts(core: &Core) -> Vec<(String, usize)> {
-    resources::builtin()
+    let catalog = core.catalog.now();
+    catalog
+        .all()
         .iter()
         .filter(|def| def.storage_group == def.group && def.storage_version == def.version)
         .filter_map(|def| {

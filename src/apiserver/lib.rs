@@ -13,6 +13,7 @@
 //! # Map
 //! - [`pipeline`]: the order of the stages; `request`, `authn`, `impersonation`, `authz`,
 //!   `admission`, `registry` are the stages.
+//! - `catalog`: which resources there are, built-in and custom.
 //! - `cacher`: every resource in memory as bytes, for lists and watches.
 //! - `discovery`, `health`, `metrics`: paths that are for no resource.
 //! - `streams`: what ends at a kubelet or a pod.
@@ -24,6 +25,7 @@ mod authn;
 mod authz;
 mod bootstrap;
 mod cacher;
+mod catalog;
 mod core;
 mod discovery;
 mod error;
@@ -167,6 +169,7 @@ impl ApiServer {
                 rbac: authz::rbac::Rbac::new(&cache),
             },
             cache,
+            catalog: catalog::Catalog::default(),
             settings,
             tokens,
             admission: admission::Chain::default(),

@@ -12,7 +12,7 @@ use std::{
 use axum::body::Body;
 use futures::FutureExt as _;
 use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
-use rkind_apimachinery::{resources, status::Status};
+use rkind_apimachinery::status::Status;
 
 use crate::{
     authn::{self, authenticate},
@@ -115,14 +115,16 @@ async fn resource(
     parts: Parts,
     body: Body,
 ) -> Result<Response<Body>> {
-    let def =
-        resources::find(&info.group, &info.version, &info.resource).ok_or_else(Status::unknown_resource)?;
+    let def = core
+        .catalog
+        .find(&info.group, &info.version, &info.resource)
+        .ok_or_else(Status::unknown_resource)?;
     if def.namespaced && info.namespace.is_empty() && !info.path_name().is_empty() {
         return Err(Status::unknown_resource().into());
     }
     let sub = match info.subresource.as_str() {
         "" => None,
-        name => Some(def.subresource(name).ok_or_else(Status::unknown_resource)?),
+        name => Some(def.subresource(name).ok_or_else(Status::unknown_resource)?.name),
     };
     if sub.is_none() && info.parts.len() > 2 {
         return Err(Status::unknown_resource().into());
@@ -140,12 +142,13 @@ async fn resource(
             }),
     };
     // Streams answer in whatever form the backend speaks.
-    let streams = sub.is_some_and(|s| matches!(s.name, "log" | "exec" | "attach" | "portforward" | "proxy"));
+    let streams = sub.is_some_and(|s| matches!(s, "log" | "exec" | "attach" | "portforward" | "proxy"));
     let media = match media::negotiate(&parts.headers, true, pretty) {
         Some(media) => media,
         None if streams => Media::JSON,
         None => return Err(registry::not_acceptable()),
     };
+    let deprecated = crate::machinery::deprecated(&render::served_gvk(&def));
     let ctx = Context {
         core: core.clone(),
         info: info.clone(),
@@ -157,7 +160,7 @@ async fn resource(
         media,
     };
     let mut response = registry::serve(ctx, Request::from_parts(parts, body)).await?;
-    if let Some(warning) = crate::machinery::deprecated(&render::served_gvk(def)) {
+    if let Some(warning) = deprecated {
         render::warn(&mut response, &[warning.to_owned()]);
     }
     Ok(response)
@@ -173,7 +176,7 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
         return Ok(response);
     }
     let response = match path {
-        "" => render::json(&discovery::root_paths(), headers),
+        "" => render::json(&discovery::root_paths(&core.catalog.now()), headers),
         "/version" => render::json(&health::version(), headers),
         "/metrics" => {
             let text = core.metrics.render(&health::object_counts(core));

@@ -16,10 +16,11 @@ mod tolerations;
 mod tests;
 
 use async_trait::async_trait;
-use rkind_apimachinery::{field::quote, resources::ResourceDef, status::Status};
+use rkind_apimachinery::{field::quote, status::Status};
 use serde_json::Value;
 
 use crate::{
+    catalog::Def,
     core::{Core, group_resource},
     error::Result,
     user::UserInfo,
@@ -39,7 +40,7 @@ pub(crate) struct Request<'a> {
     pub core: &'a Core,
     pub user: &'a UserInfo,
     pub operation: Operation,
-    pub def: &'static ResourceDef,
+    pub def: &'a Def,
     /// Empty for the object itself.
     pub sub: &'a str,
     pub namespace: &'a str,

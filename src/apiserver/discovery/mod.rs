@@ -5,15 +5,18 @@ mod openapi;
 #[cfg(test)]
 mod tests;
 
-use std::sync::LazyLock;
-
 use axum::body::Body;
 use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use rkind_apimachinery::resources::{self, ResourceDef, Subresource};
+use rkind_apimachinery::resources::{ResourceDef, Subresource};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{core::Core, registry::render, request::media::clauses};
+use crate::{
+    catalog::{Group, Snapshot},
+    core::Core,
+    registry::render,
+    request::media::clauses,
+};
 
 pub(crate) use openapi::Documents;
 
@@ -22,13 +25,14 @@ const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGrou
 
 /// Answers a discovery path; `None` when it is none.
 pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+    let catalog = core.catalog.now();
     let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
     let body = match parts.as_slice() {
-        ["api"] if wants_aggregated(headers) => return Some(aggregated(true, headers)),
-        ["apis"] if wants_aggregated(headers) => return Some(aggregated(false, headers)),
+        ["api"] if wants_aggregated(headers) => return Some(aggregated(&catalog, true, headers)),
+        ["apis"] if wants_aggregated(headers) => return Some(aggregated(&catalog, false, headers)),
         ["api"] => json!({
             "kind": "APIVersions",
-            "versions": versions(""),
+            "versions": catalog.versions(""),
             "serverAddressByClientCIDRs": [{
                 "clientCIDR": "0.0.0.0/0",
                 "serverAddress": format!("{}:{}", core.settings.advertise_address, core.settings.advertise_port),
@@ -36,43 +40,21 @@ pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Resp
         }),
         ["apis"] => json!({
             "kind": "APIGroupList", "apiVersion": "v1",
-            "groups": groups().iter().map(|g| api_group(g, false)).collect::<Vec<_>>(),
+            "groups": named(&catalog).map(|g| api_group(g, false)).collect::<Vec<_>>(),
         }),
-        ["api", version] if versions("").contains(version) => resource_list("", version),
-        ["apis", group] if groups().contains(group) => api_group(group, true),
-        ["apis", group, version] if versions(group).contains(version) => resource_list(group, version),
+        ["api", version] if catalog.versions("").contains(version) => resource_list(&catalog, "", version),
+        ["apis", group] => api_group(named(&catalog).find(|g| g.name == *group)?, true),
+        ["apis", group, version] if !group.is_empty() && catalog.versions(group).contains(version) => {
+            resource_list(&catalog, group, version)
+        }
         _ => return None,
     };
     Some(tagged(&body, "application/json", headers))
 }
 
 /// Groups beside core, in discovery's order.
-pub(crate) fn groups() -> Vec<&'static str> {
-    let mut all: Vec<(&'static str, u32)> = Vec::new();
-    for def in resources::builtin() {
-        if !def.group.is_empty() && !all.iter().any(|(g, _)| *g == def.group) {
-            all.push((def.group, def.group_priority));
-        }
-    }
-    all.sort_by(|a, b| b.1.cmp(&a.1).then(a.0.cmp(b.0)));
-    all.into_iter().map(|(group, _)| group).collect()
-}
-
-/// Versions of a group, preferred first.
-pub(crate) fn versions(group: &str) -> Vec<&'static str> {
-    let mut all: Vec<&'static str> = Vec::new();
-    for def in resources::builtin().iter().filter(|d| d.group == group) {
-        if !all.contains(&def.version) {
-            all.push(def.version);
-        }
-    }
-    all
-}
-
-fn of(group: &str, version: &str) -> impl Iterator<Item = &'static ResourceDef> {
-    resources::builtin()
-        .iter()
-        .filter(move |d| d.group == group && d.version == version)
+fn named(catalog: &Snapshot) -> impl Iterator<Item = &Group> {
+    catalog.groups().iter().filter(|group| !group.name.is_empty())
 }
 
 fn group_version(group: &str, version: &str) -> String {
@@ -83,12 +65,13 @@ fn group_version(group: &str, version: &str) -> String {
     }
 }
 
-fn api_group(group: &str, alone: bool) -> Value {
-    let all: Vec<Value> = versions(group)
+fn api_group(group: &Group, alone: bool) -> Value {
+    let all: Vec<Value> = group
+        .versions
         .iter()
-        .map(|v| json!({"groupVersion": group_version(group, v), "version": v}))
+        .map(|v| json!({"groupVersion": group_version(group.name, v), "version": v}))
         .collect();
-    let mut value = json!({"name": group, "versions": all, "preferredVersion": all[0]});
+    let mut value = json!({"name": group.name, "versions": all, "preferredVersion": all[0]});
     if alone {
         value["kind"] = json!("APIGroup");
         value["apiVersion"] = json!("v1");
@@ -96,9 +79,9 @@ fn api_group(group: &str, alone: bool) -> Value {
     value
 }
 
-fn resource_list(group: &str, version: &str) -> Value {
+fn resource_list(catalog: &Snapshot, group: &str, version: &str) -> Value {
     let mut list = Vec::new();
-    for def in of(group, version) {
+    for def in catalog.of(group, version) {
         let mut entry = json!({
             "name": def.resource, "singularName": def.singular, "namespaced": def.namespaced,
             "kind": def.kind, "verbs": def.verbs,
@@ -162,30 +145,31 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
         && param("v") == Some("v2")
 }
 
-fn aggregated(core: bool, headers: &HeaderMap) -> Response<Body> {
-    static CORE: LazyLock<bytes::Bytes> = LazyLock::new(|| aggregated_list(&[""]));
-    static GROUPS: LazyLock<bytes::Bytes> = LazyLock::new(|| aggregated_list(&groups()));
-    with_tag(
-        if core { CORE.clone() } else { GROUPS.clone() },
-        AGGREGATED,
-        headers,
-    )
+fn aggregated(catalog: &Snapshot, core: bool, headers: &HeaderMap) -> Response<Body> {
+    let bytes = catalog.documents[usize::from(core)].get_or_init(|| aggregated_list(catalog, core));
+    with_tag(bytes.clone(), AGGREGATED, headers)
 }
 
-fn aggregated_list(groups: &[&'static str]) -> bytes::Bytes {
-    let items: Vec<Value> = groups
+fn aggregated_list(catalog: &Snapshot, core: bool) -> bytes::Bytes {
+    let items: Vec<Value> = catalog
+        .groups()
         .iter()
+        .filter(|group| group.name.is_empty() == core)
         .map(|group| {
-            let versions: Vec<Value> = versions(group)
+            let versions: Vec<Value> = group
+                .versions
                 .iter()
                 .map(|version| {
-                    let resources: Vec<Value> = of(group, version).map(aggregated_resource).collect();
+                    let resources: Vec<Value> = catalog
+                        .of(group.name, version)
+                        .map(|def| aggregated_resource(def))
+                        .collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
             let mut metadata = json!({"creationTimestamp": null});
-            if !group.is_empty() {
-                metadata["name"] = json!(group);
+            if !group.name.is_empty() {
+                metadata["name"] = json!(group.name);
             }
             json!({"metadata": metadata, "versions": versions})
         })
@@ -198,7 +182,7 @@ fn aggregated_list(groups: &[&'static str]) -> bytes::Bytes {
     bytes.into()
 }
 
-fn aggregated_resource(def: &'static ResourceDef) -> Value {
+fn aggregated_resource(def: &ResourceDef) -> Value {
     let scope = if def.namespaced { "Namespaced" } else { "Cluster" };
     let mut entry = json!({
         "resource": def.resource, "scope": scope, "singularResource": def.singular, "verbs": def.verbs,
@@ -258,16 +242,16 @@ fn hash(bytes: &[u8]) -> String {
 }
 
 /// Every path that `GET /` lists.
-pub(crate) fn root_paths() -> Value {
+pub(crate) fn root_paths(catalog: &Snapshot) -> Value {
     let mut paths = vec![
         "/.well-known/openid-configuration".to_owned(),
         "/api".into(),
         "/api/v1".into(),
         "/apis".into(),
     ];
-    for group in groups() {
-        paths.push(format!("/apis/{group}"));
-        paths.extend(versions(group).iter().map(|v| format!("/apis/{group}/{v}")));
+    for Group { name, versions, .. } in named(catalog) {
+        paths.push(format!("/apis/{name}"));
+        paths.extend(versions.iter().map(|v| format!("/apis/{name}/{v}")));
     }
     for path in [
         "/healthz",

@@ -7,8 +7,8 @@ use bytes::Bytes;
 use http::{HeaderMap, HeaderValue, Response, header};
 use serde_json::{Value, json};
 
-use super::{groups, hash, tagged, versions, with_tag};
-use crate::{machinery, request::info::query_value};
+use super::{hash, tagged, with_tag};
+use crate::{catalog::Snapshot, machinery, request::info::query_value};
 
 /// One OpenAPI v3 document, such as that of `apis/apps/v1`.
 struct Document {
@@ -28,10 +28,10 @@ pub(crate) struct Documents {
 
 impl Default for Documents {
     fn default() -> Self {
-        let all = std::iter::once("")
-            .chain(groups())
-            .flat_map(|g| versions(g).into_iter().map(move |v| (g, v)));
+        let catalog = Snapshot::builtin();
+        let all = catalog.groups().iter();
         let v3 = all
+            .flat_map(|group| group.versions.iter().map(|version| (group.name, *version)))
             .map(|(group, version)| {
                 let path = if group.is_empty() {
                     format!("api/{version}")

@@ -16,6 +16,7 @@ use super::{Context, convert, managed, read_body, render, render::Payload, unsup
 use crate::{
     admission::{Operation, Request},
     cacher::Obj,
+    catalog::Def,
     core::{Core, group_resource, object_key, store_key},
     error::{self, Result},
     machinery,
@@ -35,7 +36,7 @@ const NAME_TRIES: usize = 8;
 pub(crate) struct Write {
     pub core: Arc<Core>,
     pub user: UserInfo,
-    pub def: &'static ResourceDef,
+    pub def: Def,
     /// Name of the subresource; empty for none.
     pub sub: &'static str,
     /// Empty for cluster-scoped resources.
@@ -54,7 +55,7 @@ impl Write {
         Write {
             core: ctx.core.clone(),
             user: ctx.user.clone(),
-            def: ctx.def,
+            def: ctx.def.clone(),
             sub: ctx.sub_name(),
             namespace: if ctx.def.namespaced {
                 ctx.info.namespace.clone()
@@ -68,17 +69,18 @@ impl Write {
     }
 
     /// Of the server itself.
-    pub(crate) fn internal(core: &Arc<Core>, def: &'static ResourceDef, namespace: &str) -> Self {
+    pub(crate) fn internal(core: &Arc<Core>, def: impl Into<Def>, namespace: &str) -> Self {
+        let def = def.into();
         Write {
             core: core.clone(),
             user: UserInfo::loopback(),
-            def,
             sub: "",
             namespace: if def.namespaced {
                 namespace.to_owned()
             } else {
                 String::new()
             },
+            def,
             options: WriteOptions {
                 field_manager: "kube-apiserver".into(),
                 ..Default::default()
@@ -90,7 +92,7 @@ impl Write {
 
     /// Group, version and kind in which the resource is stored; all rules apply to that form.
     pub(crate) fn gvk(&self) -> Gvk {
-        stored_gvk(self.def)
+        stored_gvk(&self.def)
     }
 
     /// The request as admission plugins see it.
@@ -105,7 +107,7 @@ impl Write {
             core: &self.core,
             user: &self.user,
             operation,
-            def: self.def,
+            def: &self.def,
             sub: self.sub,
             namespace: &self.namespace,
             name,
@@ -119,7 +121,7 @@ impl Write {
     /// # Errors
     /// 500 when they cannot be read.
     pub(crate) fn payload(&self, name: &str, bytes: Bytes, revision: u64) -> Result<Payload> {
-        let key = object_key(self.def, &self.namespace, name);
+        let key = object_key(&self.def, &self.namespace, name);
         Obj::from_bytes(self.def.storage_prefix, &key, bytes, revision)
             .map(|object| Payload::Stored(Arc::new(object)))
             .map_err(|e| Status::internal_error(&format!("written object cannot be read: {e}")).into())
@@ -127,7 +129,7 @@ impl Write {
 
     /// A tree in stored form that was not stored (dry run).
     pub(crate) fn tree(&self, object: Value) -> Payload {
-        Payload::Tree(convert::to_served(self.def, object))
+        Payload::Tree(convert::to_served(&self.def, object))
     }
 
     /// Creates an object given in stored form, decoded and defaulted.
@@ -135,13 +137,13 @@ impl Write {
     /// # Errors
     /// 400, 403, 409 or 422.
     pub(crate) async fn create(&self, mut object: Value) -> Result<Payload> {
-        let gr = group_resource(self.def);
+        let gr = group_resource(&self.def);
         if !meta::resource_version(&object).is_empty() {
             return Err(
                 Status::bad_request("resourceVersion should not be set on objects to be created").into(),
             );
         }
-        check_namespace(self.def, &self.namespace, &mut object)?;
+        check_namespace(&self.def, &self.namespace, &mut object)?;
         let generate = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         let base = meta::generate_name(&object).to_owned();
         for attempt in 1.. {
@@ -163,7 +165,7 @@ impl Write {
     }
 
     async fn create_named(&self, mut object: Value, name: &str) -> Result<Payload> {
-        let gr = group_resource(self.def);
+        let gr = group_resource(&self.def);
         let gvk = self.gvk();
         // What only the server may say.
         for field in [
@@ -184,7 +186,7 @@ impl Write {
             .await?;
         machinery::default(&gvk, &mut object);
         machinery::prepare_create(&gvk, &mut object);
-        let reservation = services::reserve(&self.core, self.def, self.sub, &mut object, None)?;
+        let reservation = services::reserve(&self.core, &self.def, self.sub, &mut object, None)?;
         let errors = machinery::validate_create(&gvk, &object);
         if !errors.is_empty() {
             let shown = if name.is_empty() {
@@ -200,7 +202,7 @@ impl Write {
             .await?;
         managed::updated(self, None, &mut object);
         if self.options.dry_run {
-            let key = store_key(self.def, &self.namespace, name);
+            let key = store_key(&self.def, &self.namespace, name);
             let (there, _) = self
                 .core
                 .store
@@ -216,7 +218,7 @@ impl Write {
         match self
             .core
             .store
-            .create(&store_key(self.def, &self.namespace, name), bytes.clone())
+            .create(&store_key(&self.def, &self.namespace, name), bytes.clone())
             .await
         {
             Ok(revision) => {
@@ -240,7 +242,7 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
         return Err(Status::method_not_allowed().into());
     }
     let (object, mut warnings) = decode(ctx, &bytes, options.field_validation)?;
-    warnings.extend(machinery::oddities(&stored_gvk(ctx.def), &object));
+    warnings.extend(machinery::oddities(&stored_gvk(&ctx.def), &object));
     let payload = Write::of(ctx, options).create(object).await?;
     render::object(ctx, StatusCode::CREATED, payload, &warnings)
 }
@@ -260,7 +262,7 @@ pub(crate) fn decode(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>)> {
     let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
-    let def = ctx.def;
+    let def = &ctx.def;
     let expected = Gvk::new(def.group, def.version, def.kind);
     let (mut object, warnings) = machinery::decode(body, encoding, &expected, def.type_name, validation)?;
     machinery::default(&expected, &mut object);

@@ -43,8 +43,8 @@ pub(crate) async fn delete(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let write = write(ctx, &options);
     let name = ctx.info.path_name();
     let deleted = write.delete(name, &options).await?;
-    if deleted.gone && !answers_object(ctx.def) {
-        let status = success(ctx.def, name, meta::uid(&deleted.last));
+    if deleted.gone && !answers_object(&ctx.def) {
+        let status = success(&ctx.def, name, meta::uid(&deleted.last));
         let bytes = render::encode(&status.to_value(), ctx.media)?;
         return Ok(render::respond(
             StatusCode::OK,
@@ -84,7 +84,7 @@ pub(crate) async fn collection(ctx: &Context, body: Body) -> Result<Response<Bod
     let mut items = Vec::with_capacity(count);
     while let Some(done) = deletions.next().await {
         match done {
-            Ok(deleted) => items.push(super::convert::to_served(ctx.def, deleted.last)),
+            Ok(deleted) => items.push(super::convert::to_served(&ctx.def, deleted.last)),
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
         }
@@ -181,8 +181,8 @@ impl Write {
     /// # Errors
     /// 403, 404 or 409.
     pub(crate) async fn delete(&self, name: &str, options: &DeleteOptions) -> Result<Deleted> {
-        let gr = group_resource(self.def);
-        let key = store_key(self.def, &self.namespace, name);
+        let gr = group_resource(&self.def);
+        let key = store_key(&self.def, &self.namespace, name);
         loop {
             let (entry, _) = self
                 .core
@@ -207,7 +207,7 @@ impl Write {
                 .validate(self.admission(Operation::Delete, name, &mut shown, Some(&old)))
                 .await?;
 
-            let plan = plan(self.def, &old, options, jiff::Timestamp::now());
+            let plan = plan(&self.def, &old, options, jiff::Timestamp::now());
             if self.options.dry_run {
                 return Ok(match plan {
                     Plan::Mark(new) => Deleted {
@@ -237,7 +237,7 @@ impl Write {
                     .delete(&key, entry.mod_revision)
                     .await
                     .map(|revision| {
-                        services::released(&self.core, self.def, &old);
+                        services::released(&self.core, &self.def, &old);
                         meta::set(&mut old, "resourceVersion", revision.to_string());
                         Deleted {
                             last: old,
@@ -269,7 +269,7 @@ impl Write {
     }
 
     fn preconditions(&self, name: &str, old: &Value, options: &DeleteOptions) -> Result<()> {
-        let gr = group_resource(self.def);
+        let gr = group_resource(&self.def);
         let uid = meta::uid(old);
         if let Some(wanted) = &options.precondition_uid
             && wanted != uid

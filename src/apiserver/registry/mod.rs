@@ -23,12 +23,10 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{HeaderMap, Response};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
-use rkind_apimachinery::{
-    resources::{ResourceDef, Subresource},
-    status::Status,
-};
+use rkind_apimachinery::{resources::Subresource, status::Status};
 
 use crate::{
+    catalog::Def,
     core::{Core, group_resource},
     error::Result,
     request::{Media, RequestInfo, media, options::WriteOptions},
@@ -45,8 +43,9 @@ pub(crate) struct Context {
     pub user: UserInfo,
     pub query: Option<String>,
     pub headers: HeaderMap,
-    pub def: &'static ResourceDef,
-    pub sub: Option<&'static Subresource>,
+    pub def: Def,
+    /// Name of the subresource.
+    pub sub: Option<&'static str>,
     pub media: Media,
 }
 
@@ -79,7 +78,12 @@ impl Context {
 
     /// Name of the subresource; empty for none.
     pub(crate) fn sub_name(&self) -> &'static str {
-        self.sub.map_or("", |s| s.name)
+        self.sub.unwrap_or_default()
+    }
+
+    /// The subresource; `None` for the resource itself.
+    pub(crate) fn subresource(&self) -> Option<&Subresource> {
+        self.def.subresource(self.sub?)
     }
 }
 
@@ -103,7 +107,7 @@ pub(crate) async fn read_body(body: Body) -> Result<Bytes> {
 /// Any `Status`.
 pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<Response<Body>> {
     let info = &ctx.info;
-    let allowed = match ctx.sub {
+    let allowed = match ctx.subresource() {
         Some(sub) => {
             // `create` on a connect subresource comes as any method.
             let verb = if matches!(info.verb.as_str(), "list" | "watch") {
@@ -119,7 +123,7 @@ pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<
         return Err(Status::method_not_allowed().into());
     }
     if let Some(sub) = ctx.sub {
-        return subresource::serve(ctx, sub.name, request).await;
+        return subresource::serve(ctx, sub, request).await;
     }
     match info.verb.as_str() {
         "get" => read::get(&ctx).await,
@@ -127,12 +131,12 @@ pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<
         "watch" => watch::watch(&ctx).await,
         "delete" => delete::delete(&ctx, request.into_body()).await,
         "deletecollection" => delete::collection(&ctx, request.into_body()).await,
-        "create" if reviews::is_review(ctx.def) => reviews::create(&ctx, request.into_body()).await,
+        "create" if reviews::is_review(&ctx.def) => reviews::create(&ctx, request.into_body()).await,
         "create" if ctx.def.resource == "bindings" => subresource::serve(ctx, "binding", request).await,
         "create" => create::create(&ctx, request.into_body()).await,
         "update" => update::update(&ctx, request.into_body()).await,
         "patch" => patch::patch(&ctx, request.into_body()).await,
-        verb => Err(Status::method_not_supported(&group_resource(ctx.def), verb).into()),
+        verb => Err(Status::method_not_supported(&group_resource(&ctx.def), verb).into()),
     }
 }
 

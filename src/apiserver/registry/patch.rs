@@ -59,7 +59,7 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
             let mut warnings = Vec::new();
             let updated = write
                 .change(name, |old| {
-                    let served = convert::to_served(ctx.def, old.clone());
+                    let served = convert::to_served(&ctx.def, old.clone());
                     let patched = patched(ctx, &kind, &served, &bytes)?;
                     check_identity(ctx, name, &served, &patched)?;
                     let (object, found) = accept(ctx, patched, &options)?;
@@ -115,7 +115,7 @@ fn check_identity(ctx: &Context, name: &str, served: &Value, patched: &Value) ->
 /// # Errors
 /// 400.
 fn accept(ctx: &Context, patched: Value, options: &WriteOptions) -> Result<(Value, Vec<String>)> {
-    let def = ctx.def;
+    let def = &ctx.def;
     let expected = Gvk::new(def.group, def.version, def.kind);
     let (mut object, warnings) =
         machinery::recheck(&patched, &expected, def.type_name, options.field_validation)?;
@@ -135,7 +135,7 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
         ));
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors).into());
     }
-    let def = ctx.def;
+    let def = &ctx.def;
     let expected = Gvk::new(def.group, def.version, def.kind);
     // Upstream: unknown fields fail an apply unless they are to be ignored.
     let validation = match options.field_validation {

@@ -34,7 +34,7 @@ pub(crate) async fn get(ctx: &Context) -> Result<Response<Body>> {
     if version > ctx.core.cache.revision() {
         reach(&ctx.core, version).await?;
     }
-    let object = current(&ctx.core, ctx.def, &ctx.info.namespace, ctx.info.path_name()).await?;
+    let object = current(&ctx.core, &ctx.def, &ctx.info.namespace, ctx.info.path_name()).await?;
     render::object(
         ctx,
         StatusCode::OK,
@@ -112,12 +112,12 @@ pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
             encoding: Encoding::Json,
             shape: Shape::Object,
             pretty: false,
-        } if !convert::needed(ctx.def) => json_list(ctx, &page),
+        } if !convert::needed(&ctx.def) => json_list(ctx, &page),
         media => {
             let items = page
                 .objects
                 .iter()
-                .map(|o| convert::to_served(ctx.def, o.to_value()));
+                .map(|o| convert::to_served(&ctx.def, o.to_value()));
             let meta = list_meta(&page);
             let value = match media.shape {
                 Shape::Object => json!({
@@ -151,7 +151,7 @@ pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
 /// 400, 410 or 504.
 pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
     let core = &ctx.core;
-    let cacher = core.cacher(ctx.def)?;
+    let cacher = core.cacher(&ctx.def)?;
     let prefix = scope(ctx);
     let (snapshot, after) = if options.continue_token.is_empty() {
         (start(ctx, &cacher, options).await?, None)
@@ -185,7 +185,7 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
     let mut seen = 0u64;
     match name {
         Some(name) if !ctx.def.namespaced || !ctx.info.namespace.is_empty() => {
-            let key = object_key(ctx.def, &ctx.info.namespace, name);
+            let key = object_key(&ctx.def, &ctx.info.namespace, name);
             objects.extend(
                 snapshot
                     .objects
@@ -264,7 +264,7 @@ async fn exact(ctx: &Context, cacher: &Arc<Cacher>, version: Revision) -> Result
         .store
         .range(&prefix, None, 0, Some(version))
         .await
-        .map_err(|e| error::store(&group_resource(ctx.def), &e))?;
+        .map_err(|e| error::store(&group_resource(&ctx.def), &e))?;
     let objects = range
         .entries
         .iter()

@@ -45,14 +45,14 @@ pub(crate) fn object(
                 shape: Shape::Object,
                 pretty: false,
             },
-        ) if !convert::needed(ctx.def) => {
+        ) if !convert::needed(&ctx.def) => {
             let mut bytes = object.json();
             bytes.push(b'\n');
             bytes
         }
         _ => {
             let value = match payload {
-                Payload::Stored(object) => convert::to_served(ctx.def, object.to_value()),
+                Payload::Stored(object) => convert::to_served(&ctx.def, object.to_value()),
                 Payload::Tree(value) => value,
             };
             let shaped = match ctx.media.shape {

@@ -38,7 +38,7 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let bytes = read_body(body).await?;
     let (mut review, warnings) = decode(ctx, &bytes, options.field_validation)?;
     if ctx.def.namespaced {
-        check_namespace(ctx.def, &ctx.info.namespace, &mut review)?;
+        check_namespace(&ctx.def, &ctx.info.namespace, &mut review)?;
     }
     let status = match ctx.def.kind {
         "SelfSubjectAccessReview" => {

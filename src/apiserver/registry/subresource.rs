@@ -50,7 +50,7 @@ pub(crate) async fn serve(
             "get" => read::get(&ctx).await,
             "update" => update::update(&ctx, request.into_body()).await,
             "patch" => patch::patch(&ctx, request.into_body()).await,
-            verb => Err(Status::method_not_supported(&group_resource(ctx.def), verb).into()),
+            verb => Err(Status::method_not_supported(&group_resource(&ctx.def), verb).into()),
         },
     }
 }
@@ -60,7 +60,7 @@ async fn body(ctx: &Context, body: Body) -> Result<(Value, Vec<String>)> {
     let bytes = read_body(body).await?;
     let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
     let options = ctx.write_options("CreateOptions")?;
-    let (expected, type_name) = match ctx.sub {
+    let (expected, type_name) = match ctx.subresource() {
         Some(sub) => (Gvk::new(sub.group, sub.version, sub.kind), sub.type_name),
         None => (
             Gvk::new(ctx.def.group, ctx.def.version, ctx.def.kind),
@@ -90,7 +90,7 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
         }
     };
     if ctx.info.verb == "get" {
-        let object = read::current(&ctx.core, ctx.def, &ctx.info.namespace, name).await?;
+        let object = read::current(&ctx.core, &ctx.def, &ctx.info.namespace, name).await?;
         return render::object(
             ctx,
             StatusCode::OK,
@@ -192,7 +192,7 @@ async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
     }
     let pods = rkind_apimachinery::resources::find("", "v1", "pods").ok_or_else(Status::unknown_resource)?;
     let mut write = Write::of(ctx, ctx.write_options("CreateOptions")?);
-    write.def = pods;
+    write.def = pods.into();
     write.sub = "binding";
     write.namespace = ctx.info.namespace.clone();
     write.retry = true;
@@ -286,7 +286,7 @@ async fn eviction(ctx: &Context, request: Body) -> Result<Response<Body>> {
     write.options.dry_run |= options.dry_run;
     options.dry_run = write.options.dry_run;
     write.sub = "";
-    let pod = read::current(&ctx.core, ctx.def, &ctx.info.namespace, name).await?;
+    let pod = read::current(&ctx.core, &ctx.def, &ctx.info.namespace, name).await?;
     let pod_value = pod.to_value();
     let done = matches!(
         pod_value["status"]["phase"].as_str(),
@@ -382,7 +382,7 @@ async fn check_budgets(ctx: &Context, pod: &crate::cacher::Obj, pod_value: &Valu
 async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
     let (mut review, _) = body(ctx, request).await?;
     let (namespace, name) = (ctx.info.namespace.as_str(), ctx.info.path_name());
-    let account = read::current(&ctx.core, ctx.def, namespace, name)
+    let account = read::current(&ctx.core, &ctx.def, namespace, name)
         .await?
         .to_value();
     let own = meta::name(&review);

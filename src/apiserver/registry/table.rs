@@ -19,7 +19,7 @@ pub(crate) fn single(ctx: &Context, object: Value) -> Value {
 
 /// A Table of objects.
 pub(crate) fn list(ctx: &Context, objects: impl Iterator<Item = Value>, meta: Value) -> Value {
-    of(ctx.def, objects, meta, ctx.param("includeObject").as_deref())
+    of(&ctx.def, objects, meta, ctx.param("includeObject").as_deref())
 }
 
 /// A Table of objects; `include` is `None`, `Metadata` or `Object`, default `Metadata`.

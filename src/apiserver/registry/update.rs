@@ -37,7 +37,7 @@ pub(crate) async fn update(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let options = ctx.write_options("UpdateOptions")?;
     let bytes = read_body(body).await?;
     let (object, mut warnings) = decode(ctx, &bytes, options.field_validation)?;
-    warnings.extend(machinery::oddities(&stored_gvk(ctx.def), &object));
+    warnings.extend(machinery::oddities(&stored_gvk(&ctx.def), &object));
     let write = Write::of(ctx, options);
     let updated = write.replace(ctx.info.path_name(), object).await?;
     let code = if updated.created {
@@ -64,11 +64,11 @@ impl Write {
             ))
             .into());
         }
-        check_namespace(self.def, &self.namespace, &mut object)?;
+        check_namespace(&self.def, &self.namespace, &mut object)?;
         let unconditional = meta::resource_version(&object).is_empty();
         if unconditional && self.sub.is_empty() && machinery::rules(&self.gvk()).create_on_update {
-            let key = store_key(self.def, &self.namespace, name);
-            let gr = group_resource(self.def);
+            let key = store_key(&self.def, &self.namespace, name);
+            let gr = group_resource(&self.def);
             let (there, _) = self
                 .core
                 .store
@@ -96,8 +96,8 @@ impl Write {
         name: &str,
         mut change: impl FnMut(&Value) -> Result<Value> + Send,
     ) -> Result<Updated> {
-        let gr = group_resource(self.def);
-        let key = store_key(self.def, &self.namespace, name);
+        let gr = group_resource(&self.def);
+        let key = store_key(&self.def, &self.namespace, name);
         let (mut entry, _) = self
             .core
             .store
@@ -128,7 +128,7 @@ impl Write {
         current: &Entry,
         change: &mut (impl FnMut(&Value) -> Result<Value> + Send),
     ) -> Result<Outcome> {
-        let gr = group_resource(self.def);
+        let gr = group_resource(&self.def);
         let gvk = self.gvk();
         let mut old: Value = serde_json::from_slice(&current.value)
             .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
@@ -162,7 +162,7 @@ impl Write {
             .mutate(self.admission(Operation::Update, name, &mut new, Some(&old)))
             .await?;
         machinery::default(&gvk, &mut new);
-        let reservation = services::reserve(&self.core, self.def, self.sub, &mut new, Some(&old))?;
+        let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old))?;
         let errors = machinery::validate_update(&gvk, self.sub, &new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
@@ -191,7 +191,7 @@ impl Write {
         match committed {
             Ok(revision) => {
                 if deleted {
-                    services::released(&self.core, self.def, &old);
+                    services::released(&self.core, &self.def, &old);
                 } else {
                     reservation.keep();
                 }

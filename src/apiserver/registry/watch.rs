@@ -20,6 +20,7 @@ use tokio::time::Instant;
 use super::{Context, convert, read, table};
 use crate::{
     cacher::{Cacher, Change, ChangeKind, FrameForm, Obj, Snapshot, Subscription, SubscriptionError},
+    catalog::Def,
     core::Core,
     error::Result,
     machinery,
@@ -42,7 +43,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
     let options = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, true)?;
     let version = options.version()?;
     let core = &ctx.core;
-    let cacher = core.cacher(ctx.def)?;
+    let cacher = core.cacher(&ctx.def)?;
     let seconds = options
         .timeout_seconds
         .filter(|s| *s > 0)
@@ -53,7 +54,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
     // The legacy form `/watch/…/name`.
     if !info.path_name().is_empty() {
         single = Some(crate::core::object_key(
-            ctx.def,
+            &ctx.def,
             &info.namespace,
             info.path_name(),
         ));
@@ -62,7 +63,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
     let mut watcher = Watcher {
         core: core.clone(),
         encoder: Encoder {
-            def: ctx.def,
+            def: ctx.def.clone(),
             media: ctx.media,
             include: ctx.param("includeObject"),
             columns_sent: false,
@@ -80,7 +81,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
         bookmarks: options.bookmarks,
         next_bookmark: Instant::now() + BOOKMARK_EVERY,
         done: false,
-        count: core.metrics.watcher(ctx.def),
+        count: core.metrics.watcher(&ctx.def),
     };
     watcher.begin(&cacher, &options, version).await?;
 
@@ -143,7 +144,7 @@ impl Filter {
 
 /// Events -> frames of one media type.
 struct Encoder {
-    def: &'static rkind_apimachinery::resources::ResourceDef,
+    def: Def,
     media: Media,
     include: Option<String>,
     /// A Table watch carries its columns in the first event only.
@@ -152,7 +153,7 @@ struct Encoder {
 
 impl Encoder {
     fn change(&mut self, change: &Change, kind: ChangeKind) -> Bytes {
-        if self.media.shape != Shape::Object || convert::needed(self.def) {
+        if self.media.shape != Shape::Object || convert::needed(&self.def) {
             return self.tree(kind.as_str(), change.object_as(kind).to_value());
         }
         if self.media.encoding == Encoding::Protobuf {
@@ -177,11 +178,11 @@ impl Encoder {
     fn is_plain(&self) -> bool {
         self.media.encoding != Encoding::Protobuf
             && self.media.shape == Shape::Object
-            && !convert::needed(self.def)
+            && !convert::needed(&self.def)
     }
 
     fn tree(&mut self, kind: &str, stored: Value) -> Bytes {
-        let value = convert::to_served(self.def, stored);
+        let value = convert::to_served(&self.def, stored);
         let shaped = match self.media.shape {
             Shape::Object => value,
             Shape::PartialMetadata => table::partial_metadata(&value),
@@ -189,7 +190,7 @@ impl Encoder {
                 let version = value["metadata"]["resourceVersion"].clone();
                 let include = self.include.as_deref();
                 let mut table = table::of(
-                    self.def,
+                    &self.def,
                     std::iter::once(value),
                     json!({"resourceVersion": version}),
                     include,
@@ -220,7 +221,7 @@ impl Encoder {
             Shape::Table => {
                 let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
                 let mut table = table::of(
-                    self.def,
+                    &self.def,
                     std::iter::empty(),
                     json!({"resourceVersion": revision.to_string()}),
                     None,

@@ -180,7 +180,7 @@ pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>
 
 async fn pod(ctx: &Context) -> Result<Value> {
     Ok(
-        read::current(&ctx.core, ctx.def, &ctx.info.namespace, ctx.info.path_name())
+        read::current(&ctx.core, &ctx.def, &ctx.info.namespace, ctx.info.path_name())
             .await?
             .to_value(),
     )

@@ -143,7 +143,7 @@ fn split(text: &str) -> (&str, &str, &str) {
 }
 
 async fn pod(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Target> {
-    let pod = read::current(&ctx.core, ctx.def, &ctx.info.namespace, name)
+    let pod = read::current(&ctx.core, &ctx.def, &ctx.info.namespace, name)
         .await?
         .to_value();
     let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
@@ -177,7 +177,7 @@ async fn pod(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Targ
 
 async fn service(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Target> {
     let namespace = &ctx.info.namespace;
-    let service = read::current(&ctx.core, ctx.def, namespace, name)
+    let service = read::current(&ctx.core, &ctx.def, namespace, name)
         .await?
         .to_value();
     let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
