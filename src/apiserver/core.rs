@@ -20,6 +20,7 @@ use crate::{
     metrics::Metrics,
     services::Allocators,
     streams::kubelet::KubeletClient,
+    webhook::Webhooks,
 };
 
 /// Fixed facts of this server.
@@ -49,6 +50,8 @@ pub(crate) struct Core {
     pub documents: Documents,
     pub metrics: Metrics,
     pub kubelet: KubeletClient,
+    #[allow(dead_code, reason = "its first user comes with the next change")]
+    pub webhooks: Webhooks,
     pub limits: Limits,
     /// Ends watches, streams and the server's own loops; requests are still answered.
     pub shutdown: CancellationToken,

@@ -18,6 +18,7 @@
 //! - `discovery`, `health`, `metrics`: paths that are for no resource.
 //! - `streams`: what ends at a kubelet or a pod.
 //! - `services`: addresses and ports; `bootstrap`: what a cluster has from its first second.
+//! - `webhook`: the client of everything that is asked over HTTPS.
 //! - `machinery`: the one seam to `apimachinery`.
 
 mod admission;
@@ -44,6 +45,8 @@ mod services;
 pub mod standalone;
 mod streams;
 mod user;
+#[allow(dead_code, reason = "its first user comes with the next change")]
+mod webhook;
 
 #[cfg(test)]
 mod tests;
@@ -168,6 +171,7 @@ impl ApiServer {
             authorizer: authz::Authorizer {
                 rbac: authz::rbac::Rbac::new(&cache),
             },
+            webhooks: webhook::Webhooks::new(cache.clone()),
             cache,
             catalog: catalog::Catalog::default(),
             settings,

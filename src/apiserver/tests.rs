@@ -4,6 +4,7 @@ mod apply;
 mod auth;
 mod clients;
 mod crud;
+pub(crate) mod hooks;
 mod hostile;
 mod lists;
 mod protobuf;
