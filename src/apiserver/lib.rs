@@ -87,6 +87,16 @@ pub enum Error {
         #[source]
         source: std::io::Error,
     },
+    #[error("cannot listen at {address}")]
+    Listen {
+        address: std::net::SocketAddr,
+        #[source]
+        source: std::io::Error,
+    },
+    #[error("{} is in use by another process", .0.display())]
+    InUse(std::path::PathBuf),
+    #[error("admission plugin {0:?} is unknown")]
+    UnknownPlugin(String),
     #[error("certificates cannot be made")]
     Pki(#[from] rkind_pki::Error),
 }
@@ -114,6 +124,8 @@ pub struct Options {
     pub front_proxy_ca_cert: String,
     /// Certificate and key shown to kubelets, PEM; without them no kubelet is reached.
     pub kubelet_client: Option<(String, String)>,
+    /// Admission plugins to leave out, by upstream's names.
+    pub disabled_admission: Vec<String>,
 }
 
 /// A running API server, without listeners until [`ApiServer::serve`].
@@ -176,7 +188,8 @@ impl ApiServer {
             catalog: catalog::Catalog::default(),
             settings,
             tokens,
-            admission: admission::Chain::default(),
+            admission: admission::Chain::without(&options.disabled_admission)
+                .map_err(Error::UnknownPlugin)?,
             services: allocators,
             documents: discovery::Documents::default(),
             metrics: metrics::Metrics::default(),

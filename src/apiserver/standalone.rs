@@ -1,24 +1,54 @@
 //! An API server alone: what operator authors use envtest for.
 
 use std::{
-    net::SocketAddr,
+    net::{IpAddr, Ipv4Addr, SocketAddr},
     path::{Path, PathBuf},
     sync::Arc,
 };
 
+use ipnet::IpNet;
 use rkind_store::embedded::EmbeddedStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ApiServer, Error, TlsOptions};
+use crate::{ApiServer, Error, TlsOptions, admission::Chain};
 
-/// Where the server keeps its data and listens.
+/// Issuer of service accounts' tokens when none is chosen.
+pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
+
+/// Where the server keeps its data and listens, and what it serves.
 #[derive(Clone, Debug)]
 pub struct Options {
     /// Folder of the store, certificates and `kubeconfig`; made when missing.
     pub data_dir: PathBuf,
     /// Address to listen at; port 0 takes a free one.
     pub addr: SocketAddr,
+    /// Where others reach the server; the address to listen at when unset.
+    pub advertise_address: Option<IpAddr>,
+    /// Range of service addresses.
+    pub service_subnet: IpNet,
+    /// First and last node port.
+    pub node_port_range: (u16, u16),
+    /// Issuer of service-account tokens.
+    pub issuer: String,
+    /// Admission plugins to leave out, by upstream's names.
+    pub disabled_admission: Vec<String>,
+}
+
+impl Options {
+    /// Upstream's defaults, at an address. `ServiceAccount` is left out: where no controller makes
+    /// service accounts, it would refuse every pod.
+    pub fn new(data_dir: PathBuf, addr: SocketAddr) -> Self {
+        Options {
+            data_dir,
+            addr,
+            advertise_address: None,
+            service_subnet: ipnet::Ipv4Net::new_assert([10, 96, 0, 0].into(), 16).into(),
+            node_port_range: (30000, 32767),
+            issuer: ISSUER.into(),
+            disabled_admission: vec!["ServiceAccount".into()],
+        }
+    }
 }
 
 /// A server that listens, not yet serving.
@@ -27,8 +57,10 @@ pub struct Standalone {
     store: Arc<EmbeddedStore>,
     listener: TcpListener,
     tls: Arc<rustls::ServerConfig>,
-    /// Address in use.
+    /// Address it listens at.
     pub addr: SocketAddr,
+    /// Address that `kubeconfig` names.
+    pub endpoint: SocketAddr,
     /// Path of the admin kubeconfig.
     pub kubeconfig: PathBuf,
 }
@@ -38,16 +70,26 @@ fn io(action: impl Into<String>) -> impl FnOnce(std::io::Error) -> Error {
     move |source| Error::Io { action, source }
 }
 
+/// Writes a file that only its owner may read, whole or not at all.
 fn write_private(path: &Path, text: &str) -> Result<(), Error> {
     use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
-    let open = std::fs::OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(true)
-        .mode(0o600)
-        .open(path);
-    open.and_then(|mut file| file.write_all(text.as_bytes()))
-        .map_err(io(format!("write {}", path.display())))
+    let beside = path.with_extension("new");
+    let write = || {
+        // One that an interrupted start left could have another mode.
+        match std::fs::remove_file(&beside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&beside)?;
+        file.write_all(text.as_bytes())?;
+        file.sync_all()?;
+        std::fs::rename(&beside, path)
+    };
+    write().map_err(io(format!("write {}", path.display())))
 }
 
 /// Authorities and keys of `data_dir`, made at first start.
@@ -74,48 +116,62 @@ fn pki(dir: &Path) -> Result<rkind_pki::ClusterPki, Error> {
     }
 }
 
-/// Opens the store, makes certificates, listens and writes `kubeconfig`.
+/// Opens the store, makes certificates, listens and writes `kubeconfig`. Authorities and keys are
+/// kept from start to start, so that what an earlier start handed out goes on to be valid.
 ///
 /// # Errors
 /// When the folder, the store or the address cannot be used.
 pub async fn start(options: Options) -> Result<Standalone, Error> {
     let dir = &options.data_dir;
+    // Before anything is made.
+    Chain::without(&options.disabled_admission).map_err(Error::UnknownPlugin)?;
     std::fs::create_dir_all(dir).map_err(io(format!("create {}", dir.display())))?;
+    // First the store: its lock keeps a second process off the whole folder.
+    let store = match EmbeddedStore::open(&dir.join("store"), Default::default()).await {
+        Err(rkind_store::Error::Locked { .. }) => return Err(Error::InUse(dir.clone())),
+        opened => Arc::new(opened?),
+    };
     let pki = pki(dir)?;
     let listener = TcpListener::bind(options.addr)
         .await
-        .map_err(io(format!("listen at {}", options.addr)))?;
+        .map_err(|source| Error::Listen {
+            address: options.addr,
+            source,
+        })?;
     let addr = listener.local_addr().map_err(io("read the listener's address"))?;
-    let store = Arc::new(EmbeddedStore::open(&dir.join("store"), Default::default()).await?);
-    let service_subnet: ipnet::IpNet = ipnet::Ipv4Net::new_assert([10, 96, 0, 0].into(), 16).into();
-    let kubernetes_ip = std::net::IpAddr::from([10, 96, 0, 1]);
+    let advertise = match options.advertise_address {
+        Some(address) => address,
+        None if addr.ip().is_unspecified() => Ipv4Addr::LOCALHOST.into(),
+        None => addr.ip(),
+    };
+    let kubernetes_ip = options
+        .service_subnet
+        .hosts()
+        .next()
+        .unwrap_or(options.service_subnet.addr());
     let certificates = pki.control_plane(&rkind_pki::ServerNames {
         nodes: &[("localhost", addr.ip())],
         kubernetes_ip,
         dns_domain: "cluster.local",
-        extra: &["127.0.0.1".to_owned(), "::1".to_owned()],
+        extra: &[advertise.to_string()],
     })?;
     let pem = pki.to_pem();
-    let advertise = if addr.ip().is_unspecified() {
-        std::net::IpAddr::from([127, 0, 0, 1])
-    } else {
-        addr.ip()
-    };
     let server = ApiServer::new(crate::Options {
         store: store.clone(),
-        service_subnet,
-        node_port_range: (30000, 32767),
+        service_subnet: options.service_subnet,
+        node_port_range: options.node_port_range,
         advertise_address: advertise,
         advertise_port: addr.port(),
         sa_private_key: pem.sa_private_key.clone(),
         sa_public_keys: vec![pem.sa_public_key.clone()],
-        issuer: "https://kubernetes.default.svc.cluster.local".into(),
+        issuer: options.issuer,
         ca_cert: pem.ca_cert.clone(),
         front_proxy_ca_cert: pem.front_proxy_ca_cert.clone(),
         kubelet_client: Some((
             certificates.apiserver_kubelet_client.cert_pem.clone(),
             certificates.apiserver_kubelet_client.key_pem.clone(),
         )),
+        disabled_admission: options.disabled_admission,
     })
     .await?;
     let tls = TlsOptions {
@@ -124,11 +180,13 @@ pub async fn start(options: Options) -> Result<Standalone, Error> {
         client_ca: pem.ca_cert.clone(),
     }
     .config()?;
-    let kubeconfig = dir.join("kubeconfig");
-    let host = SocketAddr::new(advertise, addr.port());
+    let kubeconfig = std::path::absolute(dir)
+        .map_err(io(format!("find {}", dir.display())))?
+        .join("kubeconfig");
+    let endpoint = SocketAddr::new(advertise, addr.port());
     let access = rkind_pki::kubeconfig::Access {
         name: "rkind",
-        server: &format!("https://{host}"),
+        server: &format!("https://{endpoint}"),
         ca_pem: &pem.ca_cert,
         cert_pem: &certificates.admin.cert_pem,
         key_pem: &certificates.admin.key_pem,
@@ -140,6 +198,7 @@ pub async fn start(options: Options) -> Result<Standalone, Error> {
         listener,
         tls,
         addr,
+        endpoint,
         kubeconfig,
     })
 }

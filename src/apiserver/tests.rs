@@ -57,6 +57,7 @@ pub(crate) async fn fixture_with(kubelet: Option<(String, String, String)>) -> F
         ca_cert: kubelet.as_ref().map_or(pki.ca_cert, |(ca, _, _)| ca.clone()),
         front_proxy_ca_cert: pki.front_proxy_ca_cert,
         kubelet_client: kubelet.map(|(_, cert, key)| (cert, key)),
+        disabled_admission: Vec::new(),
     })
     .await
     .unwrap();

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::apiserver::ApiserverArgs;
 use crate::exit::CODES;
 
 #[derive(Debug, Parser)]
@@ -80,6 +81,8 @@ pub(crate) enum Command {
         #[command(subcommand)]
         command: ImageCommand,
     },
+    /// Run the API server alone, on this machine: no nodes, no controllers
+    Apiserver(ApiserverArgs),
     /// Run a shell or a command in a node
     Ssh(SshArgs),
     /// Run kubectl with the cluster's context

@@ -1,5 +1,6 @@
 //! One file per command.
 
+pub(crate) mod apiserver;
 mod completion;
 mod delete;
 mod image;
@@ -48,6 +49,7 @@ pub(crate) async fn run(cli: Cli) -> Outcome {
         | Command::Build {
             command: BuildCommand::NodeImage(args),
         } => image::build(global, args).await,
+        Command::Apiserver(args) => apiserver::run(args).await,
         Command::Ssh(args) => ssh::run(global, args).await,
         Command::Kubectl { args } => kubectl::run(global, args),
         Command::Logs(args) => logs::run(global, args).await,

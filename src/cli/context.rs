@@ -56,6 +56,11 @@ pub(crate) fn locations(file: Option<&Path>) -> Result<Locations, Failure> {
 
 /// Fires at the first Ctrl-C or SIGTERM; the second ends the program at once.
 pub(crate) fn wish_to_stop() -> CancellationToken {
+    wish_to_stop_saying("\nStopping; once more leaves everything as it is.")
+}
+
+/// [`wish_to_stop`] with words of its own for the first time.
+pub(crate) fn wish_to_stop_saying(text: &'static str) -> CancellationToken {
     let token = CancellationToken::new();
     let fire = token.clone();
     tokio::spawn(async move {
@@ -69,7 +74,7 @@ pub(crate) fn wish_to_stop() -> CancellationToken {
                 _ = terminate.recv() => {}
             }
             if round == 0 {
-                printer::note("\nStopping; once more leaves everything as it is.");
+                printer::note(text);
                 fire.cancel();
             }
         }

@@ -86,7 +86,7 @@ impl Failure {
         }
     }
 
-    fn of(status: ExitStatus, error: &dyn StdError, hint: Option<String>) -> Self {
+    pub(crate) fn of(status: ExitStatus, error: &dyn StdError, hint: Option<String>) -> Self {
         let mut chain: Vec<String> = Vec::new();
         let mut next = Some(error);
         while let Some(error) = next {

@@ -55,12 +55,13 @@ fn main() -> ExitCode {
             args::Role::Agent { config } => rkind_node::agent(Path::new(config)),
         };
     }
-    printer::start_log(cli.global.verbose);
-    let runtime = match tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .enable_all()
-        .build()
-    {
+    let serves = matches!(cli.command, Command::Apiserver(_));
+    printer::start_log(cli.global.verbose, if serves { "warn" } else { "off" });
+    let mut builder = tokio::runtime::Builder::new_multi_thread();
+    if !serves {
+        builder.worker_threads(2);
+    }
+    let runtime = match builder.enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => return printer::failure(&Failure::from_io("start the runtime", error)),
     };

@@ -77,12 +77,12 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
     failure.status.into()
 }
 
-/// Logs go to standard error, and only with `-v`, more with each: what goes wrong
-/// is said as an error, and a client that tries again is no news. `RKIND_LOG`
-/// says it in `tracing`'s own words.
-pub(crate) fn start_log(verbose: u8) {
+/// Logs go to standard error, more with each `-v`. Without one, a command that ends says what
+/// goes wrong as an error and logs nothing (`quiet`): a client that tries again is no news.
+/// `RKIND_LOG` says it in `tracing`'s own words.
+pub(crate) fn start_log(verbose: u8, quiet: &str) {
     let level = match verbose {
-        0 => "off",
+        0 => quiet,
         1 => "rkind=info,rkind_cluster=debug,rkind_driver_docker=debug,warn",
         2 => "debug",
         _ => "trace",

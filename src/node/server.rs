@@ -115,6 +115,7 @@ fn api_options(
             pki.apiserver_kubelet_client.cert,
             pki.apiserver_kubelet_client.key,
         )),
+        disabled_admission: Vec::new(),
     }
 }
 

@@ -134,6 +134,23 @@ impl Default for Chain {
 }
 
 impl Chain {
+    /// All plugins but those named.
+    ///
+    /// # Errors
+    /// The first name that no plugin has.
+    pub(crate) fn without(names: &[String]) -> std::result::Result<Self, String> {
+        let mut chain = Chain::default();
+        for name in names {
+            let before = chain.mutating.len() + chain.validating.len();
+            chain.mutating.retain(|plugin| plugin.name() != name);
+            chain.validating.retain(|plugin| plugin.name() != name);
+            if chain.mutating.len() + chain.validating.len() == before {
+                return Err(name.clone());
+            }
+        }
+        Ok(chain)
+    }
+
     /// Runs the mutating plugins.
     ///
     /// # Errors

@@ -52,10 +52,8 @@ async fn the_kube_crate_in_process() {
 async fn alone_over_tls_and_again() {
     let dir = tempfile::tempdir().unwrap();
     for round in 0..2 {
-        let options = crate::standalone::Options {
-            data_dir: dir.path().into(),
-            addr: "127.0.0.1:0".parse().unwrap(),
-        };
+        let address = "127.0.0.1:0".parse().unwrap();
+        let options = crate::standalone::Options::new(dir.path().into(), address);
         let alone = crate::standalone::start(options).await.unwrap();
         let text = std::fs::read_to_string(&alone.kubeconfig).unwrap();
         let shutdown = CancellationToken::new();

@@ -1,6 +1,7 @@
 //! What the command line prints: one file per command.
 
 mod alone;
+mod apiserver;
 mod help;
 mod start;
 
