@@ -5,6 +5,8 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
+use crate::test::workspace_tests;
+
 const TABLE: &str = "src/apimachinery/schema/v1.35.txt";
 
 /// Writes the schema table anew.
@@ -22,16 +24,7 @@ pub(crate) fn check() -> Result<()> {
     }
     let module = go(&["list", "-m", "-f", "{{.Dir}}", "k8s.io/api"])?;
     let data = Path::new(String::from_utf8_lossy(&module).trim()).join("testdata/HEAD");
-    let status = Command::new(env!("CARGO"))
-        .args([
-            "test",
-            "--quiet",
-            "-p",
-            "rkind-apimachinery",
-            "--test",
-            "upstream",
-        ])
-        .current_dir(root())
+    let status = workspace_tests(&["--quiet", "--test", "upstream"])
         .env("K8S_API_TESTDATA", data)
         .status()
         .context("run the test `upstream`")?;

@@ -2,8 +2,10 @@
 //! profile; the end-to-end tests drive the release binary on real nodes.
 
 use crate::host::{self, Consent};
-use crate::run::{build_rkind, cargo, root, run, say};
-use anyhow::Result;
+use crate::run::{build_rkind, capture, cargo, root, run, say};
+use anyhow::{Context, Result};
+use serde::Deserialize;
+use std::process::Command;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -25,21 +27,13 @@ pub(crate) fn test(args: &Args) -> Result<()> {
     if args.e2e.is_none() {
         host::node_tools(args.consent)?;
         say("unit, contract and crash tests");
-        run(&mut cargo(&[
-            "test",
-            "--workspace",
-            "--exclude",
-            "rkind-tests",
-            "--locked",
-        ]))?;
-        run(&mut cargo(&[
-            "test",
-            "--package",
-            "rkind-tests",
-            "--locked",
-            "--test",
-            "store_crash",
-        ]))?;
+        let mut tests = workspace_tests(&["--no-fail-fast", "--lib", "--bins"]);
+        for target in integration_tests()? {
+            if !END_TO_END.contains(&target.as_str()) {
+                tests.args(["--test", &target]);
+            }
+        }
+        run(&mut tests)?;
         if args.unit {
             return Ok(());
         }
@@ -49,18 +43,55 @@ pub(crate) fn test(args: &Args) -> Result<()> {
     let kubectl = host::kubectl(&cache)?;
     let rkind = build_rkind("release")?;
     say("end-to-end tests");
-    let mut e2e = cargo(&[
-        "test",
-        "--package",
-        "rkind-tests",
-        "--locked",
-        "--test",
-        "cluster",
-        "--",
-    ]);
+    let mut e2e = workspace_tests(&["--test", "cluster", "--"]);
     e2e.args(["--test-threads", "1", "--nocapture"]);
     if let Some(name) = &args.e2e {
         e2e.arg(name);
     }
     run(e2e.env("RKIND_BIN", rkind).env("KUBECTL_BIN", kubectl))
+}
+
+/// Test targets that need the release binary, and nodes.
+const END_TO_END: [&str; 1] = ["cluster"];
+
+/// `cargo test` with one choice of features for all that is tested: cargo unites the features of
+/// what it is asked for, so that a call for one package would build the dependencies once more.
+pub(crate) fn workspace_tests(arguments: &[&str]) -> Command {
+    let mut command = cargo(&["test", "--workspace", "--locked"]);
+    command.args(arguments);
+    command
+}
+
+/// Names of the integration tests that a plain `cargo test` runs.
+fn integration_tests() -> Result<Vec<String>> {
+    let metadata = capture(&mut cargo(&[
+        "metadata",
+        "--format-version",
+        "1",
+        "--no-deps",
+        "--locked",
+    ]))?;
+    let metadata: Metadata = serde_json::from_str(&metadata).context("cargo metadata")?;
+    let targets = metadata.packages.into_iter().flat_map(|package| package.targets);
+    Ok(targets
+        .filter(|target| target.test && target.kind == ["test"])
+        .map(|target| target.name)
+        .collect())
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Package>,
+}
+
+#[derive(Deserialize)]
+struct Package {
+    targets: Vec<Target>,
+}
+
+#[derive(Deserialize)]
+struct Target {
+    name: String,
+    kind: Vec<String>,
+    test: bool,
 }
