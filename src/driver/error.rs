@@ -63,6 +63,9 @@ impl Error {
             Error::SubnetInUse { .. } => {
                 Some("choose another with --subnet, or leave the flag out to get a free one".into())
             }
+            Error::Exists { what, .. } => Some(format!(
+                "it is not this cluster's: remove the {what}, or choose another name with -p"
+            )),
             Error::NoSubnet => Some("give one with --subnet".into()),
             _ => None,
         }

@@ -1,5 +1,7 @@
 //! The eight steps of a newcomer's first hour, in their order on one cluster.
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use rkind_tests::cli::{User, docker};
 use rkind_tests::{http, images, wait::eventually};
 use std::collections::BTreeSet;
@@ -27,6 +29,7 @@ fn newcomer() {
         ("logs, exec, port-forward, scale, delete", operate),
         ("rolling update and undo", roll),
         ("apply a production-shaped manifest", apply_production),
+        ("kill what runs the pods", adopt),
         ("stop and start", stop_and_start),
         ("kill a node and start it again", kill_a_node),
         ("delete", delete),
@@ -362,6 +365,34 @@ fn apply_production(user: &User) {
     assert!(
         user.try_kubectl(&["get", "namespace", "shop"]).is_none(),
         "the namespace is gone"
+    );
+}
+
+/// Containers outlive the agent and containerd, and are the same pods' afterwards.
+fn adopt(user: &User) {
+    let pods = "{range .items[*]}{.metadata.uid} {.status.containerStatuses[*].restartCount}{\"\\n\"}{end}";
+    let before = user.jsonpath(&["pods", "-l", "app=web"], pods);
+    for node in node_names(user) {
+        let processes = docker(&["top", &container(user, &node), "-eo", "pid,args"]);
+        for program in ["rkind node agent", "/usr/bin/containerd "] {
+            let row = processes.lines().find(|row| row.contains(program));
+            let pid = row.and_then(|row| row.split_whitespace().next()?.parse().ok());
+            let pid = pid.unwrap_or_else(|| panic!("no {program} on {node}:\n{processes}"));
+            kill(Pid::from_raw(pid), Signal::SIGKILL).expect("the tests run as root");
+        }
+    }
+    serves_again(user);
+    for node in node_names(user) {
+        let log = format!("adopted-on-{node}");
+        let echo = eventually(&format!("exec on {node}"), SOON, || {
+            user.try_kubectl(&["exec", &format!("client-{node}"), "--", "echo", &log])
+        });
+        assert_eq!(echo.trim(), log);
+    }
+    assert_eq!(
+        user.jsonpath(&["pods", "-l", "app=web"], pods),
+        before,
+        "the same pods, not restarted"
     );
 }
 

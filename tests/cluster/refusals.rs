@@ -89,10 +89,25 @@ fn a_port_in_use() {
 }
 
 #[test]
+fn a_name_in_use() {
+    rkind_tests::images::web();
+    let user = User::new("refused-name");
+    let foreign = format!("{}-control-plane", user.profile());
+    docker(&["create", "--name", &foreign, "web:1"]);
+    let error = user.rkind_fails(&["start"]);
+    let left = docker(&["ps", "-aq", "--filter", &format!("name={foreign}")]);
+    docker(&["rm", "--force", &foreign]);
+    assert!(error.contains(&foreign) && error.contains("hint:"), "{error}");
+    assert_ne!(left, "", "rkind deleted a container that is not its own");
+    assert_eq!(traces(&user), "");
+    assert!(!user.kubeconfig().exists());
+}
+
+#[test]
 fn interrupted_at_any_moment() {
     use nix::sys::signal::{Signal, kill};
     use nix::unistd::Pid;
-    for millis in [50, 300, 700, 1500, 2500] {
+    for millis in [20, 150, 400, 700, 1000] {
         let user = User::new("interrupted");
         let mut child = user
             .rkind_command(&["start", "--nodes", "2"])
