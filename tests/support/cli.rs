@@ -50,11 +50,9 @@ impl User {
         path
     }
 
-    /// `rkind <args> --profile <profile>`, not yet run.
+    /// `rkind --profile <profile> <args>`, not yet run.
     pub fn rkind_command(&self, args: &[&str]) -> Command {
-        let mut command = self.command(&self.rkind, args);
-        command.args(["--profile", &self.profile]);
-        command
+        self.command(&self.rkind, &[&["--profile", &self.profile], args].concat())
     }
 
     /// `kubectl <args>`, not yet run.
