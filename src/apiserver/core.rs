@@ -50,7 +50,6 @@ pub(crate) struct Core {
     pub documents: Documents,
     pub metrics: Metrics,
     pub kubelet: KubeletClient,
-    #[allow(dead_code, reason = "its first user comes with the next change")]
     pub webhooks: Webhooks,
     pub limits: Limits,
     /// Ends watches, streams and the server's own loops; requests are still answered.

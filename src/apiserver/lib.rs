@@ -45,7 +45,6 @@ mod services;
 pub mod standalone;
 mod streams;
 mod user;
-#[allow(dead_code, reason = "its first user comes with the next change")]
 mod webhook;
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use rkind_apimachinery::status::Status;
 
 use crate::{
+    admission::Notes,
     authn::{self, authenticate},
     authz::Attributes,
     core::Core,
@@ -47,6 +48,9 @@ pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<
         Some(clause) if clause.kind == media::PROTOBUF => Encoding::Protobuf,
         _ => Encoding::Json,
     };
+    let notes = Arc::<Notes>::default();
+    let mut request = request;
+    request.extensions_mut().insert(notes.clone());
     // A fault in one request must not end the loop that made it, nor the connection.
     let work = AssertUnwindSafe(stages(&core, &info, request)).catch_unwind();
     let work = work
@@ -65,6 +69,7 @@ pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<
         }
         render::status(&status, encoding)
     });
+    render::warn(&mut response, &notes.warnings());
     if let Some(id) = audit_id {
         response.headers_mut().insert("audit-id", id);
     }
@@ -158,6 +163,7 @@ async fn resource(
         def,
         sub,
         media,
+        notes: parts.extensions.get::<Arc<Notes>>().cloned().unwrap_or_default(),
     };
     let mut response = registry::serve(ctx, Request::from_parts(parts, body)).await?;
     if let Some(warning) = deprecated {

@@ -11,6 +11,7 @@ mod protobuf;
 mod semantics;
 mod streams;
 mod watches;
+mod webhooks;
 
 use std::sync::Arc;
 

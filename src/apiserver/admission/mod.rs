@@ -1,16 +1,19 @@
 //! Stage between "may they" and the registry's own rules: plugins that change or refuse a write.
 //! Upstream: `k8s.io/apiserver/pkg/admission`.
 
+mod attributes;
 mod certificates;
 mod default_class;
 mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
+mod notes;
 mod priority;
 mod runtime_class;
 mod service_account;
 mod taint_nodes;
 mod tolerations;
+pub(crate) mod webhooks;
 
 #[cfg(test)]
 mod tests;
@@ -25,6 +28,9 @@ use crate::{
     error::Result,
     user::UserInfo,
 };
+
+pub(crate) use attributes::OptionsOf;
+pub(crate) use notes::Notes;
 
 /// What is being done to an object.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -48,6 +54,12 @@ pub(crate) struct Request<'a> {
     pub object: &'a mut Value,
     /// Stored state; `None` for a create.
     pub old: Option<&'a Value>,
+    pub options: OptionsOf<'a>,
+    /// Nothing will be stored, nor may be changed elsewhere.
+    pub dry_run: bool,
+    /// Warnings and audit annotations go here.
+    pub notes: &'a Notes,
+    pub reinvocation: webhooks::Reinvocation,
 }
 
 impl Request<'_> {
@@ -120,6 +132,7 @@ impl Default for Chain {
                 Box::new(runtime_class::RuntimeClass),
                 Box::new(default_class::DefaultClass),
                 Box::new(certificates::Certificates),
+                Box::new(webhooks::Mutating::default()),
             ],
             validating: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle),
@@ -128,6 +141,7 @@ impl Default for Chain {
                 Box::new(escalation::Escalation),
                 Box::new(runtime_class::RuntimeClass),
                 Box::new(certificates::Certificates),
+                Box::new(webhooks::Validating::default()),
             ],
         }
     }
@@ -151,16 +165,22 @@ impl Chain {
         Ok(chain)
     }
 
-    /// Runs the mutating plugins.
+    /// Runs the mutating plugins, a second time when a webhook changed what those before it saw.
     ///
     /// # Errors
     /// The first refusal.
     pub(crate) async fn mutate(&self, mut request: Request<'_>) -> Result<()> {
-        for plugin in &self.mutating {
-            plugin
-                .admit(&mut request)
-                .await
-                .inspect_err(|error| refused(plugin.name(), error))?;
+        for again in [false, true] {
+            request.reinvocation.again = again;
+            for plugin in &self.mutating {
+                plugin
+                    .admit(&mut request)
+                    .await
+                    .inspect_err(|error| refused(plugin.name(), error))?;
+            }
+            if !request.reinvocation.wanted {
+                break;
+            }
         }
         Ok(())
     }

@@ -14,7 +14,7 @@ use serde_json::Value;
 
 use super::{Context, convert, managed, read_body, render, render::Payload, unsupported_media};
 use crate::{
-    admission::{Operation, Request},
+    admission::{Notes, Operation, OptionsOf, Request},
     cacher::Obj,
     catalog::Def,
     core::{Core, group_resource, object_key, store_key},
@@ -45,6 +45,10 @@ pub(crate) struct Write {
     /// Make the change anew when somebody else was faster, although it carries the version it was
     /// made from (patches).
     pub retry: bool,
+    /// Admission was asked about what the client sent (an eviction, a binding); what follows from it
+    /// is not judged again.
+    pub(crate) admitted: bool,
+    pub(crate) notes: Arc<Notes>,
     /// Fields are already owned as server-side apply decided.
     pub(crate) applying: bool,
 }
@@ -65,6 +69,8 @@ impl Write {
             options,
             retry: false,
             applying: false,
+            admitted: false,
+            notes: ctx.notes.clone(),
         }
     }
 
@@ -87,6 +93,8 @@ impl Write {
             },
             retry: false,
             applying: false,
+            admitted: false,
+            notes: Arc::default(),
         }
     }
 
@@ -113,6 +121,14 @@ impl Write {
             name,
             object,
             old,
+            options: if operation == Operation::Connect {
+                OptionsOf::None
+            } else {
+                OptionsOf::Write(&self.options)
+            },
+            dry_run: self.options.dry_run,
+            notes: &self.notes,
+            reinvocation: Default::default(),
         }
     }
 

@@ -17,7 +17,7 @@ use super::{
     read, read_body, render, unsupported_media,
 };
 use crate::{
-    admission::Operation,
+    admission::{Operation, OptionsOf},
     core::{group_resource, store_key},
     error::{self, Result},
     machinery,
@@ -197,15 +197,9 @@ impl Write {
                 .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
             meta::set(&mut old, "resourceVersion", entry.mod_revision.to_string());
             self.preconditions(name, &old, options)?;
-            let mut shown = old.clone();
-            self.core
-                .admission
-                .mutate(self.admission(Operation::Delete, name, &mut shown, Some(&old)))
-                .await?;
-            self.core
-                .admission
-                .validate(self.admission(Operation::Delete, name, &mut shown, Some(&old)))
-                .await?;
+            if !self.admitted {
+                self.admit_deletion(name, &old, options).await?;
+            }
 
             let plan = plan(&self.def, &old, options, jiff::Timestamp::now());
             if self.options.dry_run {
@@ -266,6 +260,16 @@ impl Write {
                 Err(error) => return Err(error::store(&gr, &error)),
             }
         }
+    }
+
+    async fn admit_deletion(&self, name: &str, old: &Value, options: &DeleteOptions) -> Result<()> {
+        let mut shown = old.clone();
+        let mut request = self.admission(Operation::Delete, name, &mut shown, Some(old));
+        request.options = OptionsOf::Delete(options);
+        self.core.admission.mutate(request).await?;
+        let mut request = self.admission(Operation::Delete, name, &mut shown, Some(old));
+        request.options = OptionsOf::Delete(options);
+        self.core.admission.validate(request).await
     }
 
     fn preconditions(&self, name: &str, old: &Value, options: &DeleteOptions) -> Result<()> {

@@ -6,6 +6,7 @@
 pub(crate) mod convert;
 pub(crate) mod create;
 pub(crate) mod delete;
+pub(crate) mod judge;
 pub(crate) mod managed;
 pub(crate) mod patch;
 pub(crate) mod read;
@@ -26,6 +27,7 @@ use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use rkind_apimachinery::{resources::Subresource, status::Status};
 
 use crate::{
+    admission::Notes,
     catalog::Def,
     core::{Core, group_resource},
     error::Result,
@@ -47,6 +49,8 @@ pub(crate) struct Context {
     /// Name of the subresource.
     pub sub: Option<&'static str>,
     pub media: Media,
+    /// What stages have to say beside the answer.
+    pub notes: Arc<Notes>,
 }
 
 impl Context {

@@ -40,6 +40,9 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
     if ctx.def.namespaced {
         check_namespace(&ctx.def, &ctx.info.namespace, &mut review)?;
     }
+    super::create::Write::of(ctx, options)
+        .admit_creation("", &mut review)
+        .await?;
     let status = match ctx.def.kind {
         "SelfSubjectAccessReview" => {
             let attributes = attributes(ctx, &review["spec"])?;

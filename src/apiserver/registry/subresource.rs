@@ -20,7 +20,6 @@ use super::{
     scale, unsupported_media, update,
 };
 use crate::{
-    admission::Operation,
     authn::token::Bound,
     core::group_resource,
     error::Result,
@@ -161,7 +160,7 @@ fn check(wanted: &Value, name: &str) -> Result<()> {
 
 /// Binds a pod to a node: the scheduler's only write. Upstream: `registry/core/pod/storage`, `BindingREST`.
 async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
-    let (binding, _) = body(ctx, request).await?;
+    let (mut binding, _) = body(ctx, request).await?;
     let name = if ctx.def.resource == "bindings" {
         meta::name(&binding).to_owned()
     } else {
@@ -192,6 +191,9 @@ async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
     }
     let pods = rkind_apimachinery::resources::find("", "v1", "pods").ok_or_else(Status::unknown_resource)?;
     let mut write = Write::of(ctx, ctx.write_options("CreateOptions")?);
+    write.admit_creation(&name, &mut binding).await?;
+    let node = binding["target"]["name"].as_str().unwrap_or_default().to_owned();
+    write.admitted = true;
     write.def = pods.into();
     write.sub = "binding";
     write.namespace = ctx.info.namespace.clone();
@@ -274,7 +276,7 @@ fn set_condition(pod: &mut Value, mut condition: Value) {
 
 /// Deletes a pod unless a disruption budget forbids it. Upstream: `registry/core/pod/storage/eviction.go`.
 async fn eviction(ctx: &Context, request: Body) -> Result<Response<Body>> {
-    let (eviction, _) = body(ctx, request).await?;
+    let (mut eviction, _) = body(ctx, request).await?;
     let name = ctx.info.path_name();
     let own = meta::name(&eviction);
     if !own.is_empty() && own != name {
@@ -285,6 +287,8 @@ async fn eviction(ctx: &Context, request: Body) -> Result<Response<Body>> {
     let mut write = Write::of(ctx, ctx.write_options("CreateOptions")?);
     write.options.dry_run |= options.dry_run;
     options.dry_run = write.options.dry_run;
+    write.admit_creation(name, &mut eviction).await?;
+    write.admitted = true;
     write.sub = "";
     let pod = read::current(&ctx.core, &ctx.def, &ctx.info.namespace, name).await?;
     let pod_value = pod.to_value();
@@ -336,6 +340,7 @@ async fn check_budgets(ctx: &Context, pod: &crate::cacher::Obj, pod_value: &Valu
     let def = rkind_apimachinery::resources::find("policy", "v1", "poddisruptionbudgets")
         .ok_or_else(Status::unknown_resource)?;
     let mut write = Write::internal(&ctx.core, def, &ctx.info.namespace);
+    write.admitted = true;
     write.sub = "status";
     write.retry = true;
     write.options.dry_run = ctx.param("dryRun").is_some();
@@ -391,6 +396,8 @@ async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
             Status::bad_request("the service account name does not match the name on the URL").into(),
         );
     }
+    let write = Write::of(ctx, ctx.write_options("CreateOptions")?);
+    write.admit_creation(name, &mut review).await?;
     let spec = review["spec"].clone();
     let mut audiences: Vec<String> = spec["audiences"]
         .as_array()
@@ -500,22 +507,4 @@ async fn bound(
         }),
         node,
     ))
-}
-
-/// Runs the admission chain for a connection (exec, attach, port-forward, proxy).
-///
-/// # Errors
-/// 403.
-pub(crate) async fn admit_connect(ctx: &Context) -> Result<()> {
-    let write = Write::of(ctx, Default::default());
-    let mut object = Value::Null;
-    let name = ctx.info.path_name();
-    ctx.core
-        .admission
-        .mutate(write.admission(Operation::Connect, name, &mut object, None))
-        .await?;
-    ctx.core
-        .admission
-        .validate(write.admission(Operation::Connect, name, &mut object, None))
-        .await
 }

@@ -157,20 +157,24 @@ impl Write {
         keep_metadata(&mut new, &old);
 
         machinery::prepare_update(&gvk, self.sub, &mut new, &old);
-        self.core
-            .admission
-            .mutate(self.admission(Operation::Update, name, &mut new, Some(&old)))
-            .await?;
+        if !self.admitted {
+            self.core
+                .admission
+                .mutate(self.admission(Operation::Update, name, &mut new, Some(&old)))
+                .await?;
+        }
         machinery::default(&gvk, &mut new);
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old))?;
         let errors = machinery::validate_update(&gvk, self.sub, &new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
         }
-        self.core
-            .admission
-            .validate(self.admission(Operation::Update, name, &mut new, Some(&old)))
-            .await?;
+        if !self.admitted {
+            self.core
+                .admission
+                .validate(self.admission(Operation::Update, name, &mut new, Some(&old)))
+                .await?;
+        }
         managed::updated(self, Some(&old), &mut new);
         if self.options.dry_run {
             return Ok(Outcome::Done(self.tree(new)));

@@ -15,7 +15,7 @@ use serde_json::Value;
 use crate::{
     authz::Attributes,
     error::Result,
-    registry::{Context, read, subresource::admit_connect},
+    registry::{Context, judge::admit_connect, read},
     request::info::{query_pairs, truthy},
 };
 

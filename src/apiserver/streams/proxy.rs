@@ -19,7 +19,7 @@ use tokio_rustls::TlsConnector;
 use super::{kubelet, tunnel};
 use crate::{
     error::Result,
-    registry::{Context, read, subresource::admit_connect},
+    registry::{Context, judge::admit_connect, read},
 };
 
 /// Headers that end at this hop, and credentials that were for this server.

@@ -51,17 +51,7 @@ pub(crate) enum Error {
     #[error("Post {url}: {why}", url = quote(url))]
     Send { url: String, why: String },
     #[error("{message}")]
-    Answer { code: u16, message: String },
-}
-
-impl Error {
-    /// HTTP status that the webhook answered with, or 503 when it did not answer.
-    pub(crate) fn code(&self) -> u16 {
-        match self {
-            Error::Answer { code, .. } => *code,
-            _ => 503,
-        }
-    }
+    Answer { message: String },
 }
 
 /// The Service behind a webhook.
@@ -231,7 +221,6 @@ fn answer(code: StatusCode, body: &Bytes) -> Result<Value, Error> {
     let parsed: Result<Value, _> = serde_json::from_slice(body);
     if code.is_success() {
         return parsed.map_err(|e| Error::Answer {
-            code: 503,
             message: format!("unable to decode the response: {e}"),
         });
     }
@@ -240,7 +229,6 @@ fn answer(code: StatusCode, body: &Bytes) -> Result<Value, Error> {
         && let Some(message) = status["message"].as_str()
     {
         return Err(Error::Answer {
-            code: code.as_u16(),
             message: message.to_owned(),
         });
     }
@@ -258,10 +246,7 @@ fn answer(code: StatusCode, body: &Bytes) -> Result<Value, Error> {
         500..=599 => format!("an error on the server ({}) has prevented the request from succeeding", quote(text)),
         _ => format!("the server responded with the status code {} but did not return more information", code.as_u16()),
     };
-    Err(Error::Answer {
-        code: code.as_u16(),
-        message,
-    })
+    Err(Error::Answer { message })
 }
 
 /// 500 as upstream wraps a webhook that could not be called.

@@ -45,9 +45,9 @@ fn answers_read_as_upstreams_client_reads_them() {
     ];
     for (code, body, message) in cases {
         let error = of(code, body).unwrap_err();
-        assert_eq!((error.code(), error.to_string().as_str()), (code, message));
+        assert_eq!(error.to_string(), message);
     }
-    assert_eq!(of(200, "no").unwrap_err().code(), 503);
+    assert!(of(200, "no").is_err());
 }
 
 mod calls {
@@ -79,8 +79,7 @@ mod calls {
             .post(&target, &json!({"a": 1}), SECOND * 3 / 2, true)
             .await;
         assert_eq!(answer.unwrap(), json!({"a": 1}));
-        let error = post(SECOND, false).await.unwrap_err();
-        assert_eq!(error.code(), 500);
+        assert!(post(SECOND, false).await.is_err());
         assert_eq!(hook.paths(), ["/echo?timeout=2s", "/echo"]);
         assert_eq!(hook.bodies()[0], json!({"a": 1}));
     }
