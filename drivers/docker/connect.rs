@@ -139,6 +139,13 @@ pub(crate) async fn connect(endpoint: &Endpoint) -> Result<Docker, Error> {
         .map_err(unreachable)
 }
 
+/// Whether Podman answers, also behind an address that was given as Docker's.
+pub(crate) async fn is_podman(docker: &Docker) -> bool {
+    let version = docker.version().await.unwrap_or_default();
+    let mut components = version.components.into_iter().flatten();
+    components.any(|component| component.name.starts_with("Podman"))
+}
+
 fn hint(endpoint: &Endpoint, error: &bollard::errors::Error) -> String {
     let text = error.to_string();
     if !endpoint.is_local() {

@@ -47,6 +47,8 @@ use node::DockerNode;
 pub struct DockerDriver {
     pub(crate) docker: Docker,
     pub(crate) endpoint: Endpoint,
+    /// Podman answers there.
+    pub(crate) podman: bool,
 }
 
 impl std::fmt::Debug for DockerDriver {
@@ -81,7 +83,12 @@ impl DockerDriver {
     /// [`Error::Unreachable`] with a hint.
     pub async fn connect_to(endpoint: Endpoint) -> Result<Self, Error> {
         let docker = connect::connect(&endpoint).await?;
-        Ok(DockerDriver { docker, endpoint })
+        let podman = connect::is_podman(&docker).await;
+        Ok(DockerDriver {
+            docker,
+            endpoint,
+            podman,
+        })
     }
 }
 
@@ -127,6 +134,7 @@ impl Driver for DockerDriver {
         } else {
             Vec::new()
         };
+        let limits = probe::limits(self.podman, &lacking);
         let volume = spec::volume(spec);
         let volume_name = volume.name.clone().unwrap_or_default();
         match self.docker.inspect_volume(&volume_name).await {
@@ -140,11 +148,16 @@ impl Driver for DockerDriver {
             Err(e) => return Err(backend(doing(), e)),
         }
         // Whoever makes the container owns the name; only then is there a volume
-        // to make, and the engine makes it from the mount's labels.
+        // to make, and the engine makes it from the mount's labels. Podman does not
+        // read those, so there it is made here.
+        if self.podman {
+            let made = self.docker.create_volume(volume).await;
+            made.map_err(|e| backend(doing(), e))?;
+        }
         let options = CreateContainerOptionsBuilder::default().name(&spec.name).build();
         match self
             .docker
-            .create_container(Some(options), spec::container(spec, &lacking))
+            .create_container(Some(options), spec::container(spec, &lacking, limits))
             .await
         {
             Ok(_) => {}
@@ -234,6 +247,7 @@ impl Driver for DockerDriver {
             id: inspect.id.unwrap_or_default(),
             tags: inspect.repo_tags.unwrap_or_default(),
             size_bytes: u64::try_from(inspect.size.unwrap_or_default()).unwrap_or_default(),
+            layers: inspect.root_fs.and_then(|fs| fs.layers).unwrap_or_default(),
             labels: inspect
                 .config
                 .and_then(|c| c.labels)

@@ -1,6 +1,7 @@
 //! What the host has and lacks.
 
-use bollard::models::SystemInfoCgroupVersionEnum;
+use bollard::models::{ResourcesUlimits, SystemInfoCgroupVersionEnum};
+use nix::sys::resource::{Resource, getrlimit};
 use rkind_driver::{Error, HostFacts, Missing};
 
 use crate::error::backend;
@@ -31,18 +32,38 @@ pub(crate) fn lacking_of_status(status: &str) -> Vec<&'static str> {
         .collect()
 }
 
+/// Limits for the processes of a node. Podman gives containers more open files than a host without
+/// CAP_SYS_RESOURCE lets it, and then none starts; there, nodes get what this process may have,
+/// and no more processes than there can be: Podman holds itself to that.
+pub(crate) fn limits(podman: bool, lacking: &[&str]) -> Vec<ResourcesUlimits> {
+    if !podman || !lacking.contains(&"SYS_RESOURCE") {
+        return Vec::new();
+    }
+    let pid_max = std::fs::read_to_string("/proc/sys/kernel/pid_max").unwrap_or_default();
+    let pid_max = pid_max.trim().parse().unwrap_or(u64::MAX);
+    let limits = [
+        ("nofile", Resource::RLIMIT_NOFILE, u64::MAX),
+        ("nproc", Resource::RLIMIT_NPROC, pid_max),
+    ];
+    let given = limits.into_iter().filter_map(|(name, resource, most)| {
+        let (_, hard) = getrlimit(resource).ok()?;
+        let hard = i64::try_from(hard.min(most)).unwrap_or(-1);
+        Some(ResourcesUlimits {
+            name: Some(name.to_owned()),
+            soft: Some(hard),
+            hard: Some(hard),
+        })
+    });
+    given.collect()
+}
+
 pub(crate) async fn probe(driver: &DockerDriver) -> Result<HostFacts, Error> {
     let doing = "ask the engine about its host";
     let info = driver.docker.info().await.map_err(|e| backend(doing, e))?;
     let security = info.security_options.unwrap_or_default();
     let local = driver.endpoint.is_local();
     let mut facts = HostFacts {
-        engine: if driver.endpoint.engine == "podman" {
-            "Podman"
-        } else {
-            "Docker Engine"
-        }
-        .to_owned(),
+        engine: if driver.podman { "Podman" } else { "Docker Engine" }.to_owned(),
         version: info.server_version.unwrap_or_default(),
         kernel: info.kernel_version.unwrap_or_default(),
         arch: info.architecture.unwrap_or_default(),

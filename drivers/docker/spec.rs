@@ -5,8 +5,8 @@ use std::collections::HashMap;
 use bollard::models::{
     ContainerCreateBody, EndpointIpamConfig, EndpointSettings, HostConfig, HostConfigCgroupnsModeEnum,
     HostConfigLogConfig, Mount, MountBindOptions, MountBindOptionsPropagationEnum, MountType,
-    MountVolumeOptions, NetworkingConfig, PortBinding, RestartPolicy, RestartPolicyNameEnum,
-    VolumeCreateRequest,
+    MountVolumeOptions, NetworkingConfig, PortBinding, ResourcesUlimits, RestartPolicy,
+    RestartPolicyNameEnum, VolumeCreateRequest,
 };
 use rkind_config::Propagation;
 use rkind_driver::{NodeSpec, PublishedPort, labels};
@@ -107,8 +107,13 @@ pub(crate) fn parse_ports_label(text: &str) -> Vec<PublishedPort> {
         .collect()
 }
 
-/// The container of a node. `lacking` are capabilities that the host has not.
-pub(crate) fn container(spec: &NodeSpec, lacking: &[&str]) -> ContainerCreateBody {
+/// The container of a node. `lacking` are capabilities that the host has not; `limits` replace the
+/// engine's own.
+pub(crate) fn container(
+    spec: &NodeSpec,
+    lacking: &[&str],
+    limits: Vec<ResourcesUlimits>,
+) -> ContainerCreateBody {
     let ports = published(spec);
     let mut all_labels = common_labels(spec);
     all_labels.insert(labels::ADDRESS.to_owned(), spec.address.to_string());
@@ -162,6 +167,7 @@ pub(crate) fn container(spec: &NodeSpec, lacking: &[&str]) -> ContainerCreateBod
                 .map(|(name, ip)| format!("{name}:{ip}"))
                 .collect(),
         ),
+        ulimits: Some(limits),
         nano_cpus: spec.resources.cpus.map(|cpus| (cpus * 1e9) as i64),
         memory: spec
             .resources

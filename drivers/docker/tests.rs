@@ -38,7 +38,7 @@ fn node_spec() -> NodeSpec {
 
 #[test]
 fn nodes_are_never_privileged() {
-    let body = spec::container(&node_spec(), &["SYS_RESOURCE"]);
+    let body = spec::container(&node_spec(), &["SYS_RESOURCE"], Vec::new());
     let host = body.host_config.unwrap();
     assert_eq!(host.privileged, Some(false));
     assert_eq!(host.cap_drop.unwrap(), ["ALL"]);
@@ -49,7 +49,7 @@ fn nodes_are_never_privileged() {
             .iter()
             .any(|c| c == "SYS_RESOURCE" || c == "SYS_MODULE" || c == "SYS_BOOT")
     );
-    let with = spec::container(&node_spec(), &[])
+    let with = spec::container(&node_spec(), &[], Vec::new())
         .host_config
         .unwrap()
         .cap_add
@@ -59,7 +59,7 @@ fn nodes_are_never_privileged() {
 
 #[test]
 fn limits_ports_and_labels_are_those_of_the_node() {
-    let body = spec::container(&node_spec(), &[]);
+    let body = spec::container(&node_spec(), &[], Vec::new());
     let labels = body.labels.unwrap();
     assert_eq!(labels["dev.rkind.cluster"], "dev");
     assert_eq!(labels["dev.rkind.role"], "control-plane");
@@ -172,4 +172,17 @@ async fn nobody_there_is_an_error_with_a_hint() {
         "{error}"
     );
     assert!(error.hint().unwrap().contains("DOCKER_HOST"));
+}
+
+#[test]
+fn only_podman_without_sys_resource_needs_limits() {
+    assert!(probe::limits(false, &["SYS_RESOURCE"]).is_empty());
+    assert!(probe::limits(true, &[]).is_empty());
+    let limits = probe::limits(true, &["SYS_RESOURCE"]);
+    let names: Vec<_> = limits.iter().filter_map(|l| l.name.as_deref()).collect();
+    assert_eq!(names, ["nofile", "nproc"]);
+    assert!(
+        limits.iter().all(|l| l.hard == l.soft && l.hard != Some(0)),
+        "{limits:?}"
+    );
 }

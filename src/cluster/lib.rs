@@ -9,6 +9,7 @@
 //! secrets from the state directory or the control-plane node.
 
 mod access;
+mod archive;
 mod create;
 mod delete;
 mod error;

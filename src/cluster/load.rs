@@ -1,16 +1,21 @@
 //! Images from this machine into nodes.
 
-use std::path::PathBuf;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io::Seek as _;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use bytes::Bytes;
-use futures::StreamExt as _;
+use futures::{StreamExt as _, TryStreamExt as _};
 use rkind_config::paths::CONTAINERD_NAMESPACE;
 use rkind_driver::{ByteStream, Node, NodeState, run, run_with_input};
 use serde::Deserialize;
-use tokio::io::AsyncReadExt as _;
+use tokio::io::{AsyncSeekExt as _, AsyncWriteExt as _};
 use tokio::sync::mpsc;
+use tokio_util::io::ReaderStream;
 
+use crate::archive::Archive;
 use crate::{Clusters, Error, Reporter};
 
 /// Where an image comes from.
@@ -93,16 +98,9 @@ impl Clusters {
 
     async fn load_into(&self, nodes: &[Arc<dyn Node>], source: &Source) -> Result<Loaded, Error> {
         let mut loaded = Loaded::default();
-        let (missing, stream) = match source {
-            Source::Archive(path) => {
-                let file = tokio::fs::File::open(path).await;
-                let file = file.map_err(|source| Error::Io {
-                    action: "open",
-                    path: path.clone(),
-                    source,
-                })?;
-                (nodes.to_vec(), file_stream(file, path.clone()))
-            }
+        let mut missing = nodes.to_vec();
+        let archive = match source {
+            Source::Archive(path) => Some(open(path)?),
             Source::Engine(name) => {
                 let image = self.driver.local_image(name).await?;
                 let image = image.ok_or_else(|| rkind_driver::Error::NoImage(name.clone()))?;
@@ -111,7 +109,7 @@ impl Clusters {
                     .iter()
                     .map(|node| has_image(node.as_ref(), &reference, &image.id));
                 let present = futures::future::try_join_all(checks).await?;
-                let mut missing = Vec::new();
+                missing.clear();
                 for (node, present) in nodes.iter().zip(present) {
                     if present {
                         loaded.present.push(node.name().to_owned());
@@ -122,23 +120,90 @@ impl Clusters {
                 if missing.is_empty() {
                     return Ok(loaded);
                 }
-                (
-                    missing,
-                    self.driver.export_images(std::slice::from_ref(name)).await?,
-                )
+                let known = common_content(&missing).await?;
+                let export = self.driver.export_images(std::slice::from_ref(name)).await?;
+                if image.layers.iter().any(|layer| known.contains(layer)) {
+                    Some(self.spool(export).await?)
+                } else {
+                    import_into(&missing, export).await?;
+                    None
+                }
             }
         };
-        let streams = fan_out(stream, missing.len());
-        let imports = missing
-            .iter()
-            .zip(streams)
-            .map(|(node, stream)| import(node.as_ref(), stream));
-        for result in futures::future::join_all(imports).await {
-            result?;
+        if let Some(file) = archive {
+            import_archive(&missing, file).await?;
         }
         loaded.loaded = missing.iter().map(|n| n.name().to_owned()).collect();
         Ok(loaded)
     }
+
+    /// The stream as a file without a name, to read it in another order.
+    async fn spool(&self, mut stream: ByteStream) -> Result<File, Error> {
+        let failed = |source| Error::Io {
+            action: "write an image below",
+            path: self.home.path().to_owned(),
+            source,
+        };
+        let file = tempfile::tempfile_in(self.home.path()).map_err(failed)?;
+        let mut writer = tokio::fs::File::from_std(file);
+        while let Some(piece) = stream.next().await {
+            writer.write_all(&piece?).await.map_err(failed)?;
+        }
+        writer.flush().await.map_err(failed)?;
+        writer.rewind().await.map_err(failed)?;
+        Ok(writer.into_std().await)
+    }
+}
+
+fn open(path: &Path) -> Result<File, Error> {
+    File::open(path).map_err(|source| Error::Io {
+        action: "open",
+        path: path.to_owned(),
+        source,
+    })
+}
+
+/// Imports an archive, without the layers that all nodes have where its format lets us see them.
+async fn import_archive(nodes: &[Arc<dyn Node>], file: File) -> Result<(), Error> {
+    let whole = file.try_clone();
+    let archive = tokio::task::spawn_blocking(move || Archive::read(file)).await;
+    if let Some(archive) = archive.ok().flatten() {
+        let mut present = common_content(nodes).await?;
+        present.retain(|digest| archive.layers().contains(digest.as_str()));
+        if !present.is_empty() {
+            match import_into(nodes, archive.without(&present, normalize)).await {
+                Ok(()) => return Ok(()),
+                // Content can go while we look: then everything is sent.
+                Err(error) => tracing::debug!(%error, "layers are sent again"),
+            }
+        }
+    }
+    let whole = whole.and_then(|mut file| file.rewind().map(|()| file));
+    let whole = whole.map_err(|e| rkind_driver::Error::backend("read the image", e))?;
+    import_into(nodes, file_stream(tokio::fs::File::from_std(whole))).await
+}
+
+async fn import_into(nodes: &[Arc<dyn Node>], stream: ByteStream) -> Result<(), Error> {
+    let streams = fan_out(stream, nodes.len());
+    let imports = nodes
+        .iter()
+        .zip(streams)
+        .map(|(node, stream)| import(node.as_ref(), stream));
+    futures::future::join_all(imports).await.into_iter().collect()
+}
+
+/// Digests of what all these nodes' content stores have.
+async fn common_content(nodes: &[Arc<dyn Node>]) -> Result<BTreeSet<String>, Error> {
+    let listings = nodes.iter().map(|node| async {
+        let command = ["ctr", "--namespace", CONTAINERD_NAMESPACE, "content", "ls", "-q"];
+        let listed = run(node.as_ref(), &command).await?.text();
+        Ok::<BTreeSet<String>, Error>(listed.lines().map(|line| line.trim().to_owned()).collect())
+    });
+    let listings = futures::future::try_join_all(listings).await?;
+    Ok(listings
+        .into_iter()
+        .reduce(|a, b| a.intersection(&b).cloned().collect())
+        .unwrap_or_default())
 }
 
 fn title(source: &Source) -> String {
@@ -228,18 +293,8 @@ pub(crate) fn fan_out(mut stream: ByteStream, n: usize) -> Vec<ByteStream> {
         .collect()
 }
 
-fn file_stream(file: tokio::fs::File, path: PathBuf) -> ByteStream {
-    futures::stream::unfold(Some((file, path)), |state| async {
-        let (mut file, path) = state?;
-        let mut buffer = vec![0; 1 << 20];
-        match file.read(&mut buffer).await {
-            Ok(0) => None,
-            Ok(n) => {
-                buffer.truncate(n);
-                Some((Ok(Bytes::from(buffer)), Some((file, path))))
-            }
-            Err(source) => Some((Err(rkind_driver::Error::ReadFile { path, source }), None)),
-        }
-    })
-    .boxed()
+fn file_stream(file: tokio::fs::File) -> ByteStream {
+    ReaderStream::with_capacity(file, 1 << 20)
+        .map_err(|e| rkind_driver::Error::backend("read the image", e))
+        .boxed()
 }

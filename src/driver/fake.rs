@@ -61,6 +61,7 @@ impl FakeDriver {
             id: format!("sha256:{:064x}", reference.len()),
             tags: vec![reference.to_owned()],
             size_bytes: 1,
+            layers: Vec::new(),
             labels: BTreeMap::new(),
         };
         self.lock().images.insert(reference.to_owned(), image);

@@ -163,5 +163,7 @@ pub struct LocalImage {
     /// Names with tags.
     pub tags: Vec<String>,
     pub size_bytes: u64,
+    /// Digests of its layers' uncompressed archives, the lowest first.
+    pub layers: Vec<String>,
     pub labels: BTreeMap<String, String>,
 }
