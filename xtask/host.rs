@@ -1,6 +1,6 @@
 //! What the host must have before a cluster can start, and getting it.
 
-use crate::run::{capture, run, say, succeeds};
+use crate::run::{capture, root, run, say, succeeds};
 use anyhow::{Context, Result, bail};
 use std::fs::File;
 use std::io::{IsTerminal, Write};
@@ -112,6 +112,50 @@ pub(crate) fn kubectl(cache: &Path) -> Result<PathBuf> {
         .arg(&built)
         .arg("."))?;
     Ok(built)
+}
+
+/// Programs that ask the API server, besides kubectl.
+pub(crate) struct ApiClients {
+    /// The program in `tests/api/go`, built.
+    pub(crate) go: PathBuf,
+    /// A Python with what `tests/api/python/requirements.txt` names.
+    pub(crate) python: PathBuf,
+}
+
+/// Builds the Go client, and a Python environment for the Python client, in `cache`.
+pub(crate) fn api_clients(cache: &Path) -> Result<ApiClients> {
+    let missing: Vec<&str> = ["go", "python3"]
+        .into_iter()
+        .filter(|program| !on_path(program))
+        .collect();
+    if !missing.is_empty() {
+        bail!(
+            "the API is tested with clients in Go and Python, and {} is not on the PATH: install Go 1.25 and \
+             Python 3 with venv (Debian: golang-go python3-venv), or pass --unit",
+            missing.join(" and ")
+        );
+    }
+    let go = cache.join("apiclient");
+    say("building the Go client");
+    run(Command::new("go")
+        .current_dir(root().join("tests/api/go"))
+        .args(["build", "-o"])
+        .arg(&go)
+        .arg("."))?;
+    let environment = cache.join("python");
+    let python = environment.join("bin/python");
+    let wanted = std::fs::read_to_string(root().join("tests/api/python/requirements.txt"))?;
+    let mark = environment.join("requirements.txt");
+    if std::fs::read_to_string(&mark).unwrap_or_default() != wanted {
+        say("making a Python environment");
+        run(Command::new("python3").args(["-m", "venv"]).arg(&environment))
+            .context("Python's venv module is needed (Debian: python3-venv)")?;
+        run(Command::new(&python)
+            .args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"])
+            .args(wanted.split_whitespace()))?;
+        std::fs::write(&mark, wanted)?;
+    }
+    Ok(ApiClients { go, python })
 }
 
 fn engine_answers() -> bool {

@@ -1,5 +1,6 @@
 //! Every test there is. Unit, contract and crash tests run in the dev
-//! profile; the end-to-end tests drive the release binary on real nodes.
+//! profile, as does the server that the API's tests ask; the end-to-end tests
+//! drive the release binary on real nodes.
 
 use crate::host::{self, Consent};
 use crate::run::{build_rkind, capture, cargo, root, run, say};
@@ -14,12 +15,18 @@ pub(crate) struct Args {
     /// Leave out the end-to-end tests; the rooms' own tests of kernel and runtime still want root
     #[arg(long)]
     unit: bool,
+    /// Only the tests of the API with real clients; those whose name contains NAME, if given
+    #[arg(long, value_name = "NAME", num_args = 0..=1, default_missing_value = "", conflicts_with_all = ["unit", "e2e"])]
+    api: Option<String>,
     /// Only the end-to-end tests whose name contains this
     #[arg(long, value_name = "NAME")]
     e2e: Option<String>,
 }
 
 pub(crate) fn test(args: &Args) -> Result<()> {
+    if let Some(name) = &args.api {
+        return api(name);
+    }
     if !args.unit {
         host::docker_engine(args.consent)?;
         host::image_tools(args.consent)?;
@@ -37,6 +44,7 @@ pub(crate) fn test(args: &Args) -> Result<()> {
         if args.unit {
             return Ok(());
         }
+        api("")?;
     }
     let cache = root().join("target/e2e");
     std::fs::create_dir_all(&cache)?;
@@ -51,8 +59,23 @@ pub(crate) fn test(args: &Args) -> Result<()> {
     run(e2e.env("RKIND_BIN", rkind).env("KUBECTL_BIN", kubectl))
 }
 
-/// Test targets that need the release binary, and nodes.
-const END_TO_END: [&str; 1] = ["cluster"];
+/// The API server alone, asked by kubectl, client-go, the Python client and the kube crate.
+fn api(name: &str) -> Result<()> {
+    let cache = root().join("target/e2e");
+    std::fs::create_dir_all(&cache)?;
+    let kubectl = host::kubectl(&cache)?;
+    let clients = host::api_clients(&cache)?;
+    let rkind = build_rkind("dev")?;
+    say("tests of the API");
+    run(workspace_tests(&["--test", "api", "--", name])
+        .env("RKIND_BIN", rkind)
+        .env("KUBECTL_BIN", kubectl)
+        .env("API_GO_CLIENT", clients.go)
+        .env("API_PYTHON", clients.python))
+}
+
+/// Test targets that need a binary of rkind: alone, or on nodes.
+const END_TO_END: [&str; 2] = ["api", "cluster"];
 
 /// `cargo test` with one choice of features for all that is tested: cargo unites the features of
 /// what it is asked for, so that a call for one package would build the dependencies once more.

@@ -217,7 +217,10 @@ pub(crate) fn prepare_update(gvk: &Gvk, sub: &str, new: &mut Value, old: &Value)
         "status" => strategy::prepare_for_status_update(gvk, new, old),
         "approval" => only(new, old, &["status"], &["conditions"]),
         "finalize" => only(new, old, &["spec"], &["finalizers"]),
-        "ephemeralcontainers" => only(new, old, &["spec"], &["ephemeralContainers"]),
+        "ephemeralcontainers" => {
+            only(new, old, &["spec"], &["ephemeralContainers"]);
+            count_generation(new, old);
+        }
         "resize" => resize(new, old),
         // Binding and eviction make their change themselves.
         _ => {}
@@ -272,17 +275,21 @@ fn resize(new: &mut Value, old: &Value) {
             }
         }
     }
-    let changed = kept["spec"] != old["spec"];
     for field in ["resourceVersion", "managedFields"] {
         if !new["metadata"][field].is_null() {
             kept["metadata"][field] = new["metadata"][field].clone();
         }
     }
-    if changed {
-        let generation = rkind_apimachinery::meta::generation(old);
-        rkind_apimachinery::meta::set(&mut kept, "generation", generation + 1);
-    }
     *new = kept;
+    count_generation(new, old);
+}
+
+/// A pod whose spec changes is of the next generation (KEP-5067).
+fn count_generation(new: &mut Value, old: &Value) {
+    if new["spec"] != old["spec"] {
+        let generation = rkind_apimachinery::meta::generation(old);
+        rkind_apimachinery::meta::set(new, "generation", generation + 1);
+    }
 }
 
 /// Validates a new object.

@@ -9,6 +9,20 @@ use crate::names;
 const TOO_MANY: &str = "cannot be greater than status.replicas";
 const TOO_MANY_READY: &str = "cannot be greater than readyReplicas";
 
+/// What was once decided about a certificate request is not taken back.
+fn decisions_stay(new: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
+    let count = |object: &Value, kind: &str| {
+        let conditions = list(&object["status"]["conditions"]);
+        conditions.iter().filter(|c| c["type"] == kind).count()
+    };
+    for kind in ["Approved", "Denied", "Failed"] {
+        if count(new, kind) < count(old, kind) {
+            let why = format!("updates may not remove a condition of type {}", quote(kind));
+            errs.push(Error::forbidden(&path.child("conditions"), why));
+        }
+    }
+}
+
 /// Counts that can't be negative, nor more than the replicas there are.
 pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
     let s = &new["status"];
@@ -56,6 +70,10 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             "expectedPods",
         ],
         ("autoscaling", _) => &["currentReplicas", "desiredReplicas"],
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            decisions_stay(new, old, &path, errs);
+            return;
+        }
         _ => return,
     };
     for f in counts {

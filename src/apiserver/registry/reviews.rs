@@ -21,6 +21,7 @@ use super::{
 use crate::{
     authz::{Attributes, Decision},
     error::Result,
+    request::Shape,
     user::UserInfo,
 };
 
@@ -34,6 +35,10 @@ pub(crate) fn is_review(def: &ResourceDef) -> bool {
 /// # Errors
 /// 400 or 422.
 pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> {
+    // A question has no metadata of its own, so there is no Table of it.
+    if ctx.media.shape != Shape::Object {
+        return Err(super::not_acceptable());
+    }
     let options = ctx.write_options("CreateOptions")?;
     let bytes = read_body(body).await?;
     let (mut review, warnings) = decode(ctx, &bytes, options.field_validation)?;

@@ -23,7 +23,6 @@ var watchChecks = []check{
 	{"watch_events", watchEvents},
 	{"watch_selector_transitions", watchSelectorTransitions},
 	{"watch_list", watchList},
-	{"watch_too_old", watchTooOld},
 	{"watch_until", watchUntil},
 }
 
@@ -143,21 +142,6 @@ func watchList(ctx context.Context, c *clients) error {
 	}
 }
 
-func watchTooOld(ctx context.Context, c *clients) error {
-	events, err := c.typed.CoreV1().ConfigMaps(c.namespace).Watch(ctx, metav1.ListOptions{ResourceVersion: "1"})
-	if err != nil {
-		return err
-	}
-	defer events.Stop()
-	select {
-	case event := <-events.ResultChan():
-		status, ok := event.Object.(*metav1.Status)
-		return expect(ok && event.Type == watch.Error && status.Code == 410 && status.Reason == metav1.StatusReasonExpired, "%+v", event)
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func watchUntil(ctx context.Context, c *clients) error {
 	maps := c.typed.CoreV1().ConfigMaps(c.namespace)
 	if _, err := maps.Create(ctx, configMap("a"), metav1.CreateOptions{}); err != nil {
@@ -174,8 +158,13 @@ func watchUntil(ctx context.Context, c *clients) error {
 			return maps.Watch(ctx, options)
 		},
 	}
-	go func() { _ = maps.Delete(ctx, "a", metav1.DeleteOptions{}) }()
-	last, err := watchtools.UntilWithSync(ctx, lw, &corev1.ConfigMap{}, nil, func(event watch.Event) (bool, error) {
+	synced := func(store cache.Store) (bool, error) {
+		if len(store.List()) != 1 {
+			return true, fmt.Errorf("synced: %v", store.List())
+		}
+		return false, maps.Delete(ctx, "a", metav1.DeleteOptions{})
+	}
+	last, err := watchtools.UntilWithSync(ctx, lw, &corev1.ConfigMap{}, synced, func(event watch.Event) (bool, error) {
 		return event.Type == watch.Deleted, nil
 	})
 	if err != nil {
