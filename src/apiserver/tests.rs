@@ -8,6 +8,7 @@ pub(crate) mod hooks;
 mod hostile;
 mod lists;
 mod protobuf;
+mod quota;
 mod semantics;
 mod streams;
 mod watches;

@@ -9,6 +9,7 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod notes;
 mod priority;
+mod quota;
 mod runtime_class;
 mod service_account;
 mod taint_nodes;
@@ -142,6 +143,7 @@ impl Default for Chain {
                 Box::new(runtime_class::RuntimeClass),
                 Box::new(certificates::Certificates),
                 Box::new(webhooks::Validating::default()),
+                Box::new(quota::ResourceQuota::default()),
             ],
         }
     }
