@@ -66,7 +66,7 @@ const fn served(
 }
 
 /// What there is.
-pub const SERVED: [Served; 24] = [
+pub const SERVED: [Served; 25] = [
     served("", "v1", "pods", "Pod", true),
     served("", "v1", "nodes", "Node", false),
     served("", "v1", "namespaces", "Namespace", false),
@@ -78,6 +78,7 @@ pub const SERVED: [Served; 24] = [
     served("", "v1", "serviceaccounts", "ServiceAccount", true),
     served("", "v1", "persistentvolumeclaims", "PersistentVolumeClaim", true),
     served("", "v1", "replicationcontrollers", "ReplicationController", true),
+    served("", "v1", "resourcequotas", "ResourceQuota", true),
     served("apps", "v1", "deployments", "Deployment", true),
     served("apps", "v1", "replicasets", "ReplicaSet", true),
     served("apps", "v1", "statefulsets", "StatefulSet", true),

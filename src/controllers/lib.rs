@@ -31,6 +31,7 @@ mod nodeipam;
 mod nodelifecycle;
 mod podgc;
 mod replicaset;
+mod resourcequota;
 mod rootca;
 mod serviceaccount;
 mod statefulset;
@@ -115,6 +116,7 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     tasks.spawn(namespace::run(context.clone()));
     tasks.spawn(serviceaccount::run(context.clone()));
     tasks.spawn(rootca::run(context.clone()));
+    tasks.spawn(resourcequota::run(context.clone()));
     tasks.spawn(garbage::run(context.clone()));
     tasks.spawn(nodeipam::run(context.clone()));
     tasks.spawn(nodelifecycle::run(context.clone()));

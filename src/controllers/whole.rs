@@ -9,6 +9,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::Options;
 
 mod collecting;
+mod quotas;
 mod rollout;
 mod services;
 mod sets;
