@@ -15,6 +15,7 @@ pub mod meta;
 pub mod names;
 pub mod openapi;
 pub mod patch;
+pub mod podsecurity;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;

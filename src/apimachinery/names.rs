@@ -344,5 +344,39 @@ pub fn path_segment(s: &str) -> Vec<String> {
         .collect()
 }
 
+/// Labels of Kubernetes' own domains that a kubelet may set on its node.
+const KUBELET_LABELS: [&str; 12] = [
+    "kubernetes.io/hostname",
+    "topology.kubernetes.io/zone",
+    "topology.kubernetes.io/region",
+    "failure-domain.beta.kubernetes.io/zone",
+    "failure-domain.beta.kubernetes.io/region",
+    "node.kubernetes.io/instance-type",
+    "beta.kubernetes.io/instance-type",
+    "kubernetes.io/os",
+    "kubernetes.io/arch",
+    "beta.kubernetes.io/os",
+    "beta.kubernetes.io/arch",
+    "node.kubernetes.io/windows-build",
+];
+
+/// Whether a kubelet may set this label on its own Node: not those by which work is kept away from
+/// nodes or drawn to them (KEP-279).
+#[must_use]
+pub fn is_kubelets_label(key: &str) -> bool {
+    let domain = key.split_once('/').map_or("", |(domain, _)| domain);
+    let within = |of: &str| {
+        domain
+            .strip_suffix(of)
+            .is_some_and(|rest| rest.is_empty() || rest.ends_with('.'))
+    };
+    if within("node-restriction.kubernetes.io") {
+        return false;
+    }
+    let kubelets =
+        KUBELET_LABELS.contains(&key) || within("kubelet.kubernetes.io") || within("node.kubernetes.io");
+    kubelets || !(within("kubernetes.io") || within("k8s.io"))
+}
+
 #[cfg(test)]
 mod tests;

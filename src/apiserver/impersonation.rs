@@ -61,6 +61,7 @@ pub(crate) fn impersonate(core: &Core, user: UserInfo, headers: &HeaderMap) -> R
                 name: name.into(),
                 path: String::new(),
                 is_resource: true,
+                ..Default::default()
             },
         )
     };

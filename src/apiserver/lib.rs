@@ -180,6 +180,7 @@ impl ApiServer {
         let core = Arc::new(core::Core {
             store: options.store,
             authorizer: authz::Authorizer {
+                node: authz::node::NodeAuthorizer::new(cache.clone(), bootstrap::node_rules()),
                 rbac: authz::rbac::Rbac::new(&cache),
             },
             webhooks: webhook::Webhooks::new(cache.clone()),

@@ -7,6 +7,8 @@ mod crud;
 pub(crate) mod hooks;
 mod hostile;
 mod lists;
+mod nodes;
+mod pod_security;
 mod protobuf;
 mod quota;
 mod semantics;

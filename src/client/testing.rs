@@ -66,7 +66,7 @@ const fn served(
 }
 
 /// What there is.
-pub const SERVED: [Served; 25] = [
+pub const SERVED: [Served; 27] = [
     served("", "v1", "pods", "Pod", true),
     served("", "v1", "nodes", "Node", false),
     served("", "v1", "namespaces", "Namespace", false),
@@ -110,6 +110,14 @@ pub const SERVED: [Served; 25] = [
         false,
     ),
     served("storage.k8s.io", "v1", "storageclasses", "StorageClass", false),
+    served("", "v1", "persistentvolumes", "PersistentVolume", false),
+    served(
+        "storage.k8s.io",
+        "v1",
+        "volumeattributesclasses",
+        "VolumeAttributesClass",
+        false,
+    ),
 ];
 
 #[derive(Clone)]

@@ -30,6 +30,7 @@ mod namespace;
 mod nodeipam;
 mod nodelifecycle;
 mod podgc;
+mod protection;
 mod replicaset;
 mod resourcequota;
 mod rootca;
@@ -122,6 +123,9 @@ pub async fn run(client: Client, options: Options, shutdown: CancellationToken) 
     tasks.spawn(nodelifecycle::run(context.clone()));
     tasks.spawn(tainteviction::run(context.clone()));
     tasks.spawn(podgc::run(context.clone()));
+    tasks.spawn(protection::run_claims(context.clone()));
+    tasks.spawn(protection::run_volumes(context.clone()));
+    tasks.spawn(protection::run_classes(context.clone()));
     tasks.spawn(ttlafterfinished::run(context.clone()));
     while let Some(ended) = tasks.join_next().await {
         if !shutdown.is_cancelled() {

@@ -13,6 +13,7 @@ mod quotas;
 mod rollout;
 mod services;
 mod sets;
+mod storage;
 
 /// A server with a default namespace, and the controllers, which stop with the returned guard.
 fn start(options: Options) -> (FakeApi, DropGuard) {

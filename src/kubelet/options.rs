@@ -13,7 +13,8 @@ pub struct Options {
     pub node_name: String,
     /// Address under which the node is reached; also what pods on the node's network have.
     pub node_ip: IpAddr,
-    /// Further labels of the Node, e.g. `node-role.kubernetes.io/control-plane`.
+    /// Further labels of the Node, e.g. `topology.kubernetes.io/zone`; those that NodeRestriction
+    /// keeps from kubelets are refused by the API server.
     pub labels: BTreeMap<String, String>,
     /// Taints the Node is registered with. Later changes through the API stay.
     pub taints: Vec<Taint>,

@@ -4,9 +4,11 @@
 
 use crate::{Error, join, resolver, routes, shutdown};
 use k8s_openapi::api::core::v1::Taint;
+use rkind_apimachinery::names::is_kubelets_label;
 use rkind_client::{Client, Informers};
-use rkind_config::{NodeConfig, NodeRole, paths};
+use rkind_config::{NodeConfig, paths};
 use rkind_sys::net::Net;
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
@@ -14,7 +16,6 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
 const DNS_PORT: u16 = 53;
-const CONTROL_PLANE_LABEL: &str = "node-role.kubernetes.io/control-plane";
 
 pub(crate) fn run(node: NodeConfig) -> Result<(), Error> {
     tokio::runtime::Builder::new_multi_thread()
@@ -60,11 +61,16 @@ fn claim_dns_address(node: &NodeConfig) -> Result<(), Error> {
 async fn run_kubelet(client: Client, node: NodeConfig, shutdown: CancellationToken) -> Result<(), Error> {
     let runtime = Arc::new(rkind_cri::grpc::Client::new(paths::CONTAINERD_SOCKET));
     let mut options = rkind_kubelet::Options::new(node.name, node.node_ip);
-    options.labels = node.labels;
-    if node.role == NodeRole::ControlPlane {
-        options
-            .labels
-            .insert(CONTROL_PLANE_LABEL.to_owned(), String::new());
+    let (mine, others) = node
+        .labels
+        .into_iter()
+        .partition(|(key, _)| is_kubelets_label(key));
+    options.labels = mine;
+    for (label, _) in BTreeMap::<String, String>::into_iter(others) {
+        tracing::warn!(
+            label,
+            "a node may not give itself this label: set it through the API"
+        );
     }
     options.taints = node.taints.into_iter().map(taint).collect();
     options.cpus = node.resources.cpus;

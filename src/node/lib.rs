@@ -17,6 +17,7 @@ mod kubeconfig;
 mod logging;
 mod prepare;
 mod resolver;
+mod role;
 mod routes;
 mod server;
 mod shutdown;

@@ -72,6 +72,11 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
         client(&api, "system:kube-scheduler"),
         shutdown.clone(),
     ));
+    loops.spawn(crate::role::keep(
+        client(&api, "system:kube-controller-manager"),
+        node.name.clone(),
+        shutdown.clone(),
+    ));
     let outcome = crate::join::all(loops, &shutdown).await;
     api_shutdown.cancel();
     served

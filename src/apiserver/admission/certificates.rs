@@ -141,25 +141,32 @@ fn permitted(request: &Request<'_>, verb: &str, signer: &str) -> Result<()> {
     )))
 }
 
-/// Whether a PEM certificate request (base64 in JSON) names the group of masters.
-fn asks_for_masters(request: &Value) -> bool {
+/// Reads a PEM certificate request (base64 in JSON) and asks its subject.
+fn of_subject<T>(request: &Value, ask: impl Fn(&x509_parser::x509::X509Name<'_>) -> T) -> Option<T> {
     use base64::Engine as _;
     use x509_parser::prelude::FromDer;
-    let Some(text) = request.as_str() else {
-        return false;
-    };
-    let Ok(pem) = base64::engine::general_purpose::STANDARD.decode(text) else {
-        return false;
-    };
-    let Ok((_, pem)) = x509_parser::pem::parse_x509_pem(&pem) else {
-        return false;
-    };
-    let Ok((_, csr)) = x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents)
-    else {
-        return false;
-    };
-    csr.certification_request_info
-        .subject
-        .iter_organization()
-        .any(|o| o.as_str() == Ok(MASTERS))
+    let pem = base64::engine::general_purpose::STANDARD
+        .decode(request.as_str()?)
+        .ok()?;
+    let (_, pem) = x509_parser::pem::parse_x509_pem(&pem).ok()?;
+    let (_, csr) =
+        x509_parser::certification_request::X509CertificationRequest::from_der(&pem.contents).ok()?;
+    Some(ask(&csr.certification_request_info.subject))
+}
+
+/// Whether a certificate request names the group of masters.
+fn asks_for_masters(request: &Value) -> bool {
+    of_subject(request, |subject| {
+        subject.iter_organization().any(|o| o.as_str() == Ok(MASTERS))
+    })
+    .unwrap_or(false)
+}
+
+/// The common name of a certificate request; `None` when it cannot be read.
+pub(super) fn common_name(request: &Value) -> Option<String> {
+    of_subject(request, |subject| {
+        let mut names = subject.iter_common_name().filter_map(|n| n.as_str().ok());
+        names.next().map(str::to_owned)
+    })
+    .flatten()
 }

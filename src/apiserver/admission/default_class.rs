@@ -9,8 +9,9 @@ use serde_json::{Value, json};
 use super::{Admit, Operation, Request};
 use crate::error::Result;
 
-/// What differs between the two.
-struct Kind {
+/// Gives a default class; the fields are what differs between the two.
+pub(super) struct DefaultClass {
+    name: &'static str,
     group: &'static str,
     resource: &'static str,
     /// Field of the object's `spec` that names the class.
@@ -23,40 +24,37 @@ struct Kind {
     default_annotation: &'static str,
 }
 
-const KINDS: [Kind; 2] = [
-    Kind {
-        group: "",
-        resource: "persistentvolumeclaims",
-        field: "storageClassName",
-        old_annotation: "volume.beta.kubernetes.io/storage-class",
-        classes: "storage.k8s.io/storageclasses",
-        default_annotation: "storageclass.kubernetes.io/is-default-class",
-    },
-    Kind {
-        group: "networking.k8s.io",
-        resource: "ingresses",
-        field: "ingressClassName",
-        old_annotation: "kubernetes.io/ingress.class",
-        classes: "networking.k8s.io/ingressclasses",
-        default_annotation: "ingressclass.kubernetes.io/is-default-class",
-    },
-];
+pub(super) const DEFAULT_STORAGE_CLASS: DefaultClass = DefaultClass {
+    name: "DefaultStorageClass",
+    group: "",
+    resource: "persistentvolumeclaims",
+    field: "storageClassName",
+    old_annotation: "volume.beta.kubernetes.io/storage-class",
+    classes: "storage.k8s.io/storageclasses",
+    default_annotation: "storageclass.kubernetes.io/is-default-class",
+};
 
-pub(super) struct DefaultClass;
+pub(super) const DEFAULT_INGRESS_CLASS: DefaultClass = DefaultClass {
+    name: "DefaultIngressClass",
+    group: "networking.k8s.io",
+    resource: "ingresses",
+    field: "ingressClassName",
+    old_annotation: "kubernetes.io/ingress.class",
+    classes: "networking.k8s.io/ingressclasses",
+    default_annotation: "ingressclass.kubernetes.io/is-default-class",
+};
 
 #[async_trait]
 impl Admit for DefaultClass {
     fn name(&self) -> &'static str {
-        "DefaultStorageClass"
+        self.name
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<()> {
-        let Some(kind) = KINDS
-            .iter()
-            .find(|k| request.is(k.group, k.resource, Operation::Create))
-        else {
+        let kind = self;
+        if !request.is(kind.group, kind.resource, Operation::Create) {
             return Ok(());
-        };
+        }
         // An empty name is a wish for no class.
         let named = !request.object["spec"][kind.field].is_null()
             || meta::annotation(request.object, kind.old_annotation).is_some();

@@ -7,13 +7,17 @@ mod default_class;
 mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
+mod node_restriction;
 mod notes;
+mod pod_security;
 mod priority;
 mod quota;
 mod runtime_class;
 mod service_account;
+mod storage;
 mod taint_nodes;
 mod tolerations;
+mod topology;
 pub(crate) mod webhooks;
 
 #[cfg(test)]
@@ -127,19 +131,25 @@ impl Default for Chain {
                 Box::new(namespace_lifecycle::NamespaceLifecycle),
                 Box::new(limit_ranger::LimitRanger),
                 Box::new(service_account::ServiceAccount),
+                Box::new(node_restriction::NodeRestriction),
                 Box::new(taint_nodes::TaintNodesByCondition),
                 Box::new(priority::Priority),
                 Box::new(tolerations::DefaultTolerationSeconds),
+                Box::new(default_class::DEFAULT_STORAGE_CLASS),
+                Box::new(storage::StorageObjectInUseProtection),
                 Box::new(runtime_class::RuntimeClass),
-                Box::new(default_class::DefaultClass),
                 Box::new(certificates::Certificates),
+                Box::new(default_class::DEFAULT_INGRESS_CLASS),
+                Box::new(topology::PodTopologyLabels),
                 Box::new(webhooks::Mutating::default()),
             ],
             validating: vec![
                 Box::new(namespace_lifecycle::NamespaceLifecycle),
                 Box::new(limit_ranger::LimitRanger),
                 Box::new(service_account::ServiceAccount),
+                Box::new(pod_security::PodSecurity),
                 Box::new(escalation::Escalation),
+                Box::new(storage::PersistentVolumeClaimResize),
                 Box::new(runtime_class::RuntimeClass),
                 Box::new(certificates::Certificates),
                 Box::new(webhooks::Validating::default()),

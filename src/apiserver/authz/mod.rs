@@ -1,5 +1,7 @@
-//! Third stage: may they. `system:masters` may do everything; everybody else what RBAC grants.
+//! Third stage: may they. `system:masters` may do everything, kubelets what their pods need,
+//! everybody else what RBAC grants.
 
+pub(crate) mod node;
 pub(crate) mod rbac;
 
 use rkind_apimachinery::{field::quote, meta::GroupResource, status::Status};
@@ -23,6 +25,8 @@ pub(crate) struct Attributes {
     /// Path of a request for no resource; empty for resources.
     pub path: String,
     pub is_resource: bool,
+    /// Field selector of a read of many, as text; empty for none.
+    pub field_selector: String,
 }
 
 impl Attributes {
@@ -38,6 +42,7 @@ impl Attributes {
             name: info.name.clone(),
             path: info.path.clone(),
             is_resource: info.is_resource,
+            field_selector: info.field_selector.clone(),
         }
     }
 
@@ -73,6 +78,7 @@ impl Decision {
 
 /// The chain of authorizers.
 pub(crate) struct Authorizer {
+    pub node: node::NodeAuthorizer,
     pub rbac: rbac::Rbac,
 }
 
@@ -82,7 +88,17 @@ impl Authorizer {
         if user.in_group(MASTERS) {
             return Decision::Allow(String::new());
         }
-        self.rbac.decide(user, wanted)
+        let node = self.node.decide(user, wanted);
+        if node.allowed() {
+            return node;
+        }
+        match self.rbac.decide(user, wanted) {
+            Decision::NoOpinion(why) if !node.reason().is_empty() => {
+                let both = [node.reason(), &why].join("\n");
+                Decision::NoOpinion(both.trim_end().to_owned())
+            }
+            decision => decision,
+        }
     }
 
     /// Decides, as an error for the client.

@@ -30,6 +30,16 @@ pub struct Authorities {
     pub request_header_ca: String,
 }
 
+/// What every kubelet may do, by the role `system:node`.
+pub(crate) fn node_rules() -> Vec<crate::authz::rbac::Rule> {
+    let objects = policy::objects();
+    let role = objects
+        .iter()
+        .find(|(resource, _, role)| *resource == "clusterroles" && meta::name(role) == "system:node");
+    role.and_then(|(_, _, role)| serde_json::from_value(role["rules"].clone()).ok())
+        .unwrap_or_default()
+}
+
 /// Makes everything.
 ///
 /// # Errors

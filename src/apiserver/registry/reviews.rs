@@ -123,7 +123,25 @@ fn attributes(ctx: &Context, spec: &Value) -> Result<Attributes> {
         name: text(&resource["name"]),
         path: String::new(),
         is_resource: true,
+        field_selector: field_selector(&resource["fieldSelector"]),
     })
+}
+
+/// `FieldSelectorAttributes` as a selector's text.
+fn field_selector(selector: &Value) -> String {
+    if let Some(raw) = selector["rawSelector"].as_str() {
+        return raw.to_owned();
+    }
+    let requirements = selector["requirements"].as_array().into_iter().flatten();
+    let terms = requirements.filter_map(|r| {
+        let (key, value) = (r["key"].as_str()?, r["values"][0].as_str()?);
+        match r["operator"].as_str()? {
+            "In" => Some(format!("{key}={value}")),
+            "NotIn" => Some(format!("{key}!={value}")),
+            _ => None,
+        }
+    });
+    terms.collect::<Vec<_>>().join(",")
 }
 
 fn strings(value: &Value) -> Vec<String> {

@@ -33,6 +33,8 @@ pub(crate) struct RequestInfo {
     pub subresource: String,
     /// Empty for collections.
     pub name: String,
+    /// Field selector of a read or deletion of many, decoded; empty for none.
+    pub field_selector: String,
     /// Path segments from the resource on (`pods/x/proxy/a/b`).
     pub parts: Vec<String>,
 }
@@ -104,14 +106,14 @@ impl RequestInfo {
             let watch = query_value(query, "watch").is_some_and(|v| truthy(&v));
             info.verb = if watch { "watch" } else { "list" }.to_owned();
             // A list of exactly one name is authorized with that name.
-            if let Some(selector) = query_value(query, "fieldSelector")
-                && let Some(name) = exact_name(&selector)
-            {
+            info.field_selector = query_value(query, "fieldSelector").unwrap_or_default();
+            if let Some(name) = exact_name(&info.field_selector) {
                 info.name = name.to_owned();
             }
         }
         if info.name.is_empty() && info.verb == "delete" {
             info.verb = "deletecollection".to_owned();
+            info.field_selector = query_value(query, "fieldSelector").unwrap_or_default();
         }
         info
     }
