@@ -16,9 +16,9 @@ use crate::{
 
 type Out<'a> = Result<Value<'a>, RunError>;
 
-pub(crate) struct Run<'a> {
+pub(crate) struct Run<'a, 'r> {
     program: &'a Program,
-    variables: &'a dyn Variables,
+    variables: &'r dyn Variables<'a>,
     pub(crate) cost: u64,
     limit: u64,
     locals: Vec<(&'a str, Slot<'a>)>,
@@ -35,8 +35,8 @@ const LIST: u64 = 10;
 const MAP: u64 = 30;
 const OBJECT: u64 = 40;
 
-impl<'a> Run<'a> {
-    pub(crate) fn new(program: &'a Program, variables: &'a dyn Variables, limit: u64) -> Self {
+impl<'a, 'r> Run<'a, 'r> {
+    pub(crate) fn new(program: &'a Program, variables: &'r dyn Variables<'a>, limit: u64) -> Self {
         Run {
             program,
             variables,

@@ -145,10 +145,10 @@ pub enum Binding<'a> {
     Value(Value<'a>),
 }
 
-/// The variables of one run.
-pub trait Variables {
+/// The variables of one run; `'a` is the life of the JSON they are in.
+pub trait Variables<'a> {
     /// The value of a declared variable; `None` makes the expression fail.
-    fn get<'a>(&'a self, name: &str) -> Option<Binding<'a>>;
+    fn get(&self, name: &str) -> Option<Binding<'a>>;
 }
 
 /// Variables in a short list.
@@ -177,8 +177,8 @@ impl<'v> Vars<'v> {
     }
 }
 
-impl Variables for Vars<'_> {
-    fn get<'a>(&'a self, name: &str) -> Option<Binding<'a>> {
+impl<'v> Variables<'v> for Vars<'v> {
+    fn get(&self, name: &str) -> Option<Binding<'v>> {
         self.0
             .iter()
             .find(|(n, _)| *n == name)
@@ -239,12 +239,53 @@ impl Program {
         within(self, &self.root, variable)
     }
 
+    /// Fields of a variable that it reads by name: `x.a`, `x[?'a']` and the like. `None`: it does
+    /// other things with the variable, so all of them.
+    #[must_use]
+    pub fn fields_of(&self, variable: &str) -> Option<std::collections::BTreeSet<String>> {
+        use ast::{Kind, Literal};
+        fn within(
+            program: &Program,
+            expr: &ast::Expr,
+            variable: &str,
+            found: &mut std::collections::BTreeSet<String>,
+        ) -> bool {
+            let is = |e: &ast::Expr| {
+                matches!(program.meanings.get(&e.id), Some(check::Meaning::Variable))
+                    && e.qualified().as_deref() == Some(variable)
+            };
+            if is(expr) {
+                return false;
+            }
+            let field = match &expr.kind {
+                Kind::Select { operand, field, .. } if is(operand) => Some(field),
+                Kind::Call { args, .. } => match args.as_slice() {
+                    [operand, key] if is(operand) => match &key.kind {
+                        Kind::Literal(Literal::String(field)) => Some(field),
+                        _ => return false,
+                    },
+                    _ => None,
+                },
+                _ => None,
+            };
+            if let Some(field) = field {
+                found.insert(field.clone());
+                return true;
+            }
+            expr.kind
+                .children()
+                .all(|child| within(program, child, variable, found))
+        }
+        let mut found = std::collections::BTreeSet::new();
+        within(self, &self.root, variable, &mut found).then_some(found)
+    }
+
     /// Runs it. What it costs is taken from `budget`, also when it fails.
     ///
     /// # Errors
     /// The expression's failure; [`RunError::CallLimit`] when this run alone costs more than
     /// [`PER_CALL_LIMIT`]; [`RunError::Budget`] when the budget is spent.
-    pub fn run<'a>(&'a self, variables: &'a dyn Variables, budget: &mut u64) -> Result<Value<'a>, RunError> {
+    pub fn run<'a>(&'a self, variables: &dyn Variables<'a>, budget: &mut u64) -> Result<Value<'a>, RunError> {
         let mut run = eval::Run::new(self, variables, PER_CALL_LIMIT);
         let result = run.eval(&self.root);
         if run.cost > *budget {

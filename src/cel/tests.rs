@@ -353,6 +353,25 @@ fn what_a_program_reads() {
 }
 
 #[test]
+fn fields_that_a_program_reads() {
+    let fields = |source: &str| {
+        let program = Program::compile(&env(), source).unwrap();
+        program.fields_of("a").map(|f| f.into_iter().collect::<Vec<_>>())
+    };
+    assert_eq!(
+        fields("a.n + a.list[0] + a['d']"),
+        Some(vec!["d".into(), "list".into(), "n".into()])
+    );
+    assert_eq!(
+        fields("a.?m.hasValue() && has(a.k)"),
+        Some(vec!["k".into(), "m".into()])
+    );
+    assert_eq!(fields("size(a) == 1"), None);
+    assert_eq!(fields("a[b] == 1"), None);
+    assert_eq!(fields("[1].all(a, a == 1)"), Some(Vec::new()));
+}
+
+#[test]
 fn objects_for_patches() {
     let env = request::policy(false, true);
     let source = "Object{spec: Object.spec{replicas: 3, ?paused: optional.none()}}";

@@ -1,7 +1,7 @@
 //! Values of expressions. What comes from JSON is borrowed, never copied. A value stays on the
 //! thread that made it: runs are short and never wait.
 
-use std::{borrow::Cow, collections::BTreeMap, fmt, net::IpAddr, rc::Rc, sync::Arc};
+use std::{borrow::Cow, cell::Cell, collections::BTreeMap, fmt, net::IpAddr, rc::Rc, sync::Arc};
 
 use ipnet::IpNet;
 use jiff::{SignedDuration, Timestamp};
@@ -79,17 +79,15 @@ pub struct Object<'a> {
 pub enum Fields<'a> {
     Json(&'a JsonMap<String, Json>),
     Own(Rc<BTreeMap<String, Value<'a>>>),
-    /// Fields made when they are asked for (a policy's `variables`).
-    Lazy(&'a dyn LazyFields),
+    /// Fields that were computed at a cost (a policy's `variables`).
+    Made(Rc<BTreeMap<String, Made<'a>>>),
 }
 
-/// Fields that are computed at first use.
-pub trait LazyFields {
-    /// The field's value and what it cost to make, 0 when it was there. `None`: no such field.
-    ///
-    /// # Errors
-    /// What making it failed with.
-    fn field<'s>(&'s self, name: &str) -> Option<Result<(Value<'s>, u64), RunError>>;
+/// A computed field, or why it could not be computed. Whoever reads it first bears its cost.
+#[derive(Clone, Debug)]
+pub struct Made<'a> {
+    pub value: Result<Value<'a>, RunError>,
+    pub cost: Cell<u64>,
 }
 
 impl fmt::Debug for Fields<'_> {
@@ -97,7 +95,7 @@ impl fmt::Debug for Fields<'_> {
         match self {
             Fields::Json(map) => map.fmt(f),
             Fields::Own(map) => map.fmt(f),
-            Fields::Lazy(_) => f.write_str("lazy"),
+            Fields::Made(map) => map.fmt(f),
         }
     }
 }
@@ -206,7 +204,7 @@ impl<'a> Value<'a> {
                         .map(|(k, v)| Some((k.clone(), v.to_json()?)))
                         .collect::<Option<_>>()?,
                 ),
-                Fields::Lazy(_) => return None,
+                Fields::Made(_) => return None,
             },
             Value::Optional(Some(inner)) => inner.to_json()?,
             Value::Quantity(q) => Json::String(q.to_string()),
@@ -255,7 +253,7 @@ impl<'a> Value<'a> {
             Value::Object(object) => match &object.fields {
                 Fields::Json(map) => map.len() as u64,
                 Fields::Own(map) => map.len() as u64,
-                Fields::Lazy(_) => 1,
+                Fields::Made(map) => map.len() as u64,
             },
             Value::Ip(ip) => {
                 if ip.is_ipv4() {
@@ -413,7 +411,7 @@ impl<'a> Object<'a> {
     /// A field by the name that expressions use. `Some(Err)`: making it failed. The number is what
     /// making it cost.
     pub(crate) fn field(&self, name: &str) -> Option<Result<(Value<'a>, u64), RunError>> {
-        match self.fields {
+        match &self.fields {
             Fields::Json(map) => {
                 let (json, ty) = match self.ty.fields.get(name) {
                     Some(field) => (map.get(&field.json)?, &field.ty),
@@ -421,8 +419,10 @@ impl<'a> Object<'a> {
                 };
                 Some(Ok((Value::from_json(json, ty), 0)))
             }
-            Fields::Own(ref map) => map.get(name).cloned().map(|v| Ok((v, 0))),
-            Fields::Lazy(fields) => fields.field(name),
+            Fields::Own(map) => map.get(name).cloned().map(|v| Ok((v, 0))),
+            Fields::Made(map) => map
+                .get(name)
+                .map(|made| made.value.clone().map(|v| (v, made.cost.take()))),
         }
     }
 
@@ -434,7 +434,7 @@ impl<'a> Object<'a> {
                 map.contains_key(json)
             }
             Fields::Own(map) => map.contains_key(name),
-            Fields::Lazy(_) => self.ty.fields.contains_key(name),
+            Fields::Made(map) => map.contains_key(name),
         }
     }
 
@@ -446,7 +446,7 @@ impl<'a> Object<'a> {
                 .map(|k| crate::names::escape(k).unwrap_or_else(|| k.clone()))
                 .collect(),
             Fields::Own(map) => map.keys().cloned().collect(),
-            Fields::Lazy(_) => self.ty.fields.keys().cloned().collect(),
+            Fields::Made(map) => map.keys().cloned().collect(),
         }
     }
 }
