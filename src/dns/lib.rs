@@ -13,7 +13,8 @@ mod forward;
 mod server;
 pub mod zone;
 
-use std::net::SocketAddr;
+use std::collections::BTreeMap;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 
 use ipnet::IpNet;
@@ -31,6 +32,8 @@ pub struct Options {
     pub service_subnet: IpNet,
     /// Pod addresses: reverse lookups there are ours.
     pub pod_subnet: IpNet,
+    /// Names outside the domain that resolve to these addresses.
+    pub hosts: BTreeMap<String, IpAddr>,
     /// Upstream servers for everything else; read anew when it changes. Servers
     /// among `listen` are left out.
     pub upstream_resolv_conf: PathBuf,
@@ -70,7 +73,13 @@ pub async fn run_with(
     let zone = zone::Zone::new(&options.domain, vec![options.service_subnet, options.pod_subnet])
         .ok_or_else(|| Error::Domain {
             domain: options.domain.clone(),
-        })?;
+        })?
+        .with_hosts(
+            options
+                .hosts
+                .iter()
+                .map(|(host, address)| (host.as_str(), *address)),
+        );
     let sockets = server::Sockets::open(&options.listen).await?;
     let upstream = forward::Forwarder::new(options.upstream_resolv_conf, options.listen);
     let cluster = cluster::Cached::new(&informers);

@@ -4,6 +4,7 @@
 
 mod lookup;
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -52,6 +53,8 @@ pub enum Answer {
 pub struct Zone {
     domain: Name,
     ranges: Vec<IpNet>,
+    /// Names outside the domain with an address each, in lower case.
+    hosts: BTreeMap<Name, IpAddr>,
 }
 
 impl Zone {
@@ -59,7 +62,23 @@ impl Zone {
     pub fn new(domain: &str, ranges: Vec<IpNet>) -> Option<Self> {
         let mut domain = Name::from_ascii(domain).ok()?.to_lowercase();
         domain.set_fqdn(true);
-        (!domain.is_root()).then_some(Self { domain, ranges })
+        (!domain.is_root()).then_some(Self {
+            domain,
+            ranges,
+            hosts: BTreeMap::new(),
+        })
+    }
+
+    /// Also answers for these names, such as `host.rkind.internal`. What is no name is left out.
+    #[must_use]
+    pub fn with_hosts<'a>(mut self, hosts: impl IntoIterator<Item = (&'a str, IpAddr)>) -> Self {
+        let named = hosts.into_iter().filter_map(|(host, address)| {
+            let mut name = Name::from_ascii(host).ok()?.to_lowercase();
+            name.set_fqdn(true);
+            Some((name, address))
+        });
+        self.hosts.extend(named);
+        self
     }
 
     /// The zone's start of authority, for negative answers.
@@ -73,6 +92,9 @@ impl Zone {
     /// Answers a question. `name` may be written in any case; records carry it
     /// as it was asked.
     pub fn answer(&self, cluster: &dyn Cluster, name: &Name, kind: RecordType) -> Answer {
+        if let Some(address) = self.hosts.get(&name.to_lowercase()) {
+            return host(name, *address, kind);
+        }
         if !self.domain.zone_of(name) {
             return self.reverse(cluster, name, kind);
         }
@@ -187,6 +209,15 @@ fn address_record(name: &Name, address: IpAddr) -> Record {
         IpAddr::V6(ip) => RData::AAAA(AAAA(ip)),
     };
     Record::from_rdata(name.clone(), TTL, data)
+}
+
+fn host(name: &Name, address: IpAddr, kind: RecordType) -> Answer {
+    let data = match (address, kind) {
+        (IpAddr::V4(ip), RecordType::A) => RData::A(A(ip)),
+        (IpAddr::V6(ip), RecordType::AAAA) => RData::AAAA(AAAA(ip)),
+        _ => return Answer::NoData,
+    };
+    Answer::Records(vec![Record::from_rdata(name.clone(), TTL, data)], Vec::new())
 }
 
 #[cfg(test)]

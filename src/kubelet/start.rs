@@ -25,10 +25,15 @@ use crate::qos;
 use crate::status::StartError;
 use crate::volumes::VolumePaths;
 
+/// Between two tries to create a container.
+const RETRY: Duration = Duration::from_secs(5);
+
 /// A container that could not be started, and when to try again.
 pub(crate) struct Failed {
     pub(crate) error: StartError,
     pub(crate) retry: Option<Duration>,
+    /// Whether nothing may be tried before that; pulls have a back-off of their own.
+    pub(crate) hold: bool,
 }
 
 impl Failed {
@@ -39,7 +44,8 @@ impl Failed {
         };
         Self {
             error,
-            retry: Some(Duration::from_secs(5)),
+            retry: Some(RETRY),
+            hold: true,
         }
     }
 }
@@ -119,7 +125,8 @@ impl Agent {
             Ok(image) => image,
             Err((error, retry)) => {
                 events.send(Warning, "Failed", format!("Error: {}", error.reason));
-                return Err(Failed { error, retry });
+                let hold = false;
+                return Err(Failed { error, retry, hold });
             }
         };
         let config_error = |message: String| {

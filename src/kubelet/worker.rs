@@ -11,6 +11,7 @@ use kube::Api;
 use kube::api::{DeleteParams, Preconditions};
 use rkind_client::{ErrorExt, chain};
 use tokio::sync::Notify;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use crate::admission;
@@ -49,6 +50,8 @@ struct Worker {
     crashes: Backoffs,
     retries: rkind_client::Backoff,
     start_errors: HashMap<String, StartError>,
+    /// Until when a container is not tried again: our own status wakes us, and must not be a try.
+    held: HashMap<String, Instant>,
     failure: Option<Failure>,
     admitted: bool,
 }
@@ -64,6 +67,7 @@ pub(crate) async fn run(agent: Arc<Agent>, uid: String, wake: Arc<Notify>, shutd
         crashes: Backoffs::new(Duration::from_secs(10), Duration::from_secs(300)),
         retries: rkind_client::Backoff::new(Duration::from_secs(1), Duration::from_secs(60)),
         start_errors: HashMap::new(),
+        held: HashMap::new(),
         failure: None,
         admitted: false,
     };
@@ -350,13 +354,22 @@ impl Worker {
             }
             self.crashes.next(&key, ended, now);
         }
+        if let Some(until) = self.held.get(&key)
+            && *until > Instant::now()
+        {
+            return Some(until.duration_since(Instant::now()));
+        }
         match self.agent.start_container(pod, start, observed, volumes).await {
             Ok(()) => {
+                self.held.remove(&key);
                 self.start_errors.remove(&start.name);
                 self.agent.relist.notify_one();
                 None
             }
             Err(failed) => {
+                if let Some(retry) = failed.retry.filter(|_| failed.hold) {
+                    self.held.insert(key, Instant::now() + retry);
+                }
                 self.start_errors.insert(start.name.clone(), failed.error);
                 failed.retry
             }

@@ -112,6 +112,7 @@ async fn run_dns(informers: Informers, node: NodeConfig, shutdown: CancellationT
         domain: node.network.dns_domain,
         service_subnet: node.network.service_subnet,
         pod_subnet: node.network.pod_subnet,
+        hosts: node.hosts,
         upstream_resolv_conf: resolver::NODE_RESOLV_CONF.into(),
     };
     rkind_dns::run_with(informers, options, shutdown)

@@ -82,6 +82,7 @@ pub(crate) fn zone() -> Zone {
         vec!["10.96.0.0/16".parse().unwrap(), "10.244.0.0/16".parse().unwrap()],
     )
     .unwrap()
+    .with_hosts([("host.rkind.internal", "172.30.0.1".parse().unwrap())])
 }
 
 pub(crate) fn shop() -> Fake {
@@ -248,6 +249,9 @@ fn names_of_the_specification() {
         ("example.com.", A, "NotOurs"),
         ("local.", A, "NotOurs"),
         ("mycluster.local.", A, "NotOurs"),
+        ("Host.rkind.internal.", A, "172.30.0.1"),
+        ("host.rkind.internal.", AAAA, "NoData"),
+        ("other.rkind.internal.", A, "NotOurs"),
     ] {
         assert_eq!(ask(name, kind), expected, "{name} {kind}");
     }

@@ -10,6 +10,8 @@ use tokio::task::JoinHandle;
 use super::*;
 use crate::Options;
 
+mod retries;
+
 /// A node agent between a fake API and a fake runtime.
 struct Node {
     api: FakeApi,
@@ -201,42 +203,6 @@ async fn the_node_registers_and_keeps_a_lease() {
     assert_eq!(
         node.api.get("nodes", "", "n1").expect("a node")["metadata"]["uid"],
         first["metadata"]["uid"]
-    );
-}
-
-#[tokio::test]
-async fn a_failing_container_backs_off() {
-    let node = Node::new();
-    let crash = Behaviour::Exit {
-        after: Duration::ZERO,
-        code: 3,
-        reason: "Error".into(),
-    };
-    node.runtime.add_image("crash:1", crash);
-    let uid = node.pod("web", json!({"containers": [{"name": "c", "image": "crash:1"}]}));
-    let status = node
-        .wait("web", "back-off", |s| {
-            state(s, "waiting")["reason"] == "CrashLoopBackOff"
-        })
-        .await;
-    let want = format!("back-off 10s restarting failed container=c pod=web_default({uid})");
-    assert_eq!(state(&status, "waiting")["message"], want);
-    let last = &status["containerStatuses"][0]["lastState"]["terminated"];
-    assert_eq!((&last["exitCode"], &last["reason"]), (&json!(3), &json!("Error")));
-    assert_eq!(
-        status["containerStatuses"][0]["restartCount"], 1,
-        "the first restart is at once"
-    );
-    assert_eq!(status["phase"], "Running");
-    assert_eq!(
-        condition(&status, "Ready")["message"],
-        "containers with unready status: [c]"
-    );
-    assert_eq!(condition(&status, "Ready")["reason"], "ContainersNotReady");
-    let event = node.event("BackOff").await;
-    assert_eq!(
-        event,
-        format!("Back-off restarting failed container c in pod web_default({uid})")
     );
 }
 
