@@ -17,6 +17,7 @@ mod normal;
 mod path;
 pub(crate) mod scalar;
 mod syntax;
+mod untyped;
 mod yaml;
 
 use serde::de::DeserializeSeed;
@@ -27,6 +28,7 @@ use decode::{Context, Object};
 use path::Path;
 
 pub use normal::normalize;
+pub use untyped::decode_untyped;
 pub use yaml::{decode_yaml, to_yaml, yaml_to_value};
 
 /// The request parameter `fieldValidation` (KEP-2885).

@@ -9,8 +9,10 @@
 
 pub mod apply;
 pub mod codec;
+pub mod custom;
 pub mod defaults;
 pub mod field;
+pub mod jsonpath;
 pub mod meta;
 pub mod names;
 pub mod openapi;

@@ -5,7 +5,8 @@
 
 mod parse;
 
-use std::sync::LazyLock;
+use std::collections::BTreeSet;
+use std::sync::{LazyLock, Mutex, PoisonError};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -37,6 +38,19 @@ pub fn builtin() -> &'static [ResourceDef] {
 /// [`builtin`].
 pub fn all() -> &'static [ResourceDef] {
     &BUILTIN
+}
+
+/// A name that lives as long as the process: what a definition calls its resources. Each distinct text is
+/// kept once, however often definitions come and go.
+pub fn intern(text: &str) -> &'static str {
+    static NAMES: Mutex<BTreeSet<&'static str>> = Mutex::new(BTreeSet::new());
+    let mut names = NAMES.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(known) = names.get(text) {
+        return known;
+    }
+    let name: &'static str = text.to_owned().leak();
+    names.insert(name);
+    name
 }
 
 /// One resource of one group and version.

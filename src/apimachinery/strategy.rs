@@ -157,10 +157,38 @@ pub fn prepare_for_create(gvk: &Gvk, new: &mut Value) {
         ("", "Namespace") => namespace_finalizer(new),
         ("apps", "DaemonSet") => workloads::daemon_set_create(new),
         ("batch", "Job") => workloads::job_selector(new),
+        ("apiextensions.k8s.io", _) => {
+            new["status"] =
+                json!({"conditions": [], "acceptedNames": {"kind": "", "plural": ""}, "storedVersions": []});
+            stored_version(new);
+        }
         ("storage.k8s.io", "VolumeAttachment") => {
             new["status"] = json!({"attached": false});
         }
         _ => {}
+    }
+}
+
+/// A definition's storage version is one that objects may be stored in.
+fn stored_version(definition: &mut Value) {
+    let versions = definition["spec"]["versions"].as_array().into_iter().flatten();
+    let Some(name) = versions
+        .filter(|v| v["storage"] == true)
+        .map(|v| v["name"].clone())
+        .next()
+    else {
+        return;
+    };
+    let list = meta::child_object(definition, "status")
+        .entry("storedVersions")
+        .or_insert_with(|| json!([]));
+    if !list.is_array() {
+        *list = json!([]);
+    }
+    if let Some(list) = list.as_array_mut()
+        && !list.contains(&name)
+    {
+        list.push(name);
     }
 }
 
@@ -237,6 +265,7 @@ pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
         ("certificates.k8s.io", "CertificateSigningRequest") => copy(new, old, "spec"),
         ("apps", "DaemonSet") => workloads::daemon_set_update(new, old),
         ("", "Pod") => pod::prepare_for_update(new),
+        ("apiextensions.k8s.io", _) => stored_version(new),
         _ => {}
     }
     // A priority class is created at generation 1 and stays there.

@@ -5,7 +5,7 @@
 //! let s = Structural::parse(&schema_value, &path)?;      // ErrorList: what makes it not structural
 //! s.prune(&mut object) -> Vec<String>                    // paths removed, as strict decoding names them
 //! s.default(&mut object)                                 // on write, and on read of older objects
-//! s.validate(&object) -> ErrorList                       // upstream's wording
+//! s.validate(&object), s.validate_update(&new, &old) -> ErrorList   // upstream's wording
 //! s.validations() -> rules for CEL, with their paths     // evaluated elsewhere
 //! ```
 //! `apiVersion`, `kind` and `metadata` of the object are not the schema's:
@@ -157,10 +157,19 @@ impl Structural {
         }
     }
 
-    /// Sets the defaults of absent fields, and of nulls that may not be null.
+    /// Sets the defaults of absent fields, and of nulls that may not be null; without a default such nulls
+    /// go.
     pub fn default(&self, v: &mut Value) {
         match v {
             Value::Object(o) => {
+                o.retain(|name, v| {
+                    let schema = match (self.properties.get(name), &self.additional) {
+                        (Some(s), _) => s,
+                        (None, Additional::Schema(s)) => s,
+                        _ => return true,
+                    };
+                    !v.is_null() || schema.nullable || schema.default.is_some()
+                });
                 for (name, s) in &self.properties {
                     let missing = match o.get(name) {
                         None => true,
@@ -207,18 +216,28 @@ impl Structural {
     /// Checks an object; paths begin at its root.
     #[must_use]
     pub fn validate(&self, object: &Value) -> ErrorList {
+        self.check(object, None)
+    }
+
+    /// Checks what an update makes of `old`; what it leaves as it was is not looked at (KEP-4008).
+    #[must_use]
+    pub fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
+        self.check(new, Some(old))
+    }
+
+    fn check(&self, object: &Value, old: Option<&Value>) -> ErrorList {
         let mut errs = ErrorList::new();
-        let mut body = object.clone();
-        // What every object has is checked elsewhere; a schema may narrow the name.
-        if let Value::Object(o) = &mut body {
-            for f in ["apiVersion", "kind"] {
-                if !self.properties.contains_key(f) {
-                    o.remove(f);
-                }
-            }
-        }
-        check::value(self, &body, "", &mut errs);
+        check::value(self, object, old, "", &mut errs);
         errs
+    }
+
+    /// Whether resources can stand within an object (`x-kubernetes-embedded-resource`).
+    #[must_use]
+    pub fn embeds(&self) -> bool {
+        let below = |s: &Structural| s.embedded || s.embeds();
+        self.properties.values().any(below)
+            || self.items.as_deref().is_some_and(below)
+            || matches!(&self.additional, Additional::Schema(s) if below(s))
     }
 
     /// Every rule of the schema with the path of the values it is about

@@ -14,6 +14,7 @@
 //! - [`pipeline`]: the order of the stages; `request`, `authn`, `impersonation`, `authz`,
 //!   `admission`, `registry` are the stages.
 //! - `catalog`: which resources there are, built-in and custom.
+//! - `crd`: what CustomResourceDefinitions declare.
 //! - `cacher`: every resource in memory as bytes, for lists and watches.
 //! - `discovery`, `health`, `metrics`: paths that are for no resource.
 //! - `streams`: what ends at a kubelet or a pod.
@@ -28,6 +29,7 @@ mod bootstrap;
 mod cacher;
 mod catalog;
 mod core;
+mod crd;
 mod discovery;
 mod error;
 mod expiry;
@@ -191,7 +193,6 @@ impl ApiServer {
             admission: admission::Chain::without(&options.disabled_admission)
                 .map_err(Error::UnknownPlugin)?,
             services: allocators,
-            documents: discovery::Documents::default(),
             metrics: metrics::Metrics::default(),
             kubelet,
             limits: inflight::Limits::default(),
@@ -202,10 +203,12 @@ impl ApiServer {
             client_ca: options.ca_cert,
             request_header_ca: options.front_proxy_ca_cert,
         };
+        core.catalog.refresh(&core).await;
         bootstrap::run(&core, &authorities)
             .await
             .map_err(Error::Bootstrap)?;
         core.cache.catch_up().await;
+        tokio::spawn(crd::control::run(core.clone()));
         tokio::spawn(expiry::run(core.clone()));
         tokio::spawn(bootstrap::keep(core.clone()));
         Ok(ApiServer { core })

@@ -5,7 +5,8 @@ use rkind_apimachinery::{
     codec, defaults,
     field::ErrorList,
     meta::Gvk,
-    openapi, protobuf, resources,
+    openapi, protobuf,
+    resources::{self, ResourceDef},
     schema::{Schema, TypeDef},
     status::Status,
     strategy, table, validation, warnings,
@@ -30,6 +31,15 @@ pub(crate) fn type_def(name: &str) -> Result<&'static TypeDef> {
     })
 }
 
+/// The decoder's word for how unknown and repeated fields are met.
+pub(crate) fn mode(validation: FieldValidation) -> codec::FieldValidation {
+    match validation {
+        FieldValidation::Ignore => codec::FieldValidation::Ignore,
+        FieldValidation::Warn => codec::FieldValidation::Warn,
+        FieldValidation::Strict => codec::FieldValidation::Strict,
+    }
+}
+
 /// Bytes -> an object of a kind, checked against its type. Also gives warnings.
 ///
 /// # Errors
@@ -42,11 +52,7 @@ pub(crate) fn decode(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>)> {
     let def = type_def(type_name)?;
-    let mode = match validation {
-        FieldValidation::Ignore => codec::FieldValidation::Ignore,
-        FieldValidation::Warn => codec::FieldValidation::Warn,
-        FieldValidation::Strict => codec::FieldValidation::Strict,
-    };
+    let mode = mode(validation);
     let bad = |e: codec::DecodeError| -> Box<Status> {
         let Gvk { version, kind, .. } = expected;
         Status::bad_request(format!(
@@ -83,11 +89,7 @@ pub(crate) fn recheck(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>)> {
     let def = type_def(type_name)?;
-    let mode = match validation {
-        FieldValidation::Ignore => codec::FieldValidation::Ignore,
-        FieldValidation::Warn => codec::FieldValidation::Warn,
-        FieldValidation::Strict => codec::FieldValidation::Strict,
-    };
+    let mode = mode(validation);
     let (mut object, strict) = codec::decode_value(object.clone(), def, mode).map_err(|e| {
         let Gvk { version, kind, .. } = expected;
         Box::new(Status::bad_request(format!(
@@ -99,7 +101,11 @@ pub(crate) fn recheck(
     Ok((object, warnings))
 }
 
-fn strict_outcome(
+/// What strict decoding found, as an error or as warnings.
+///
+/// # Errors
+/// 400 under `Strict`.
+pub(crate) fn strict_outcome(
     strict: &[codec::StrictError],
     validation: FieldValidation,
     expected: &Gvk,
@@ -316,23 +322,23 @@ pub(crate) fn table_row(gvk: &Gvk, object: &Value, include: Option<&str>, now: T
     table::row_value(gvk, object, include, now)
 }
 
-/// The Swagger document of all built-in resources.
-pub(crate) fn openapi_v2() -> Value {
-    openapi::v2(
-        resources::builtin(),
-        &[],
-        &openapi::NoDescriptions,
-        crate::VERSION,
-    )
+/// The Swagger document of all resources.
+pub(crate) fn openapi_v2(resources: &[ResourceDef], custom: &[openapi::CustomDefinition]) -> Value {
+    openapi::v2(resources, custom, &openapi::NoDescriptions, crate::VERSION)
 }
 
 /// The OpenAPI v3 document of one group and version.
-pub(crate) fn openapi_v3(group: &str, version: &str) -> Value {
+pub(crate) fn openapi_v3(
+    group: &str,
+    version: &str,
+    resources: &[ResourceDef],
+    custom: &[openapi::CustomDefinition],
+) -> Value {
     openapi::v3(
         group,
         version,
-        resources::builtin(),
-        &[],
+        resources,
+        custom,
         &openapi::NoDescriptions,
         crate::VERSION,
     )

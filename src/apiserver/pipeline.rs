@@ -19,7 +19,7 @@ use crate::{
     authn::{self, authenticate},
     authz::Attributes,
     core::Core,
-    discovery,
+    discovery::{self, openapi},
     error::Result,
     health, impersonation,
     registry::{self, Context, render},
@@ -96,6 +96,7 @@ async fn stages(core: &Arc<Core>, info: &RequestInfo, request: Request<Body>) ->
     let (parts, body) = request.into_parts();
     // Who may do what is read from the cache: it must hold what was written before this request.
     core.cache.catch_up().await;
+    core.catalog.refresh(core).await;
     let user = authenticate(&parts, &core.tokens)?;
     let user = impersonation::impersonate(core, user, &parts.headers)?;
     let own = parts.extensions.get::<authn::Identity>().is_some();
@@ -148,12 +149,16 @@ async fn resource(
     };
     // Streams answer in whatever form the backend speaks.
     let streams = sub.is_some_and(|s| matches!(s, "log" | "exec" | "attach" | "portforward" | "proxy"));
-    let media = match media::negotiate(&parts.headers, true, pretty) {
+    let protobuf = def.custom().is_none();
+    let media = match media::negotiate(&parts.headers, true, pretty, protobuf) {
         Some(media) => media,
         None if streams => Media::JSON,
-        None => return Err(registry::not_acceptable()),
+        None => return Err(registry::not_acceptable_for(&def)),
     };
-    let deprecated = crate::machinery::deprecated(&render::served_gvk(&def));
+    let deprecated = match def.custom() {
+        None => crate::machinery::deprecated(&render::served_gvk(&def)),
+        Some(own) => own.version().deprecated,
+    };
     let ctx = Context {
         core: core.clone(),
         info: info.clone(),
@@ -203,13 +208,12 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
                 if !crate::machinery::OPENAPI_V2_PROTOBUF.contains(&first.as_str()) {
                     return Err(Status::not_acceptable(&["application/json"]).into());
                 }
-                return Ok(core
-                    .documents
-                    .v2_protobuf(crate::machinery::OPENAPI_V2_PROTOBUF_ANSWER, headers));
+                let kind = crate::machinery::OPENAPI_V2_PROTOBUF_ANSWER;
+                return Ok(openapi::v2_protobuf(&core.catalog.now(), kind, headers));
             }
-            core.documents.v2(headers)
+            openapi::v2(&core.catalog.now(), headers)
         }
-        "/openapi/v3" => core.documents.v3_root(headers),
+        "/openapi/v3" => openapi::v3_root(&core.catalog.now(), headers),
         "/.well-known/openid-configuration" => {
             render::json(&authn::openid::configuration(&core.tokens), headers)
         }
@@ -220,9 +224,7 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
         }
         _ => {
             if let Some(document) = path.strip_prefix("/openapi/v3/") {
-                return core
-                    .documents
-                    .v3(document, parts.uri.query(), headers)
+                return openapi::v3(&core.catalog.now(), document, parts.uri.query(), headers)
                     .ok_or_else(|| Status::unknown_resource().into());
             }
             return health::serve(core, path, parts.uri.query())

@@ -3,6 +3,7 @@
 mod apply;
 mod auth;
 mod clients;
+mod crds;
 mod crud;
 pub(crate) mod hooks;
 mod hostile;
@@ -48,9 +49,17 @@ pub(crate) async fn fixture() -> Fixture {
 pub(crate) async fn fixture_with(kubelet: Option<(String, String, String)>) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(dir.path(), Default::default()).await.unwrap());
+    Fixture {
+        server: server_on(store.clone(), kubelet).await,
+        store,
+        _dir: dir,
+    }
+}
+
+async fn server_on(store: Arc<EmbeddedStore>, kubelet: Option<(String, String, String)>) -> ApiServer {
     let pki = rkind_pki::ClusterPki::generate().unwrap().to_pem();
-    let server = ApiServer::new(Options {
-        store: store.clone(),
+    ApiServer::new(Options {
+        store,
         service_subnet: "10.96.0.0/16".parse().unwrap(),
         node_port_range: (30000, 32767),
         advertise_address: [192, 0, 2, 1].into(),
@@ -64,18 +73,19 @@ pub(crate) async fn fixture_with(kubelet: Option<(String, String, String)>) -> F
         disabled_admission: Vec::new(),
     })
     .await
-    .unwrap();
-    Fixture {
-        server,
-        store,
-        _dir: dir,
-    }
+    .unwrap()
 }
 
 impl Fixture {
     pub(crate) fn admin(&self) -> InProcess {
         self.server
             .in_process(UserInfo::new("kubernetes-admin", &["system:masters"]))
+    }
+
+    /// The same store under a new server.
+    pub(crate) async fn restart(&mut self) {
+        self.server.close();
+        self.server = server_on(self.store.clone(), None).await;
     }
 
     /// Sends a request as the administrator; gives code and body.

@@ -15,7 +15,7 @@ use crate::quantity;
 use crate::schema::{Schema, Type, TypeDef};
 
 /// Upstream stops collecting strict errors here.
-const MAX_STRICT_ERRORS: usize = 100;
+pub(super) const MAX_STRICT_ERRORS: usize = 100;
 
 /// What types with a notation of their own contain.
 static SCHEMA_PROPS: LazyLock<Type> = LazyLock::new(|| Type::Message(Schema::json_schema_props().id));

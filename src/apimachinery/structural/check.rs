@@ -37,7 +37,11 @@ fn whole(v: &Value) -> bool {
     v.as_f64().is_some_and(|f| f.fract() == 0.0)
 }
 
-pub(super) fn value(s: &Structural, v: &Value, at: &str, errs: &mut ErrorList) {
+/// Checks a value. What is as it was before (`old`) is not looked at: an update may leave it so.
+pub(super) fn value(s: &Structural, v: &Value, old: Option<&Value>, at: &str, errs: &mut ErrorList) {
+    if old == Some(v) {
+        return;
+    }
     if v.is_null() {
         if !s.nullable && s.kind != Kind::Any {
             wrong_type(s, v, at, errs);
@@ -52,11 +56,20 @@ pub(super) fn value(s: &Structural, v: &Value, at: &str, errs: &mut ErrorList) {
     match v {
         Value::String(t) => string(s, t, at, errs),
         Value::Number(_) => number(s, v, at, errs),
-        Value::Array(items) => array(s, items, at, errs),
-        Value::Object(_) => object(s, v, at, errs),
+        Value::Array(items) => array(s, items, old, at, errs),
+        Value::Object(_) => object(s, v, old, at, errs),
         _ => {}
     }
     junctors(s, v, at, errs);
+}
+
+/// The item of a keyed list that was this one; items of other lists have no past of their own.
+fn item_before<'a>(s: &Structural, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
+    if s.list_type != "map" {
+        return None;
+    }
+    let key = s.item_key(item);
+    old?.as_array()?.iter().find(|before| s.item_key(before) == key)
 }
 
 fn fits(s: &Structural, v: &Value) -> bool {
@@ -185,7 +198,7 @@ fn number(s: &Structural, v: &Value, at: &str, errs: &mut ErrorList) {
     }
 }
 
-fn array(s: &Structural, items: &[Value], at: &str, errs: &mut ErrorList) {
+fn array(s: &Structural, items: &[Value], old: Option<&Value>, at: &str, errs: &mut ErrorList) {
     let l = &s.limits;
     if let Some(max) = l.max_items.filter(|m| items.len() > *m) {
         errs.push(Error::too_many(&path(at), items.len(), max));
@@ -205,7 +218,7 @@ fn array(s: &Structural, items: &[Value], at: &str, errs: &mut ErrorList) {
     duplicates(s, items, at, errs);
     if let Some(item) = &s.items {
         for (i, v) in items.iter().enumerate() {
-            value(item, v, &format!("{at}[{i}]"), errs);
+            value(item, v, item_before(s, v, old), &format!("{at}[{i}]"), errs);
         }
     }
 }
@@ -227,7 +240,7 @@ fn duplicates(s: &Structural, items: &[Value], at: &str, errs: &mut ErrorList) {
     }
 }
 
-fn object(s: &Structural, v: &Value, at: &str, errs: &mut ErrorList) {
+fn object(s: &Structural, v: &Value, old: Option<&Value>, at: &str, errs: &mut ErrorList) {
     let Some(o) = v.as_object() else { return };
     let l = &s.limits;
     for r in &l.required {
@@ -241,45 +254,111 @@ fn object(s: &Structural, v: &Value, at: &str, errs: &mut ErrorList) {
     if let Some(min) = l.min_properties.filter(|m| o.len() < *m) {
         invalid(v, at, format!("should have at least {min} properties"), errs);
     }
+    if s.embedded {
+        embedded(o, at, errs);
+    }
     for (k, v) in o {
+        let before = old.and_then(|old| old.get(k));
         match (s.properties.get(k), &s.additional) {
-            (Some(p), _) => value(p, v, &child(at, k), errs),
-            (None, Additional::Schema(p)) => value(p, v, &child(at, k), errs),
+            (Some(p), _) => value(p, v, before, &child(at, k), errs),
+            (None, Additional::Schema(p)) => value(p, v, before, &child(at, k), errs),
             _ => {}
         }
     }
 }
 
-fn passes(s: &Structural, v: &Value, at: &str) -> bool {
+/// A resource within the object says what it is, and its metadata is as every object's.
+fn embedded(o: &serde_json::Map<String, Value>, at: &str, errs: &mut ErrorList) {
+    for field in ["apiVersion", "kind"] {
+        let place = path(&child(at, field));
+        match o.get(field) {
+            None => errs.push(Error::required(&place, "must not be empty")),
+            Some(Value::String(text)) if text.is_empty() => {
+                errs.push(Error::invalid(&place, "", "must not be empty"));
+            }
+            Some(Value::String(text)) if field == "kind" => {
+                let messages = crate::names::dns1035_label(&text.to_lowercase());
+                if !messages.is_empty() {
+                    let detail = format!(
+                        "may have mixed case, but should otherwise match: {}",
+                        messages.join(",")
+                    );
+                    errs.push(Error::invalid(&place, text.as_str(), detail));
+                }
+            }
+            Some(Value::String(text)) if text.matches('/').count() > 1 => {
+                let detail = format!("unexpected GroupVersion string: {text}");
+                errs.push(Error::invalid(&place, text.as_str(), detail));
+            }
+            Some(Value::String(_)) => {}
+            Some(other) => errs.push(Error::invalid(&place, other.clone(), "must be a string")),
+        }
+    }
+    if let Some(metadata) = o.get("metadata").filter(|m| m.is_object()) {
+        let mut object = serde_json::json!({"metadata": metadata});
+        if crate::meta::name(&object).is_empty() {
+            // A name may be missing here.
+            crate::meta::set(&mut object, "name", "fakename");
+        }
+        let namespaced = !crate::meta::namespace(&object).is_empty();
+        let check = |name: &str, _: bool| crate::names::path_segment(name);
+        let place = path(&child(at, "metadata"));
+        errs.extend(crate::validation::object_meta(&object, namespaced, check, &place));
+    }
+}
+
+fn faults(s: &Structural, v: &Value, at: &str) -> ErrorList {
     let mut errs = ErrorList::new();
-    value(s, v, at, &mut errs);
-    errs.is_empty()
+    value(s, v, None, at, &mut errs);
+    errs
+}
+
+fn passes(s: &Structural, v: &Value, at: &str) -> bool {
+    faults(s, v, at).is_empty()
+}
+
+/// What is wrong by the alternative that came closest.
+fn closest(all: &[Structural], v: &Value, at: &str) -> ErrorList {
+    all.iter()
+        .map(|s| faults(s, v, at))
+        .min_by_key(ErrorList::len)
+        .unwrap_or_default()
 }
 
 fn junctors(s: &Structural, v: &Value, at: &str, errs: &mut ErrorList) {
     for a in &s.all_of {
-        value(a, v, at, errs);
+        value(a, v, None, at, errs);
     }
-    let mut bad = |why: &str| {
-        let named = if at.is_empty() { "<nil>" } else { at };
-        errs.push(Error::invalid(&path(at), "", format!("\"{named}\" {why}")));
+    // Upstream names no field in these, only the place in the text.
+    let bad = |why: &str| {
+        Error::invalid(
+            &Path::new("<nil>"),
+            "",
+            format!("{} {why}", crate::field::quote(at)),
+        )
     };
-    if !s.all_of.is_empty() && !s.all_of.iter().all(|a| passes(a, v, at)) {
-        bad("must validate all the schemas (allOf)");
-    }
     if !s.any_of.is_empty() && !s.any_of.iter().any(|a| passes(a, v, at)) {
-        bad("must validate at least one schema (anyOf)");
+        errs.push(bad("must validate at least one schema (anyOf)"));
+        errs.extend(closest(&s.any_of, v, at));
     }
     if !s.one_of.is_empty() {
         match s.one_of.iter().filter(|a| passes(a, v, at)).count() {
             1 => {}
-            0 => bad("must validate one and only one schema (oneOf). Found none valid"),
-            n => bad(&format!(
+            0 => {
+                errs.push(bad(
+                    "must validate one and only one schema (oneOf). Found none valid",
+                ));
+                errs.extend(closest(&s.one_of, v, at));
+            }
+            n => errs.push(bad(&format!(
                 "must validate one and only one schema (oneOf). Found {n} valid alternatives"
-            )),
+            ))),
         }
     }
+    if !s.all_of.is_empty() && !s.all_of.iter().all(|a| passes(a, v, at)) {
+        errs.push(bad("must validate all the schemas (allOf)"));
+    }
     if s.not.as_ref().is_some_and(|n| passes(n, v, at)) {
-        bad("must not validate the schema (not)");
+        errs.push(bad("must not validate the schema (not)"));
     }
 }

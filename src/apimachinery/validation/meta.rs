@@ -121,7 +121,11 @@ fn common(object: &Value, path: &Path, errs: &mut ErrorList) {
     let finalizers_path = path.child("finalizers");
     let all: Vec<&str> = meta::finalizers(object).collect();
     for f in &all {
-        finalizer(f, &finalizers_path, errs);
+        if bare_finalizers(object) {
+            errs.invalid_each(&finalizers_path, f, names::qualified_name(f));
+        } else {
+            finalizer(f, &finalizers_path, errs);
+        }
     }
     if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
         errs.push(Error::invalid(
@@ -160,6 +164,12 @@ fn managers(object: &Value, path: &Path, errs: &mut ErrorList) {
             errs.push(Error::too_long(&path.index(i).child("manager"), MAX_MANAGER));
         }
     }
+}
+
+/// Definitions and custom resources may have finalizers without a domain.
+fn bare_finalizers(object: &Value) -> bool {
+    let (group, _) = meta::split_api_version(object["apiVersion"].as_str().unwrap_or_default());
+    group == "apiextensions.k8s.io" || !meta::is_builtin_group(group)
 }
 
 pub(super) fn finalizer(f: &str, path: &Path, errs: &mut ErrorList) {

@@ -9,7 +9,7 @@ use crate::{
     catalog::Def,
     error::Result,
     machinery,
-    registry::{convert, reviews::user_info, scale},
+    registry::{convert, reviews::user_info, rules, scale},
     request::options::{DeleteOptions, FieldValidation, Propagation, WriteOptions},
 };
 
@@ -77,7 +77,7 @@ impl Request<'_> {
     pub(crate) fn objects_in(&self, def: &Def) -> (Value, Value) {
         let view = |object: &Value| {
             if self.sub == "scale" {
-                scale::of(object)
+                scale::of(self.def, object).unwrap_or_default()
             } else if object.is_null() || self.own_kind().is_some() {
                 object.clone()
             } else {
@@ -98,7 +98,13 @@ impl Request<'_> {
     /// 500 when it is no object of its kind.
     pub(crate) fn take(&mut self, def: &Def, changed: Value) -> Result<()> {
         if self.sub == "scale" {
-            scale::set(self.object, &changed);
+            scale::set(self.def, self.object, &changed);
+            return Ok(());
+        }
+        if def.custom().is_some() {
+            let (object, _) = rules::recheck(def, changed, FieldValidation::Ignore)
+                .map_err(|e| rkind_apimachinery::status::Status::internal_error(&e.message))?;
+            *self.object = convert::to_served(self.def, object);
             return Ok(());
         }
         let kind = self.kind_in(def);

@@ -23,7 +23,7 @@ use std::{collections::HashMap, sync::Arc, time::Duration};
 use arc_swap::ArcSwap;
 use futures::StreamExt;
 use rkind_store::{Entry, Event, Revision, Store};
-use tokio::sync::watch;
+use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use object::{Labels, Obj};
@@ -34,12 +34,21 @@ pub(crate) use resource::{
 /// Prefix of every object's key in the store.
 pub(crate) const ROOT: &str = "/registry/";
 
+/// How often a store is asked whether it shows what it has told.
+const VISIBLE_TRIES: usize = 10_000;
+
 /// All caches and the mark how far they have come.
 pub(crate) struct Cache {
     store: Arc<dyn Store>,
     cachers: ArcSwap<HashMap<String, Arc<Cacher>>>,
     progress: watch::Sender<Revision>,
+    wanted: mpsc::UnboundedSender<Wanted>,
+    /// Taken by the task that follows the store.
+    wants: Mutex<mpsc::UnboundedReceiver<Wanted>>,
 }
+
+/// A resource that is to be cached from now on, and who waits for it.
+type Wanted = (String, oneshot::Sender<rkind_store::Result<()>>);
 
 impl Cache {
     /// Loads everything from the store. Resources are named by storage prefix (`apps/deployments`).
@@ -51,10 +60,13 @@ impl Cache {
             .iter()
             .map(|r| (r.clone(), Arc::new(Cacher::new(r))))
             .collect();
+        let (wanted, wants) = mpsc::unbounded_channel();
         let cache = Arc::new(Cache {
             store,
             cachers: ArcSwap::from_pointee(cachers),
             progress: watch::Sender::new(0),
+            wanted,
+            wants: Mutex::new(wants),
         });
         cache.reload(true).await?;
         Ok(cache)
@@ -63,6 +75,51 @@ impl Cache {
     /// The cache of a storage prefix.
     pub(crate) fn cacher(&self, resource: &str) -> Option<Arc<Cacher>> {
         self.cachers.load().get(resource).cloned()
+    }
+
+    /// Caches a resource from now on; returns when its objects are there. Needs [`Cache::run`].
+    ///
+    /// # Errors
+    /// Those of [`Store::range`]; `Closed` when nobody follows the store.
+    pub(crate) async fn add(&self, resource: &str) -> rkind_store::Result<()> {
+        if self.cacher(resource).is_some() {
+            return Ok(());
+        }
+        let (done, loaded) = oneshot::channel();
+        self.wanted
+            .send((resource.to_owned(), done))
+            .map_err(|_| rkind_store::Error::Closed)?;
+        loaded.await.unwrap_or(Err(rkind_store::Error::Closed))
+    }
+
+    /// Caches a resource no longer.
+    pub(crate) fn remove(&self, resource: &str) {
+        self.cachers.rcu(|cachers| {
+            let mut cachers = HashMap::clone(cachers);
+            cachers.remove(resource);
+            cachers
+        });
+    }
+
+    /// Loads a resource as of the revision that all caches have reached. Run by the task that follows
+    /// the store, so that no change passes meanwhile.
+    async fn adopt(&self, resource: &str) -> rkind_store::Result<()> {
+        if self.cacher(resource).is_some() {
+            return Ok(());
+        }
+        let cacher = Arc::new(Cacher::new(resource));
+        let revision = self.revision();
+        if revision > 0 {
+            let prefix = format!("{ROOT}{resource}/");
+            let range = self.store.range(&prefix, None, 0, Some(revision)).await?;
+            cacher.replace(range.entries, revision, true);
+        }
+        self.cachers.rcu(|cachers| {
+            let mut cachers = HashMap::clone(cachers);
+            cachers.insert(resource.to_owned(), cacher.clone());
+            cachers
+        });
+        Ok(())
     }
 
     /// Revision up to which every cache is complete.
@@ -93,44 +150,66 @@ impl Cache {
 
     /// Adopts changes until `shutdown`; run once, as a task.
     pub(crate) async fn run(self: Arc<Self>, shutdown: CancellationToken) {
+        let mut wants = self.wants.lock().await;
         loop {
             let ended = tokio::select! {
-                () = shutdown.cancelled() => return,
-                ended = self.follow() => ended,
+                () = shutdown.cancelled() => break,
+                ended = self.follow(&mut wants) => ended,
             };
             if matches!(ended, rkind_store::Error::Closed) {
-                return;
+                break;
             }
             tracing::warn!(error = %ended, "store watch ended, loading anew");
             if let Err(error) = self.reload(false).await {
                 tracing::error!(%error, "cannot load from the store");
                 // A store that cannot be read offers nothing to await but time.
                 tokio::select! {
-                    () = shutdown.cancelled() => return,
+                    () = shutdown.cancelled() => break,
                     () = tokio::time::sleep(Duration::from_millis(200)) => {}
                 }
             }
         }
+        wants.close();
     }
 
-    async fn follow(&self) -> rkind_store::Error {
+    async fn follow(&self, wants: &mut mpsc::UnboundedReceiver<Wanted>) -> rkind_store::Error {
         let from = self.revision() + 1;
         let mut stream = match self.store.watch(ROOT, from).await {
             Ok(stream) => stream,
             Err(error) => return error,
         };
-        while let Some(batch) = stream.next().await {
+        loop {
+            let batch = tokio::select! {
+                batch = stream.next() => batch,
+                Some((resource, done)) = wants.recv() => {
+                    // Whoever asked may have gone.
+                    let _ = done.send(self.adopt(&resource).await);
+                    continue;
+                }
+            };
             match batch {
-                Ok(events) => {
-                    self.apply(events);
+                None => return rkind_store::Error::Closed,
+                Some(Ok(events)) => {
                     let revision = stream.revision();
+                    self.visible(revision).await;
+                    self.apply(events);
                     self.progress
                         .send_if_modified(|r| std::mem::replace(r, revision.max(*r)) < revision);
                 }
-                Err(error) => return error,
+                Some(Err(error)) => return error,
             }
         }
-        rkind_store::Error::Closed
+    }
+
+    /// Waits until the store shows what it has told: who sees a change in a cache may read it there.
+    /// A store tells a moment before it shows, so this is a matter of microseconds.
+    async fn visible(&self, revision: Revision) {
+        for _ in 0..VISIBLE_TRIES {
+            if self.store.revision() >= revision {
+                return;
+            }
+            tokio::task::yield_now().await;
+        }
     }
 
     fn apply(&self, events: Vec<Event>) {

@@ -35,6 +35,9 @@ pub(crate) struct Obj {
     pub key: Arc<str>,
     /// Revision of the newest write: its `resourceVersion`.
     pub revision: Revision,
+    /// Revision at which the bytes were written: older than `revision` in the last state of a deleted
+    /// object.
+    pub written: Revision,
     /// `metadata.labels`.
     pub labels: Labels,
     /// Values of the resource's selectable fields, in the order of [`fields::table`].
@@ -87,6 +90,7 @@ impl Obj {
         Ok(Obj {
             key: key.into(),
             revision,
+            written: revision,
             labels,
             fields,
             splice_at: u32::try_from(offset + 1).map_err(serde::de::Error::custom)?,
@@ -100,6 +104,7 @@ impl Obj {
         Obj {
             key: self.key.clone(),
             revision,
+            written: self.written,
             labels: self.labels.clone(),
             fields: self.fields.clone(),
             value: self.value.clone(),

@@ -11,20 +11,36 @@
 mod tests;
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, HashMap},
     ops::Deref,
-    sync::{Arc, OnceLock},
+    sync::{
+        Arc, OnceLock,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use arc_swap::{ArcSwap, Guard};
 use bytes::Bytes;
-use rkind_apimachinery::resources::{self, ResourceDef};
+use rkind_apimachinery::{
+    meta,
+    resources::{self, ResourceDef},
+};
+use rkind_store::Revision;
+use serde_json::{Value, json};
+use sha2::{Digest as _, Sha256};
+use tokio::sync::Mutex;
+
+use crate::{
+    cacher::{Cacher, Obj},
+    core::Core,
+    crd::{self, DEFINITIONS, Family, Version},
+    discovery::Documents,
+};
 
 /// A resource of one group and version: a shared handle, cheap to clone.
 #[derive(Clone)]
 pub(crate) enum Def {
     Builtin(&'static ResourceDef),
-    #[allow(dead_code, reason = "custom resources come with the next change")]
     Custom(Arc<Custom>),
 }
 
@@ -47,7 +63,6 @@ impl From<&'static ResourceDef> for Def {
 
 impl Def {
     /// What its definition says; `None` for built-in resources.
-    #[allow(dead_code, reason = "custom resources come with the next change")]
     pub(crate) fn custom(&self) -> Option<&Arc<Custom>> {
         match self {
             Def::Builtin(_) => None,
@@ -56,9 +71,25 @@ impl Def {
     }
 }
 
-/// One version of a custom resource.
+/// One served version of a custom resource.
 pub(crate) struct Custom {
     pub resource: ResourceDef,
+    /// All versions of it.
+    pub family: Arc<Family>,
+    /// Which of them this is.
+    pub at: usize,
+}
+
+impl Custom {
+    /// Schema and all else that the definition says of this version.
+    pub(crate) fn version(&self) -> &Version {
+        &self.family.versions[self.at]
+    }
+
+    /// Whether an object's stored bytes are what this version serves.
+    pub(crate) fn is_plain(&self, object: &Obj) -> bool {
+        self.at == self.family.storage && object.written > self.family.since
+    }
 }
 
 /// A group of resources as discovery lists it.
@@ -81,11 +112,14 @@ pub(crate) struct Snapshot {
     /// The aggregated discovery documents of the named groups and of the core group, made when they
     /// are first asked for.
     pub(crate) documents: [OnceLock<Bytes>; 2],
+    pub(crate) openapi: Documents,
 }
 
 impl Snapshot {
     /// Of resources in discovery's order: within a group, versions stand in the order of preference.
-    pub(crate) fn new(defs: Vec<Def>) -> Snapshot {
+    /// Documents that stay as they were are taken from `before`.
+    pub(crate) fn new(defs: Vec<Def>, before: Option<&Snapshot>) -> Snapshot {
+        let openapi = Documents::new(&defs, before.map(|b| &b.openapi));
         let mut groups: Vec<Group> = Vec::new();
         let mut by_resource: HashMap<&'static str, Vec<Def>> = HashMap::new();
         for def in &defs {
@@ -114,12 +148,13 @@ impl Snapshot {
             groups,
             by_resource,
             documents: Default::default(),
+            openapi,
         }
     }
 
     /// The built-in resources that are served by default.
     pub(crate) fn builtin() -> Snapshot {
-        Snapshot::new(resources::builtin().iter().map(Def::Builtin).collect())
+        Snapshot::new(resources::builtin().iter().map(Def::Builtin).collect(), None)
     }
 
     /// A resource by group, version and plural name.
@@ -159,12 +194,28 @@ impl Snapshot {
 /// The newest [`Snapshot`].
 pub(crate) struct Catalog {
     current: ArcSwap<Snapshot>,
+    /// Which state of the definitions it shows, as their cache counts.
+    shown: AtomicU64,
+    known: Mutex<BTreeMap<String, Known>>,
+}
+
+/// A definition that is served.
+struct Known {
+    /// Of the definition when it was looked at.
+    revision: Revision,
+    /// Of everything that decides how it is served.
+    digest: [u8; 32],
+    prefix: String,
+    defs: Vec<Def>,
+    family: Arc<Family>,
 }
 
 impl Default for Catalog {
     fn default() -> Self {
         Catalog {
             current: ArcSwap::from_pointee(Snapshot::builtin()),
+            shown: AtomicU64::new(u64::MAX),
+            known: Mutex::default(),
         }
     }
 }
@@ -175,14 +226,142 @@ impl Catalog {
         self.current.load()
     }
 
-    /// What is served now, to keep.
-    #[allow(dead_code, reason = "custom resources come with the next change")]
-    pub(crate) fn snapshot(&self) -> Arc<Snapshot> {
-        self.current.load_full()
-    }
-
     /// A resource by group, version and plural name.
     pub(crate) fn find(&self, group: &str, version: &str, resource: &str) -> Option<Def> {
         self.now().find(group, version, resource).cloned()
     }
+    /// Takes up what changed in definitions; everything that the definitions' cache holds is served
+    /// when this returns.
+    pub(crate) async fn refresh(&self, core: &Core) {
+        let Some(cacher) = core.cache.cacher(DEFINITIONS) else {
+            return;
+        };
+        if self.shown.load(Ordering::Acquire) == cacher.generation() {
+            return;
+        }
+        let mut known = self.known.lock().await;
+        let generation = cacher.generation();
+        if self.shown.load(Ordering::Acquire) == generation {
+            return;
+        }
+        let changed = self.update(core, &cacher, &mut known).await;
+        if changed {
+            let mut custom: Vec<Def> = known.values().flat_map(|k| k.defs.iter().cloned()).collect();
+            custom.sort_by(|a, b| {
+                a.group
+                    .cmp(b.group)
+                    .then_with(|| crd::order(a.version, b.version))
+                    .then_with(|| a.resource.cmp(b.resource))
+            });
+            let builtin = resources::builtin().iter().map(Def::Builtin);
+            let before = self.current.load_full();
+            let next = Snapshot::new(builtin.chain(custom).collect(), Some(&before));
+            self.current.store(Arc::new(next));
+        }
+        self.shown.store(generation, Ordering::Release);
+    }
+
+    /// Brings `known` up to the definitions in the cache; gives whether anything is served otherwise
+    /// than before.
+    async fn update(&self, core: &Core, cacher: &Arc<Cacher>, known: &mut BTreeMap<String, Known>) -> bool {
+        let objects = cacher.snapshot(0).objects;
+        let mut changed = false;
+        let gone: Vec<String> = known
+            .keys()
+            .filter(|name| !objects.contains_key(name.as_str()))
+            .cloned()
+            .collect();
+        for name in gone {
+            changed |= forget(core, known, &name);
+        }
+        for (name, object) in objects.iter() {
+            let before = known.get(&**name);
+            if before.is_some_and(|k| k.revision == object.revision) {
+                continue;
+            }
+            let definition = object.to_value();
+            let terminating = meta::is_deleting(&definition);
+            if !crd::names::is_true(&definition, "Established") {
+                changed |= forget(core, known, name);
+                continue;
+            }
+            let digest = digest(&definition, terminating);
+            if let Some(before) = known.get_mut(&**name)
+                && before.digest == digest
+            {
+                before.revision = object.revision;
+                continue;
+            }
+            // Whoever writes from now on writes by the new definition.
+            let since = if known.contains_key(&**name) {
+                core.store.revision()
+            } else {
+                object.revision
+            };
+            match read(&definition, terminating, digest, since) {
+                Ok((prefix, family, defs)) => {
+                    if let Err(error) = core.cache.add(&prefix).await {
+                        tracing::error!(definition = %name, %error, "custom resources cannot be loaded");
+                        continue;
+                    }
+                    let entry = Known {
+                        revision: object.revision,
+                        digest,
+                        prefix,
+                        defs,
+                        family,
+                    };
+                    if let Some(before) = known.insert(name.to_string(), entry) {
+                        before.family.retired.cancel();
+                    }
+                }
+                Err(why) => {
+                    tracing::error!(definition = %name, %why, "a stored definition cannot be served");
+                    forget(core, known, name);
+                }
+            }
+            changed = true;
+        }
+        changed
+    }
+}
+
+/// Serves a definition no longer; gives whether it was served.
+fn forget(core: &Core, known: &mut BTreeMap<String, Known>, name: &str) -> bool {
+    let Some(gone) = known.remove(name) else {
+        return false;
+    };
+    core.cache.remove(&gone.prefix);
+    gone.family.retired.cancel();
+    true
+}
+
+/// What decides how a definition is served.
+fn digest(definition: &Value, terminating: bool) -> [u8; 32] {
+    let decides = json!([
+        definition["spec"],
+        definition["status"]["acceptedNames"],
+        terminating,
+        definition["metadata"]["uid"]
+    ]);
+    Sha256::digest(serde_json::to_vec(&decides).unwrap_or_default()).into()
+}
+
+fn read(
+    definition: &Value,
+    terminating: bool,
+    digest: [u8; 32],
+    since: Revision,
+) -> Result<(String, Arc<Family>, Vec<Def>), String> {
+    let family = Arc::new(Family::parse(definition, digest, since).map_err(|errors| errors.to_string())?);
+    let defs = family.resources(definition, terminating);
+    let prefix = format!(
+        "{}/{}",
+        definition["spec"]["group"].as_str().unwrap_or_default(),
+        definition["spec"]["names"]["plural"].as_str().unwrap_or_default()
+    );
+    if resources::all().iter().any(|def| def.storage_prefix == prefix) {
+        return Err(format!("{prefix} is built in"));
+    }
+    Ok((prefix, family, defs))
 }

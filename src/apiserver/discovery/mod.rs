@@ -1,6 +1,6 @@
 //! What this server serves: discovery and OpenAPI documents.
 
-mod openapi;
+pub(crate) mod openapi;
 
 #[cfg(test)]
 mod tests;

@@ -3,19 +3,46 @@
 //! Same-shape versions differ in `apiVersion` only; events and horizontal pod autoscalers have
 //! functions of their own.
 
-use rkind_apimachinery::{meta::api_version, resources::ResourceDef};
+use rkind_apimachinery::meta::api_version;
 use serde_json::{Map, Value, json};
+
+use crate::{cacher::Obj, catalog::Def, core::Core, crd, error::Result};
 
 #[cfg(test)]
 mod tests;
 
-/// Whether stored and served form differ.
-pub(crate) fn needed(def: &ResourceDef) -> bool {
-    def.version != def.storage_version || def.group != def.storage_group
+/// Whether a built-in kind's stored and served form differ. The objects of custom resources are each
+/// asked by [`is_plain`].
+pub(crate) fn needed(def: &Def) -> bool {
+    def.custom().is_none() && (def.version != def.storage_version || def.group != def.storage_group)
 }
 
-/// Stored -> served.
-pub(crate) fn to_served(def: &ResourceDef, mut object: Value) -> Value {
+/// Whether an object's stored bytes are what is served.
+pub(crate) fn is_plain(def: &Def, object: &Obj) -> bool {
+    match def.custom() {
+        None => !needed(def),
+        Some(own) => own.is_plain(object),
+    }
+}
+
+/// Stored objects as they are served.
+///
+/// # Errors
+/// 500 when a conversion webhook fails.
+pub(crate) async fn served(core: &Core, def: &Def, objects: Vec<Value>) -> Result<Vec<Value>> {
+    match def.custom() {
+        None => Ok(objects.into_iter().map(|object| to_served(def, object)).collect()),
+        Some(own) => crd::convert::served(core, own, objects).await,
+    }
+}
+
+/// The form that writes work on -> served.
+pub(crate) fn to_served(def: &Def, mut object: Value) -> Value {
+    // Writes work on custom resources in a served version already; admission may want another one, and
+    // gets it as the conversion `None` makes it.
+    if def.custom().is_some() && object.is_object() {
+        object["apiVersion"] = json!(api_version(def.group, def.version));
+    }
     if !needed(def) {
         return object;
     }
@@ -28,8 +55,8 @@ pub(crate) fn to_served(def: &ResourceDef, mut object: Value) -> Value {
     object
 }
 
-/// Served -> stored.
-pub(crate) fn to_stored(def: &ResourceDef, mut object: Value) -> Value {
+/// Served -> the form that writes work on.
+pub(crate) fn to_stored(def: &Def, mut object: Value) -> Value {
     if !needed(def) {
         return object;
     }

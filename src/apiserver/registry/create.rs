@@ -12,12 +12,11 @@ use rkind_apimachinery::{
 };
 use serde_json::Value;
 
-use super::{Context, convert, managed, read_body, render, render::Payload, unsupported_media};
+use super::{Context, convert, managed, read_body, render, render::Payload, rules, unsupported_media};
 use crate::{
     admission::{Notes, Operation, OptionsOf, Request},
-    cacher::Obj,
     catalog::Def,
-    core::{Core, group_resource, object_key, store_key},
+    core::{Core, group_resource, store_key},
     error::{self, Result},
     machinery,
     request::{
@@ -98,7 +97,7 @@ impl Write {
         }
     }
 
-    /// Group, version and kind in which the resource is stored; all rules apply to that form.
+    /// Group, version and kind of the form that writes work on; all rules apply to it.
     pub(crate) fn gvk(&self) -> Gvk {
         stored_gvk(&self.def)
     }
@@ -130,17 +129,6 @@ impl Write {
             notes: &self.notes,
             reinvocation: Default::default(),
         }
-    }
-
-    /// Reads stored bytes as an object to send.
-    ///
-    /// # Errors
-    /// 500 when they cannot be read.
-    pub(crate) fn payload(&self, name: &str, bytes: Bytes, revision: u64) -> Result<Payload> {
-        let key = object_key(&self.def, &self.namespace, name);
-        Obj::from_bytes(self.def.storage_prefix, &key, bytes, revision)
-            .map(|object| Payload::Stored(Arc::new(object)))
-            .map_err(|e| Status::internal_error(&format!("written object cannot be read: {e}")).into())
     }
 
     /// A tree in stored form that was not stored (dry run).
@@ -182,7 +170,6 @@ impl Write {
 
     async fn create_named(&self, mut object: Value, name: &str) -> Result<Payload> {
         let gr = group_resource(&self.def);
-        let gvk = self.gvk();
         // What only the server may say.
         for field in [
             "deletionTimestamp",
@@ -200,10 +187,10 @@ impl Write {
             .admission
             .mutate(self.admission(Operation::Create, name, &mut object, None))
             .await?;
-        machinery::default(&gvk, &mut object);
-        machinery::prepare_create(&gvk, &mut object);
+        self.default(&mut object);
+        self.prepare_create(&mut object);
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut object, None)?;
-        let errors = machinery::validate_create(&gvk, &object);
+        let errors = self.validate_create(&object);
         if !errors.is_empty() {
             let shown = if name.is_empty() {
                 meta::generate_name(&object)
@@ -230,7 +217,7 @@ impl Write {
             }
             return Ok(self.tree(object));
         }
-        let bytes = to_bytes(&mut object);
+        let bytes = self.seal(&mut object).await?;
         match self
             .core
             .store
@@ -239,7 +226,7 @@ impl Write {
         {
             Ok(revision) => {
                 reservation.keep();
-                self.payload(name, bytes, revision)
+                self.payload(name, object, bytes, revision)
             }
             Err(rkind_store::Error::Exists { .. }) => Err(Status::already_exists(&gr, name).into()),
             Err(error) => Err(error::store(&gr, &error)),
@@ -260,11 +247,15 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let (object, mut warnings) = decode(ctx, &bytes, options.field_validation)?;
     warnings.extend(machinery::oddities(&stored_gvk(&ctx.def), &object));
     let payload = Write::of(ctx, options).create(object).await?;
-    render::object(ctx, StatusCode::CREATED, payload, &warnings)
+    render::object(ctx, StatusCode::CREATED, payload, &warnings).await
 }
 
-/// Group, version and kind in which a resource is stored.
-pub(crate) fn stored_gvk(def: &ResourceDef) -> Gvk {
+/// Group, version and kind in which rules and admission see a resource: the stored one of a built-in
+/// kind, the request's of a custom resource.
+pub(crate) fn stored_gvk(def: &Def) -> Gvk {
+    if def.custom().is_some() {
+        return Gvk::new(def.group, def.version, def.kind);
+    }
     Gvk::new(def.storage_group, def.storage_version, def.kind)
 }
 
@@ -278,11 +269,7 @@ pub(crate) fn decode(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>)> {
     let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
-    let def = &ctx.def;
-    let expected = Gvk::new(def.group, def.version, def.kind);
-    let (mut object, warnings) = machinery::decode(body, encoding, &expected, def.type_name, validation)?;
-    machinery::default(&expected, &mut object);
-    Ok((convert::to_stored(def, object), warnings))
+    rules::decode(&ctx.def, body, encoding, validation)
 }
 
 /// Checks what a body says it is against what is expected; fills in what it leaves out.

@@ -11,14 +11,11 @@ use rkind_apimachinery::{
 };
 use serde_json::{Value, json};
 
-use super::{
-    Context,
-    create::{Write, to_bytes},
-    read, read_body, render, unsupported_media,
-};
+use super::{Context, create::Write, read, read_body, render, unsupported_media};
 use crate::{
     admission::{Operation, OptionsOf},
     core::{group_resource, store_key},
+    crd::{control::FINALIZER, names::set_condition},
     error::{self, Result},
     machinery,
     request::{
@@ -53,12 +50,8 @@ pub(crate) async fn delete(ctx: &Context, body: Body) -> Result<Response<Body>> 
             &ctx.headers,
         ));
     }
-    render::object(
-        ctx,
-        StatusCode::OK,
-        write.tree(deleted.last),
-        &warnings(ctx, &options),
-    )
+    let payload = write.tree(deleted.last);
+    render::object(ctx, StatusCode::OK, payload, &warnings(ctx, &options)).await
 }
 
 /// deletecollection by request.
@@ -67,7 +60,7 @@ pub(crate) async fn delete(ctx: &Context, body: Body) -> Result<Response<Body>> 
 /// Any `Status`.
 pub(crate) async fn collection(ctx: &Context, body: Body) -> Result<Response<Body>> {
     let options = options(ctx, body).await?;
-    let list = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, false)?;
+    let list = ListOptions::parse(ctx.query(), &ctx.def, false)?;
     let page = read::page(ctx, &list).await?;
     // Several at a time share the store's disk writes.
     let count = page.objects.len();
@@ -196,6 +189,7 @@ impl Write {
             let mut old: Value = serde_json::from_slice(&entry.value)
                 .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
             meta::set(&mut old, "resourceVersion", entry.mod_revision.to_string());
+            let mut old = self.open(old).await?;
             self.preconditions(name, &old, options)?;
             if !self.admitted {
                 self.admit_deletion(name, &old, options).await?;
@@ -239,7 +233,7 @@ impl Write {
                         }
                     }),
                 Plan::Mark(mut new) => {
-                    let bytes = to_bytes(&mut new);
+                    let bytes = self.seal(&mut new).await?;
                     self.core
                         .store
                         .update(&key, entry.mod_revision, bytes)
@@ -299,6 +293,11 @@ impl Write {
 pub(crate) fn plan(def: &ResourceDef, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Plan {
     let mut new = old.clone();
     set_propagation(def, &mut new, options);
+    if (def.group, def.resource) == ("apiextensions.k8s.io", "customresourcedefinitions")
+        && !meta::is_deleting(&new)
+    {
+        return plan_definition(new, now);
+    }
     let waits = meta::finalizers(&new).next().is_some();
     if (def.group, def.resource) == ("", "namespaces") {
         return plan_namespace(old, new, waits, now);
@@ -315,6 +314,26 @@ pub(crate) fn plan(def: &ResourceDef, old: &Value, options: &DeleteOptions, now:
         };
     }
     plan_pod(old, new, waits, options, now)
+}
+
+/// A definition goes when its objects have gone.
+fn plan_definition(mut new: Value, now: jiff::Timestamp) -> Plan {
+    mark(&mut new, now, 0);
+    let mut finalizers: Vec<String> = meta::finalizers(&new).map(str::to_owned).collect();
+    if !finalizers.iter().any(|f| f == FINALIZER) {
+        finalizers.push(FINALIZER.to_owned());
+    }
+    meta::set(&mut new, "finalizers", finalizers);
+    meta::child_object(&mut new, "status");
+    set_condition(
+        &mut new["status"],
+        "Terminating",
+        true,
+        "InstanceDeletionPending",
+        "CustomResourceDefinition marked for deletion; CustomResource deletion will begin soon",
+        &meta::time(now),
+    );
+    Plan::Mark(new)
 }
 
 fn plan_namespace(old: &Value, mut new: Value, waits: bool, now: jiff::Timestamp) -> Plan {

@@ -5,7 +5,7 @@ use rkind_apimachinery::{apply, meta::api_version, resources};
 use serde_json::Value;
 
 use super::create::Write;
-use crate::{error::Result, machinery};
+use crate::error::Result;
 
 /// Records in `new` who changed what since `old` (`None`: created); both in stored form.
 pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
@@ -14,7 +14,7 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
         return;
     }
     let gvk = write.gvk();
-    let ignored = apply::ignored(machinery::rules(&gvk).status, write.sub);
+    let ignored = apply::ignored(write.rules().status, write.sub);
     let def = resources::by_kind(&gvk.group, &gvk.version, &gvk.kind).map(|d| d.type_def());
     let request = apply::Request {
         def,
@@ -24,7 +24,10 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
         now: Timestamp::now(),
         ignored: &ignored,
     };
-    apply::track(&request, old, new);
+    match write.def.custom() {
+        None => apply::track(&request, old, new),
+        Some(own) => apply::track_custom(&request, &own.version().schema, old, new),
+    }
 }
 
 /// The outcome of applying `config` to `live` (both in the served version; `None`: create).
@@ -32,14 +35,18 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
 /// # Errors
 /// 409 naming the fields that others own, unless forced.
 pub(crate) fn applied(write: &Write, live: Option<&Value>, config: &Value) -> Result<Value> {
-    let ignored = apply::ignored(machinery::rules(&write.gvk()).status, write.sub);
+    let ignored = apply::ignored(write.rules().status, write.sub);
     let request = apply::Request {
-        def: Some(write.def.type_def()),
+        def: write.def.custom().is_none().then(|| write.def.type_def()),
         api_version: &api_version(write.def.group, write.def.version),
         manager: &write.options.field_manager,
         subresource: write.sub,
         now: Timestamp::now(),
         ignored: &ignored,
     };
-    Ok(apply::apply(&request, live, config, write.options.force)?)
+    let force = write.options.force;
+    Ok(match write.def.custom() {
+        None => apply::apply(&request, live, config, force)?,
+        Some(own) => apply::apply_custom(&request, &own.version().schema, live, config, force)?,
+    })
 }

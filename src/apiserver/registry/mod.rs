@@ -12,6 +12,7 @@ pub(crate) mod patch;
 pub(crate) mod read;
 pub(crate) mod render;
 pub(crate) mod reviews;
+pub(crate) mod rules;
 pub(crate) mod scale;
 pub(crate) mod subresource;
 pub(crate) mod table;
@@ -123,6 +124,11 @@ pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<
         }
         None => ctx.def.has_verb(&info.verb),
     };
+    if !allowed && ctx.def.custom().is_some() && info.verb == "create" && ctx.sub.is_none() {
+        let mut status = Status::method_not_supported(&group_resource(&ctx.def), &info.verb);
+        status.message = "create not allowed while custom resource definition is terminating".into();
+        return Err(status.into());
+    }
     if !allowed {
         return Err(Status::method_not_allowed().into());
     }
@@ -147,6 +153,19 @@ pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<
 /// 406 for an object request.
 pub(crate) fn not_acceptable() -> Box<Status> {
     Status::not_acceptable(&media::SUPPORTED).into()
+}
+
+/// 406 for a request for objects of a resource.
+pub(crate) fn not_acceptable_for(def: &Def) -> Box<Status> {
+    match def.custom() {
+        None => not_acceptable(),
+        Some(_) => Status::not_acceptable(&media::SUPPORTED_CUSTOM).into(),
+    }
+}
+
+/// 415 for an object of a custom resource.
+pub(crate) fn unsupported_custom_media() -> Box<Status> {
+    Status::unsupported_media_type(&media::SUPPORTED_CUSTOM).into()
 }
 
 /// 415 for an object request.

@@ -2,11 +2,7 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode, header};
-use rkind_apimachinery::{
-    meta::{self, Gvk},
-    patch,
-    status::Status,
-};
+use rkind_apimachinery::{meta, patch, status::Status};
 use serde_json::Value;
 
 use super::{
@@ -14,12 +10,13 @@ use super::{
     create::Write,
     managed, read_body,
     render::{self},
+    rules,
 };
 use crate::{
     core::{group_resource, store_key},
     error::{self, Result},
     machinery,
-    request::options::{FieldValidation, WriteOptions},
+    request::options::FieldValidation,
 };
 
 const JSON: &str = "application/json-patch+json";
@@ -40,7 +37,9 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
         .unwrap_or_default();
     let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
     let bytes = read_body(body).await?;
+    let custom = ctx.def.custom().is_some();
     match kind.as_str() {
+        STRATEGIC if custom => Err(Status::unsupported_media_type(&[JSON, MERGE, APPLY]).into()),
         APPLY => apply(ctx, &bytes).await,
         JSON | MERGE | STRATEGIC => {
             let options = ctx.write_options("PatchOptions")?;
@@ -62,14 +61,15 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
                     let served = convert::to_served(&ctx.def, old.clone());
                     let patched = patched(ctx, &kind, &served, &bytes)?;
                     check_identity(ctx, name, &served, &patched)?;
-                    let (object, found) = accept(ctx, patched, &options)?;
+                    let (object, found) = rules::recheck(&ctx.def, patched, options.field_validation)?;
                     warnings = found;
                     warnings.extend(machinery::oddities(&write.gvk(), &object));
                     Ok(object)
                 })
                 .await?;
-            render::object(ctx, StatusCode::OK, updated.payload, &warnings)
+            render::object(ctx, StatusCode::OK, updated.payload, &warnings).await
         }
+        _ if custom => Err(Status::unsupported_media_type(&[JSON, MERGE, APPLY]).into()),
         _ => Err(Status::unsupported_media_type(&[JSON, MERGE, STRATEGIC, APPLY, APPLY_CBOR]).into()),
     }
 }
@@ -110,19 +110,6 @@ fn check_identity(ctx: &Context, name: &str, served: &Value, patched: &Value) ->
     Ok(())
 }
 
-/// A patched tree -> stored form, checked and defaulted. Also gives warnings.
-///
-/// # Errors
-/// 400.
-fn accept(ctx: &Context, patched: Value, options: &WriteOptions) -> Result<(Value, Vec<String>)> {
-    let def = &ctx.def;
-    let expected = Gvk::new(def.group, def.version, def.kind);
-    let (mut object, warnings) =
-        machinery::recheck(&patched, &expected, def.type_name, options.field_validation)?;
-    machinery::default(&expected, &mut object);
-    Ok((convert::to_stored(def, object), warnings))
-}
-
 /// Server-side apply.
 async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
     let options = ctx.write_options("ApplyOptions")?;
@@ -136,20 +123,13 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors).into());
     }
     let def = &ctx.def;
-    let expected = Gvk::new(def.group, def.version, def.kind);
     // Upstream: unknown fields fail an apply unless they are to be ignored.
     let validation = match options.field_validation {
         FieldValidation::Warn if ctx.param("fieldValidation").is_none() => FieldValidation::Warn,
         other => other,
     };
     let name = ctx.info.path_name();
-    let (mut applied, warnings) = machinery::decode(
-        bytes,
-        crate::request::Encoding::Yaml,
-        &expected,
-        def.type_name,
-        validation,
-    )?;
+    let (mut applied, warnings) = rules::read(def, bytes, crate::request::Encoding::Yaml, validation)?;
     if meta::name(&applied).is_empty() {
         meta::set(&mut applied, "name", name);
     }
@@ -185,9 +165,9 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
                 return Err(Status::not_found(&gr, name).into());
             }
             let mut object = managed::applied(&write, None, &applied)?;
-            machinery::default(&expected, &mut object);
+            rules::default_served(def, &mut object);
             match write.create(convert::to_stored(def, object)).await {
-                Ok(payload) => return render::object(ctx, StatusCode::CREATED, payload, &warnings),
+                Ok(payload) => return render::object(ctx, StatusCode::CREATED, payload, &warnings).await,
                 Err(error) if error.reason == "AlreadyExists" => continue,
                 Err(error) => return Err(error),
             }
@@ -196,14 +176,14 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
             .change(name, |old| {
                 let served = convert::to_served(def, old.clone());
                 let mut object = managed::applied(&write, Some(&served), &applied)?;
-                machinery::default(&expected, &mut object);
+                rules::default_served(def, &mut object);
                 Ok(convert::to_stored(def, object))
             })
             .await;
         match updated {
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
-            Ok(updated) => return render::object(ctx, StatusCode::OK, updated.payload, &warnings),
+            Ok(updated) => return render::object(ctx, StatusCode::OK, updated.payload, &warnings).await,
         }
     }
     Err(Status::modified(&gr, name).into())

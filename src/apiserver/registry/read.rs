@@ -41,6 +41,7 @@ pub(crate) async fn get(ctx: &Context) -> Result<Response<Body>> {
         render::Payload::Stored(Arc::new(object)),
         &[],
     )
+    .await
 }
 
 /// The newest committed state of an object, from the store.
@@ -105,19 +106,17 @@ pub(crate) struct Page {
 /// # Errors
 /// 400, 410, 422 or 504.
 pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
-    let options = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, false)?;
+    let options = ListOptions::parse(ctx.query(), &ctx.def, false)?;
     let page = page(ctx, &options).await?;
     let bytes = match ctx.media {
         Media {
             encoding: Encoding::Json,
             shape: Shape::Object,
             pretty: false,
-        } if !convert::needed(&ctx.def) => json_list(ctx, &page),
+        } if page.objects.iter().all(|o| convert::is_plain(&ctx.def, o)) => json_list(ctx, &page),
         media => {
-            let items = page
-                .objects
-                .iter()
-                .map(|o| convert::to_served(&ctx.def, o.to_value()));
+            let stored = page.objects.iter().map(|o| o.to_value()).collect();
+            let items = convert::served(&ctx.core, &ctx.def, stored).await?.into_iter();
             let meta = list_meta(&page);
             let value = match media.shape {
                 Shape::Object => json!({
@@ -177,7 +176,6 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
     } else {
         options.limit
     };
-    let resource = ctx.def.storage_prefix;
     // A name in the field selector is one look-up, not a scan.
     let name = options.selector.fields.exact("metadata.name");
     let mut objects = Vec::new();
@@ -190,13 +188,13 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
                 snapshot
                     .objects
                     .get(&*key)
-                    .filter(|o| options.selector.matches(resource, o))
+                    .filter(|o| options.selector.matches(&ctx.def, o))
                     .cloned(),
             );
         }
         _ => {
             for object in snapshot.range(&prefix, after.as_deref()) {
-                if !everything && !options.selector.matches(resource, object) {
+                if !everything && !options.selector.matches(&ctx.def, object) {
                     continue;
                 }
                 seen += 1;

@@ -31,7 +31,7 @@ pub(crate) enum Payload {
 ///
 /// # Errors
 /// 406 when the form asked for does not exist for it.
-pub(crate) fn object(
+pub(crate) async fn object(
     ctx: &Context,
     code: StatusCode,
     payload: Payload,
@@ -45,14 +45,17 @@ pub(crate) fn object(
                 shape: Shape::Object,
                 pretty: false,
             },
-        ) if !convert::needed(&ctx.def) => {
+        ) if convert::is_plain(&ctx.def, object) => {
             let mut bytes = object.json();
             bytes.push(b'\n');
             bytes
         }
         _ => {
             let value = match payload {
-                Payload::Stored(object) => convert::to_served(&ctx.def, object.to_value()),
+                Payload::Stored(object) => {
+                    let mut served = convert::served(&ctx.core, &ctx.def, vec![object.to_value()]).await?;
+                    served.pop().unwrap_or_default()
+                }
                 Payload::Tree(value) => value,
             };
             let shaped = match ctx.media.shape {

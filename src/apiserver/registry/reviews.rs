@@ -84,7 +84,7 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
         meta::set(&mut review, "creationTimestamp", meta::now());
     }
     review["status"] = status;
-    render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &warnings)
+    render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &warnings).await
 }
 
 fn invalid(ctx: &Context, error: Error) -> Box<Status> {

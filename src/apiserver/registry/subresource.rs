@@ -82,26 +82,28 @@ async fn body(ctx: &Context, body: Body) -> Result<(Value, Vec<String>)> {
 
 async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
     let name = ctx.info.path_name();
-    let reply = |payload: Payload| -> Value {
+    let reply = async |payload: Payload| -> Result<Value> {
         match payload {
-            Payload::Stored(object) => scale::of(&object.to_value()),
-            Payload::Tree(tree) => scale::of(&tree),
+            Payload::Stored(object) => scale::of(&ctx.def, &served(ctx, &object).await?),
+            Payload::Tree(tree) => scale::of(&ctx.def, &tree),
         }
     };
     if ctx.info.verb == "get" {
         let object = read::current(&ctx.core, &ctx.def, &ctx.info.namespace, name).await?;
+        let object = served(ctx, &object).await?;
         return render::object(
             ctx,
             StatusCode::OK,
-            Payload::Tree(scale::of(&object.to_value())),
+            Payload::Tree(scale::of(&ctx.def, &object)?),
             &[],
-        );
+        )
+        .await;
     }
     let mut write = Write::of(ctx, ctx.write_options("UpdateOptions")?);
     let updated = if ctx.info.verb == "update" {
         let (wanted, _) = body(ctx, request).await?;
         check(&wanted, name)?;
-        write.change(name, |old| changed(old, &wanted)).await?
+        write.change(name, |old| changed(ctx, old, &wanted)).await?
     } else {
         let kind = ctx
             .headers
@@ -113,7 +115,7 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
         write.retry = true;
         write
             .change(name, |old| {
-                let live = scale::of(old);
+                let live = scale::of(&ctx.def, old)?;
                 let patched = match kind.as_str() {
                     "application/json-patch+json" => rkind_apimachinery::patch::json(&live, &bytes)?,
                     "application/apply-patch+yaml" => {
@@ -123,17 +125,23 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
                     _ => rkind_apimachinery::patch::merge(&live, &bytes)?,
                 };
                 check(&patched, name)?;
-                changed(old, &patched)
+                changed(ctx, old, &patched)
             })
             .await?
     };
-    render::object(ctx, StatusCode::OK, Payload::Tree(reply(updated.payload)), &[])
+    let scale = Payload::Tree(reply(updated.payload).await?);
+    render::object(ctx, StatusCode::OK, scale, &[]).await
 }
 
-fn changed(old: &Value, wanted: &Value) -> Result<Value> {
+fn changed(ctx: &Context, old: &Value, wanted: &Value) -> Result<Value> {
     let mut new = old.clone();
-    scale::set(&mut new, wanted);
+    scale::set(&ctx.def, &mut new, wanted);
     Ok(new)
+}
+
+/// A stored object in the form that writes work on.
+async fn served(ctx: &Context, object: &crate::cacher::Obj) -> Result<Value> {
+    Write::of(ctx, Default::default()).open(object.to_value()).await
 }
 
 fn check(wanted: &Value, name: &str) -> Result<()> {
@@ -450,7 +458,7 @@ async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
     review["spec"]["audiences"] = json!(audiences);
     review["spec"]["expirationSeconds"] = json!(seconds);
     review["status"] = json!({"token": token, "expirationTimestamp": meta::time(expires)});
-    render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &[])
+    render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &[]).await
 }
 
 type Node = (String, String);

@@ -1,10 +1,9 @@
 //! `meta.k8s.io/v1` Table and PartialObjectMetadata.
 
-use rkind_apimachinery::resources::ResourceDef;
 use serde_json::{Value, json};
 
 use super::{Context, render::served_gvk};
-use crate::machinery;
+use crate::{catalog::Def, crd::columns, machinery};
 
 /// The metadata of an object as `PartialObjectMetadata`.
 pub(crate) fn partial_metadata(object: &Value) -> Value {
@@ -24,7 +23,7 @@ pub(crate) fn list(ctx: &Context, objects: impl Iterator<Item = Value>, meta: Va
 
 /// A Table of objects; `include` is `None`, `Metadata` or `Object`, default `Metadata`.
 pub(crate) fn of(
-    def: &ResourceDef,
+    def: &Def,
     objects: impl Iterator<Item = Value>,
     meta: Value,
     include: Option<&str>,
@@ -32,10 +31,17 @@ pub(crate) fn of(
     let gvk = served_gvk(def);
     let now = jiff::Timestamp::now();
     let rows: Vec<Value> = objects
-        .map(|object| machinery::table_row(&gvk, &object, include, now))
+        .map(|object| match def.custom() {
+            None => machinery::table_row(&gvk, &object, include, now),
+            Some(own) => columns::row(&gvk, own.version(), &object, include, now),
+        })
         .collect();
+    let definitions = match def.custom() {
+        None => machinery::table_columns(&gvk),
+        Some(own) => columns::definitions(&gvk, own.version()),
+    };
     json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
-        "columnDefinitions": machinery::table_columns(&gvk), "rows": rows,
+        "columnDefinitions": definitions, "rows": rows,
     })
 }

@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Context,
-    create::{Write, check_namespace, decode, stored_gvk, to_bytes},
+    create::{Write, check_namespace, decode, stored_gvk},
     managed, read_body,
     render::{self, Payload},
 };
@@ -45,7 +45,7 @@ pub(crate) async fn update(ctx: &Context, body: Body) -> Result<Response<Body>> 
     } else {
         StatusCode::OK
     };
-    render::object(ctx, code, updated.payload, &warnings)
+    render::object(ctx, code, updated.payload, &warnings).await
 }
 
 impl Write {
@@ -66,7 +66,7 @@ impl Write {
         }
         check_namespace(&self.def, &self.namespace, &mut object)?;
         let unconditional = meta::resource_version(&object).is_empty();
-        if unconditional && self.sub.is_empty() && machinery::rules(&self.gvk()).create_on_update {
+        if unconditional && self.sub.is_empty() && self.rules().create_on_update {
             let key = store_key(&self.def, &self.namespace, name);
             let gr = group_resource(&self.def);
             let (there, _) = self
@@ -129,15 +129,15 @@ impl Write {
         change: &mut (impl FnMut(&Value) -> Result<Value> + Send),
     ) -> Result<Outcome> {
         let gr = group_resource(&self.def);
-        let gvk = self.gvk();
         let mut old: Value = serde_json::from_slice(&current.value)
             .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
         meta::set(&mut old, "resourceVersion", current.mod_revision.to_string());
+        let old = self.open(old).await?;
         let mut new = change(&old)?;
 
         let sent = meta::resource_version(&new).to_owned();
         let unconditional = sent.is_empty() || sent == "0";
-        if unconditional && self.sub.is_empty() && !machinery::rules(&gvk).unconditional_update {
+        if unconditional && self.sub.is_empty() && !self.rules().unconditional_update {
             let mut errors = field::ErrorList::new();
             let path = field::Path::new("metadata").child("resourceVersion");
             errors.push(field::Error::invalid(&path, 0, "must be specified for an update"));
@@ -156,16 +156,16 @@ impl Write {
         }
         keep_metadata(&mut new, &old);
 
-        machinery::prepare_update(&gvk, self.sub, &mut new, &old);
+        self.prepare_update(&mut new, &old);
         if !self.admitted {
             self.core
                 .admission
                 .mutate(self.admission(Operation::Update, name, &mut new, Some(&old)))
                 .await?;
         }
-        machinery::default(&gvk, &mut new);
+        self.default(&mut new);
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old))?;
-        let errors = machinery::validate_update(&gvk, self.sub, &new, &old);
+        let errors = self.validate_update(&new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
         }
@@ -179,9 +179,14 @@ impl Write {
         if self.options.dry_run {
             return Ok(Outcome::Done(self.tree(new)));
         }
-        let bytes = to_bytes(&mut new);
+        let bytes = self.seal(&mut new).await?;
         if bytes == current.value {
-            return Ok(Outcome::Done(self.payload(name, bytes, current.mod_revision)?));
+            return Ok(Outcome::Done(self.payload(
+                name,
+                new,
+                bytes,
+                current.mod_revision,
+            )?));
         }
         let deleted = is_finished(&new);
         let committed = if deleted {
@@ -199,7 +204,7 @@ impl Write {
                 } else {
                     reservation.keep();
                 }
-                Ok(Outcome::Done(self.payload(name, bytes, revision)?))
+                Ok(Outcome::Done(self.payload(name, new, bytes, revision)?))
             }
             Err(rkind_store::Error::Conflict { current, .. }) => {
                 if unconditional || self.retry {

@@ -40,7 +40,7 @@ const BATCH: usize = 256;
 /// # Errors
 /// 400, 422 or 504; later failures are ERROR events.
 pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
-    let options = ListOptions::parse(ctx.query(), ctx.def.group, ctx.def.kind, true)?;
+    let options = ListOptions::parse(ctx.query(), &ctx.def, true)?;
     let version = options.version()?;
     let core = &ctx.core;
     let cacher = core.cacher(&ctx.def)?;
@@ -63,13 +63,14 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
     let mut watcher = Watcher {
         core: core.clone(),
         encoder: Encoder {
+            core: core.clone(),
             def: ctx.def.clone(),
             media: ctx.media,
             include: ctx.param("includeObject"),
             columns_sent: false,
         },
         filter: Filter {
-            resource: ctx.def.storage_prefix,
+            def: ctx.def.clone(),
             scope,
             single,
             selector: options.selector.clone(),
@@ -107,7 +108,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
 
 /// Which changes a watcher sees, and as what.
 struct Filter {
-    resource: &'static str,
+    def: Def,
     /// `namespace/` or empty.
     scope: String,
     /// The one key watched, by the legacy path.
@@ -121,7 +122,7 @@ impl Filter {
     }
 
     fn wants(&self, object: &Obj) -> bool {
-        self.selector.is_everything() || self.selector.matches(self.resource, object)
+        self.selector.is_everything() || self.selector.matches(&self.def, object)
     }
 
     /// How a change looks through this filter.
@@ -144,6 +145,7 @@ impl Filter {
 
 /// Events -> frames of one media type.
 struct Encoder {
+    core: Arc<Core>,
     def: Def,
     media: Media,
     include: Option<String>,
@@ -152,37 +154,41 @@ struct Encoder {
 }
 
 impl Encoder {
-    fn change(&mut self, change: &Change, kind: ChangeKind) -> Bytes {
-        if self.media.shape != Shape::Object || convert::needed(&self.def) {
-            return self.tree(kind.as_str(), change.object_as(kind).to_value());
+    /// # Errors
+    /// 500 when a conversion webhook fails.
+    async fn change(&mut self, change: &Change, kind: ChangeKind) -> Result<Bytes> {
+        let object = change.object_as(kind);
+        if self.media.shape != Shape::Object || !convert::is_plain(&self.def, object) {
+            return self.tree(kind.as_str(), object.to_value()).await;
         }
         if self.media.encoding == Encoding::Protobuf {
-            return change.frame(kind, FrameForm::Protobuf, |object| {
+            return Ok(change.frame(kind, FrameForm::Protobuf, |object| {
                 self.frame(kind.as_str(), &object.to_value())
-            });
+            }));
         }
-        change.frame(kind, FrameForm::Json, |object| {
+        Ok(change.frame(kind, FrameForm::Json, |object| {
             crate::cacher::json_frame(kind, object)
-        })
+        }))
     }
 
-    fn initial(&mut self, object: &Obj) -> Bytes {
-        if self.is_plain() {
-            crate::cacher::json_frame(ChangeKind::Added, object)
+    async fn initial(&mut self, object: &Obj) -> Result<Bytes> {
+        if self.is_plain(object) {
+            Ok(crate::cacher::json_frame(ChangeKind::Added, object))
         } else {
-            self.tree(ChangeKind::Added.as_str(), object.to_value())
+            self.tree(ChangeKind::Added.as_str(), object.to_value()).await
         }
     }
 
     /// Whether stored bytes are the wire form.
-    fn is_plain(&self) -> bool {
+    fn is_plain(&self, object: &Obj) -> bool {
         self.media.encoding != Encoding::Protobuf
             && self.media.shape == Shape::Object
-            && !convert::needed(&self.def)
+            && convert::is_plain(&self.def, object)
     }
 
-    fn tree(&mut self, kind: &str, stored: Value) -> Bytes {
-        let value = convert::to_served(&self.def, stored);
+    async fn tree(&mut self, kind: &str, stored: Value) -> Result<Bytes> {
+        let mut served = convert::served(&self.core, &self.def, vec![stored]).await?;
+        let value = served.pop().unwrap_or_default();
         let shaped = match self.media.shape {
             Shape::Object => value,
             Shape::PartialMetadata => table::partial_metadata(&value),
@@ -201,7 +207,7 @@ impl Encoder {
                 table
             }
         };
-        self.frame(kind, &shaped)
+        Ok(self.frame(kind, &shaped))
     }
 
     fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
@@ -305,20 +311,27 @@ impl Watcher {
     }
 
     /// Queues the next initial objects; `None` after the last.
-    fn send_initial(&mut self, mut initial: Initial) -> Option<Initial> {
+    async fn send_initial(&mut self, mut initial: Initial) -> Option<Initial> {
         let scope = self.filter.scope.clone();
         let mut last = None;
         let mut scanned = 0;
-        for object in initial
+        let batch: Vec<Arc<Obj>> = initial
             .snapshot
             .range(&scope, initial.after.as_deref())
             .take(BATCH)
-        {
+            .cloned()
+            .collect();
+        for object in &batch {
             scanned += 1;
             last = Some(object.key.clone());
             if self.filter.in_scope(object) && self.filter.wants(object) {
-                let frame = self.encoder.initial(object);
-                self.pending.push_back(frame);
+                match self.encoder.initial(object).await {
+                    Ok(frame) => self.pending.push_back(frame),
+                    Err(status) => {
+                        self.fail(&status);
+                        return None;
+                    }
+                }
             }
         }
         if scanned == BATCH {
@@ -333,7 +346,12 @@ impl Watcher {
     }
 
     fn expire(&mut self, message: &str) {
-        let frame = self.encoder.frame("ERROR", &Status::expired(message).to_value());
+        self.fail(&Status::expired(message));
+    }
+
+    /// Ends the watch with an ERROR event.
+    fn fail(&mut self, status: &Status) {
+        let frame = self.encoder.frame("ERROR", &status.to_value());
         self.pending.push_back(frame);
         self.changes = None;
     }
@@ -348,7 +366,7 @@ impl Watcher {
                 return None;
             }
             if let Some(initial) = self.initial.take() {
-                self.initial = self.send_initial(initial);
+                self.initial = self.send_initial(initial).await;
                 continue;
             }
             // Read before the ring: when the ring is then found empty, all up to here was sent.
@@ -361,9 +379,15 @@ impl Watcher {
                 Ok(batch) if batch.is_empty() => {}
                 Ok(batch) => {
                     for change in batch {
-                        if let Some(kind) = self.filter.see(&change) {
-                            let frame = self.encoder.change(&change, kind);
-                            self.pending.push_back(frame);
+                        let Some(kind) = self.filter.see(&change) else {
+                            continue;
+                        };
+                        match self.encoder.change(&change, kind).await {
+                            Ok(frame) => self.pending.push_back(frame),
+                            Err(status) => {
+                                self.fail(&status);
+                                break;
+                            }
                         }
                     }
                     continue;
@@ -378,6 +402,13 @@ impl Watcher {
                 }
             }
             let shutdown = self.core.shutdown.clone();
+            let retired = self.encoder.def.custom().map(|own| own.family.retired.clone());
+            let retired = async {
+                match &retired {
+                    Some(token) => token.cancelled().await,
+                    None => std::future::pending().await,
+                }
+            };
             let (deadline, bookmark_at) = (self.deadline, self.next_bookmark);
             let Some(changes) = &mut self.changes else {
                 continue;
@@ -391,6 +422,8 @@ impl Watcher {
                 }
                 () = tokio::time::sleep_until(deadline) => self.done = true,
                 () = shutdown.cancelled() => self.done = true,
+                // The definition changed: what is served now is another resource.
+                () = retired => self.done = true,
             }
         }
     }

@@ -59,6 +59,8 @@ impl Media {
 
 /// The media types of an object request, for 406 and 415 messages.
 pub(crate) const SUPPORTED: [&str; 3] = ["application/json", "application/yaml", PROTOBUF];
+/// As [`SUPPORTED`], of custom resources.
+pub(crate) const SUPPORTED_CUSTOM: [&str; 2] = ["application/json", "application/yaml"];
 
 /// One clause of an `Accept` header.
 #[derive(Debug, PartialEq)]
@@ -110,8 +112,9 @@ pub(crate) fn clauses(headers: &HeaderMap) -> Vec<Clause> {
 }
 
 /// What an object request asks for; `None` means 406. `table` says whether the
-/// request may be answered with a Table or PartialObjectMetadata.
-pub(crate) fn negotiate(headers: &HeaderMap, table: bool, pretty: bool) -> Option<Media> {
+/// request may be answered with a Table or PartialObjectMetadata, `protobuf` whether the resource has
+/// that form.
+pub(crate) fn negotiate(headers: &HeaderMap, table: bool, pretty: bool, protobuf: bool) -> Option<Media> {
     let accepted = clauses(headers);
     if accepted.is_empty() {
         return Some(Media {
@@ -123,7 +126,7 @@ pub(crate) fn negotiate(headers: &HeaderMap, table: bool, pretty: bool) -> Optio
         let encoding = match clause.kind.as_str() {
             "application/json" | "*/*" | "application/*" => Encoding::Json,
             "application/yaml" => Encoding::Yaml,
-            PROTOBUF => Encoding::Protobuf,
+            PROTOBUF if protobuf => Encoding::Protobuf,
             _ => return None,
         };
         let param = |key: &str| {

@@ -1,8 +1,11 @@
 //! Query and body options: `ListOptions`, `PatchOptions`, `DeleteOptions` and the like.
 //! Upstream: `k8s.io/apimachinery/pkg/apis/meta/v1` and its validation.
 
+use std::cell::OnceCell;
+
 use rkind_apimachinery::{
     field::{Error, ErrorList, Path},
+    jsonpath,
     selector::{FieldSelector, LabelSelector},
     status::Status,
 };
@@ -11,6 +14,7 @@ use serde_json::Value;
 use super::info::{query_pairs, truthy};
 use crate::{
     cacher::{Obj, fields},
+    catalog::{Custom, Def},
     error::Result,
 };
 
@@ -30,12 +34,39 @@ impl Selector {
         self.labels.is_everything() && self.fields.is_everything()
     }
 
-    /// Whether an object of the resource with storage prefix `resource` is wanted.
-    pub(crate) fn matches(&self, resource: &str, object: &Obj) -> bool {
-        self.labels.matches_by(|key| object.labels.get(key))
-            && self
-                .fields
-                .matches_by(|field| fields::value(resource, object, field).unwrap_or_default().into())
+    /// Whether an object of a resource is wanted.
+    pub(crate) fn matches(&self, def: &Def, object: &Obj) -> bool {
+        if !self.labels.matches_by(|key| object.labels.get(key)) {
+            return false;
+        }
+        if self.fields.is_everything() {
+            return true;
+        }
+        if let Some(own) = def.custom() {
+            return self.matches_custom(own, object);
+        }
+        let resource = def.storage_prefix;
+        self.fields
+            .matches_by(|field| fields::value(resource, object, field).unwrap_or_default().into())
+    }
+
+    /// Fields of a custom resource are read where its definition says they stand.
+    fn matches_custom(&self, own: &Custom, object: &Obj) -> bool {
+        let tree = OnceCell::new();
+        self.fields.matches_by(|field| {
+            match field {
+                "metadata.name" => return object.name().to_owned().into(),
+                "metadata.namespace" => return object.namespace().to_owned().into(),
+                _ => {}
+            }
+            let tree = tree.get_or_init(|| object.to_value());
+            let known = own.version().selectable.iter().find(|s| s.label == field);
+            match known.and_then(|s| jsonpath::at(tree, &s.path)) {
+                None | Some(Value::Null) => "".into(),
+                Some(Value::String(text)) => text.clone().into(),
+                Some(other) => other.to_string().into(),
+            }
+        })
     }
 }
 
@@ -68,7 +99,7 @@ impl ListOptions {
     ///
     /// # Errors
     /// 400 for a selector, 422 for a combination upstream refuses.
-    pub(crate) fn parse(query: Option<&str>, group: &str, kind: &str, watch: bool) -> Result<ListOptions> {
+    pub(crate) fn parse(query: Option<&str>, def: &Def, watch: bool) -> Result<ListOptions> {
         let mut options = ListOptions {
             selector: Selector {
                 labels: LabelSelector::everything(),
@@ -97,8 +128,8 @@ impl ListOptions {
                 }
                 "fieldSelector" => {
                     options.selector.fields = FieldSelector::parse(&value)
-                        .and_then(|s| s.check(group, kind))
-                        .map_err(|e| bad(e.to_string()))?;
+                        .map_err(|e| bad(e.to_string()))
+                        .and_then(|s| check_fields(s, def))?;
                 }
                 "resourceVersion" => options.resource_version = value,
                 "resourceVersionMatch" => {
@@ -231,6 +262,24 @@ fn number(value: &str) -> Result<i64> {
     value.parse().map_err(|_| {
         Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax")).into()
     })
+}
+
+/// Checks that a resource can be selected by every field named.
+fn check_fields(selector: FieldSelector, def: &Def) -> Result<FieldSelector> {
+    let Some(own) = def.custom() else {
+        return selector
+            .check(def.group, def.kind)
+            .map_err(|e| Status::bad_request(e.to_string()).into());
+    };
+    let known = |field: &str| {
+        field == "metadata.name"
+            || (def.namespaced && field == "metadata.namespace")
+            || own.version().selectable.iter().any(|s| s.label == field)
+    };
+    match selector.terms().iter().find(|term| !known(&term.field)) {
+        Some(term) => Err(Status::bad_request(format!("field label not supported: {}", term.field)).into()),
+        None => Ok(selector),
+    }
 }
 
 /// `fieldValidation`.

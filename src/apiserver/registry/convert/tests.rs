@@ -3,7 +3,7 @@ use rkind_apimachinery::resources::find;
 
 #[test]
 fn events_have_two_faces() {
-    let def = find("events.k8s.io", "v1", "events").unwrap();
+    let def = &Def::from(find("events.k8s.io", "v1", "events").unwrap());
     let stored = json!({"apiVersion": "v1", "kind": "Event", "metadata": {"name": "e"},
         "involvedObject": {"kind": "Pod"}, "message": "m", "reportingComponent": "c"});
     let served = to_served(def, stored.clone());
@@ -16,7 +16,7 @@ fn events_have_two_faces() {
 
 #[test]
 fn autoscaler_v1_keeps_everything() {
-    let def = find("autoscaling", "v1", "horizontalpodautoscalers").unwrap();
+    let def = &Def::from(find("autoscaling", "v1", "horizontalpodautoscalers").unwrap());
     let stored = json!({"apiVersion": "autoscaling/v2", "kind": "HorizontalPodAutoscaler", "metadata": {"name": "h"},
         "spec": {"maxReplicas": 3, "behavior": {"scaleUp": {"stabilizationWindowSeconds": 1}}, "metrics": [
             {"type": "Resource", "resource": {"name": "cpu", "target": {"type": "Utilization", "averageUtilization": 50}}},

@@ -10,11 +10,11 @@ fn accept(value: &str) -> HeaderMap {
 fn kubectl_get_asks_for_a_table_first() {
     let header = "application/json;as=Table;v=v1;g=meta.k8s.io,application/json;as=Table;v=v1beta1;g=meta.k8s.io,application/json";
     assert_eq!(
-        negotiate(&accept(header), true, false).unwrap().shape,
+        negotiate(&accept(header), true, false, true).unwrap().shape,
         Shape::Table
     );
     assert_eq!(
-        negotiate(&accept(header), false, false).unwrap().shape,
+        negotiate(&accept(header), false, false, true).unwrap().shape,
         Shape::Object
     );
 }
@@ -25,19 +25,21 @@ fn quality_orders_and_unknown_types_are_406() {
         &accept("application/json;q=0.5, application/vnd.kubernetes.protobuf"),
         true,
         false,
+        true,
     );
     assert_eq!(media.unwrap().encoding, Encoding::Protobuf);
-    assert_eq!(negotiate(&accept("text/html"), true, false), None);
+    assert_eq!(negotiate(&accept("text/html"), true, false, true), None);
     assert_eq!(
         negotiate(
             &accept("application/json;as=Table;v=v9;g=meta.k8s.io"),
             true,
-            false
+            false,
+            true
         ),
         None
     );
     assert_eq!(
-        negotiate(&accept("*/*"), true, true),
+        negotiate(&accept("*/*"), true, true, true),
         Some(Media {
             pretty: true,
             ..Media::JSON

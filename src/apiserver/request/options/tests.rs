@@ -1,21 +1,27 @@
 use super::*;
 use serde_json::json;
 
+fn pods() -> Def {
+    rkind_apimachinery::resources::find("", "v1", "pods")
+        .unwrap()
+        .into()
+}
+
 #[test]
 fn list_options() {
     let query = "labelSelector=app%3Dweb&fieldSelector=spec.nodeName%3Dn1&limit=5&resourceVersion=7";
-    let options = ListOptions::parse(Some(query), "", "Pod", false).unwrap();
+    let options = ListOptions::parse(Some(query), &pods(), false).unwrap();
     assert_eq!((options.limit, options.version().unwrap()), (5, 7));
     assert!(!options.selector.is_everything());
 
-    let error = ListOptions::parse(Some("fieldSelector=spec.x%3D1"), "", "Pod", false).unwrap_err();
+    let error = ListOptions::parse(Some("fieldSelector=spec.x%3D1"), &pods(), false).unwrap_err();
     assert_eq!(
         (error.code, error.message.as_str()),
         (400, "field label not supported: spec.x")
     );
-    let error = ListOptions::parse(Some("sendInitialEvents=true"), "", "Pod", true).unwrap_err();
+    let error = ListOptions::parse(Some("sendInitialEvents=true"), &pods(), true).unwrap_err();
     assert_eq!(error.code, 422);
-    let error = ListOptions::parse(Some("resourceVersionMatch=Exact"), "", "Pod", false).unwrap_err();
+    let error = ListOptions::parse(Some("resourceVersionMatch=Exact"), &pods(), false).unwrap_err();
     assert_eq!(error.code, 422);
 }
 
