@@ -68,6 +68,13 @@ impl Clusters {
         if limited && !capabilities.limits {
             reporter.warn("limits of CPU and memory are reported but not enforced by this driver");
         }
+        if !cluster.feature_gates.is_empty() {
+            let gates: Vec<&str> = cluster.feature_gates.keys().map(String::as_str).collect();
+            reporter.warn(&format!(
+                "rkind has no feature gates: what Kubernetes v1.35 enables by default is there, {} changes nothing",
+                gates.join(", ")
+            ));
+        }
         Ok(Checked { facts })
     }
 

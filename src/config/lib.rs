@@ -9,6 +9,7 @@
 
 mod cluster;
 mod error;
+mod extra;
 mod flags;
 mod kind;
 mod names;
@@ -24,6 +25,7 @@ mod tests;
 
 pub use cluster::{ApiAccess, Cluster, Mount, Node, PortMapping, Propagation, Protocol};
 pub use error::{Error, Problem};
+pub use extra::{ComponentFlags, ExtraConfig};
 pub use flags::Overrides;
 pub use names::{CLUSTER_NAME_MAX, check_cluster_name, check_label_name, parse_cpus, parse_memory};
 pub use network::{ClusterNetwork, nth_address};

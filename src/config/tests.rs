@@ -239,3 +239,56 @@ fn node_config_of_another_version_is_refused() {
     let text = node_config().to_yaml().unwrap() + "surprise: 1\n";
     assert!(NodeConfig::from_yaml(&text).is_err());
 }
+
+#[test]
+fn flags_of_components() {
+    let extra = |component: &str, flag: &str, value: &str| {
+        ExtraConfig::from([(component.into(), [(flag.into(), value.into())].into())])
+    };
+    let read =
+        ComponentFlags::read(&extra("controller-manager", "node-monitor-grace-period", "1m30s")).unwrap();
+    assert_eq!(
+        read.node_monitor_grace_period,
+        Some(std::time::Duration::from_secs(90))
+    );
+    let read = ComponentFlags::read(&extra("apiserver", "disable-admission-plugins", "A, B,")).unwrap();
+    assert_eq!(read.disable_admission_plugins, ["A", "B"]);
+    assert_eq!(
+        ComponentFlags::read(&ExtraConfig::new()),
+        Ok(ComponentFlags::default())
+    );
+    for (component, flag, value, field, words) in [
+        (
+            "kubelet",
+            "max-pods",
+            "many",
+            "extraConfig.kubelet.max-pods",
+            "no number",
+        ),
+        (
+            "kubelet",
+            "v",
+            "9",
+            "extraConfig.kubelet.v",
+            "kubelet has: max-pods",
+        ),
+        (
+            "etcd",
+            "name",
+            "x",
+            "extraConfig.etcd.name",
+            "apiserver, controller-manager, kubelet",
+        ),
+        (
+            "controller-manager",
+            "node-monitor-grace-period",
+            "0s",
+            "extraConfig.controller-manager.node-monitor-grace-period",
+            "40s",
+        ),
+    ] {
+        let problems = ComponentFlags::read(&extra(component, flag, value)).unwrap_err();
+        assert_eq!(problems[0].field, field);
+        assert!(problems[0].message.contains(words), "{}", problems[0].message);
+    }
+}

@@ -10,8 +10,8 @@ use crate::names::{check_cluster_name, check_label_name, is_label_key, is_label_
 use crate::names::{parse_cpus, parse_memory};
 use crate::v1alpha1::{self, Dialect};
 use crate::{
-    ApiAccess, Cluster, ClusterNetwork, Error, Mount, Node, NodeResources, NodeRole, PortMapping, Problem,
-    Propagation, Protocol, nth_address,
+    ApiAccess, Cluster, ClusterNetwork, ComponentFlags, Error, Mount, Node, NodeResources, NodeRole,
+    PortMapping, Problem, Propagation, Protocol, nth_address,
 };
 
 /// Name of a cluster that has none.
@@ -51,13 +51,8 @@ impl v1alpha1::Cluster {
         let api = api_access(&mut check, self.networking);
         let nodes = nodes(&mut check, &name, self.image, self.nodes, self.dialect);
         ports_are_unique(&mut check, &api, &nodes, self.dialect);
-        for (component, flags) in &self.extra_config {
-            if component.is_empty() || flags.keys().any(String::is_empty) {
-                check.fail(
-                    format!("extraConfig.{component}"),
-                    "components and keys must have a name",
-                );
-            }
+        if let Err(problems) = ComponentFlags::read(&self.extra_config) {
+            check.problems.extend(problems);
         }
         if !check.problems.is_empty() {
             return Err(Error::Invalid(check.problems));

@@ -60,7 +60,9 @@ fn claim_dns_address(node: &NodeConfig) -> Result<(), Error> {
 
 async fn run_kubelet(client: Client, node: NodeConfig, shutdown: CancellationToken) -> Result<(), Error> {
     let runtime = Arc::new(rkind_cri::grpc::Client::new(paths::CONTAINERD_SOCKET));
+    let flags = crate::component_flags(&node)?;
     let mut options = rkind_kubelet::Options::new(node.name, node.node_ip);
+    options.max_pods = flags.max_pods.unwrap_or(options.max_pods);
     let (mine, others) = node
         .labels
         .into_iter()

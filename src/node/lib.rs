@@ -23,7 +23,7 @@ mod server;
 mod shutdown;
 mod supervisor;
 
-use rkind_config::NodeConfig;
+use rkind_config::{ComponentFlags, NodeConfig};
 use std::path::Path;
 use std::process::ExitCode;
 
@@ -64,6 +64,12 @@ impl Error {
         let path = path.display().to_string();
         move |source| Self::File { what, path, source }
     }
+}
+
+/// What the user set for components; checked on the host before it came here.
+fn component_flags(node: &NodeConfig) -> Result<ComponentFlags, Error> {
+    ComponentFlags::read(&node.extra_config)
+        .map_err(|problems| Error::Config(rkind_config::Error::Invalid(problems)))
 }
 
 /// PID 1 of a node. Returns when the node was asked to stop and everything it

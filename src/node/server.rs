@@ -5,7 +5,7 @@
 use crate::{Error, shutdown};
 use rkind_apiserver::{ApiServer, TlsOptions, UserInfo};
 use rkind_client::Client;
-use rkind_config::{ControlPlanePki, NodeConfig, paths};
+use rkind_config::{ComponentFlags, ControlPlanePki, NodeConfig, paths};
 use rkind_store::embedded::EmbeddedStore;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -50,7 +50,10 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
     let tls = tls
         .config()
         .map_err(Error::room("the API server's certificates can't be used"))?;
-    let api = ApiServer::new(api_options(&node, pki, Arc::new(store)))
+    let flags = crate::component_flags(&node)?;
+    let mut options = api_options(&node, pki, Arc::new(store));
+    options.disabled_admission = flags.disable_admission_plugins.clone();
+    let api = ApiServer::new(options)
         .await
         .map_err(Error::room("the API server could not start"))?;
     tracing::info!(address = %listener.1, after = ?started.elapsed(), "API server ready");
@@ -66,6 +69,7 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
     loops.spawn(run_controllers(
         client(&api, "system:kube-controller-manager"),
         node.clone(),
+        flags,
         shutdown.clone(),
     ));
     loops.spawn(run_scheduler(
@@ -128,11 +132,23 @@ fn client(api: &ApiServer, user: &str) -> Client {
     rkind_client::from_service(api.in_process(UserInfo::new(user, &[])), NAMESPACE)
 }
 
-async fn run_controllers(client: Client, node: NodeConfig, shutdown: CancellationToken) -> Result<(), Error> {
+async fn run_controllers(
+    client: Client,
+    node: NodeConfig,
+    flags: ComponentFlags,
+    shutdown: CancellationToken,
+) -> Result<(), Error> {
+    let defaults = rkind_controllers::Options::default();
     let options = rkind_controllers::Options {
         cluster_cidr: Some(node.network.pod_subnet),
         root_ca_pem: node.pki.ca_cert,
-        ..Default::default()
+        node_monitor_grace: flags
+            .node_monitor_grace_period
+            .unwrap_or(defaults.node_monitor_grace),
+        terminated_pod_threshold: flags
+            .terminated_pod_gc_threshold
+            .unwrap_or(defaults.terminated_pod_threshold),
+        ..defaults
     };
     rkind_controllers::run(client, options, shutdown)
         .await
