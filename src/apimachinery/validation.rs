@@ -18,6 +18,7 @@ mod extensions;
 mod meta;
 mod network;
 mod pod;
+mod policy;
 mod rbac;
 mod rest;
 mod service;

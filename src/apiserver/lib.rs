@@ -210,6 +210,7 @@ impl ApiServer {
         core.cache.catch_up().await;
         tokio::spawn(crd::control::run(core.clone()));
         tokio::spawn(expiry::run(core.clone()));
+        tokio::spawn(admission::policy::type_check::keep(core.clone()));
         tokio::spawn(bootstrap::keep(core.clone()));
         Ok(ApiServer { core })
     }

@@ -14,6 +14,7 @@ use rkind_apimachinery::{
 use serde_json::{Value, json};
 
 use crate::{
+    admission::policy,
     error::Result,
     registry::create::check_kind,
     request::{Encoding, options::FieldValidation},
@@ -300,12 +301,19 @@ fn count_generation(new: &mut Value, old: &Value) {
 
 /// Validates a new object.
 pub(crate) fn validate_create(gvk: &Gvk, object: &Value) -> ErrorList {
-    validation::create(gvk, object)
+    let mut errors = validation::create(gvk, object);
+    errors.extend(policy::validation::expressions(gvk, object));
+    errors
 }
 
 /// Validates an update through `sub`.
 pub(crate) fn validate_update(gvk: &Gvk, sub: &str, new: &Value, old: &Value) -> ErrorList {
     match sub {
+        "" if new["spec"] != old["spec"] => {
+            let mut errors = validation::update(gvk, new, old);
+            errors.extend(policy::validation::expressions(gvk, new));
+            errors
+        }
         "" | "scale" => validation::update(gvk, new, old),
         _ => validation::status_update(gvk, new, old),
     }

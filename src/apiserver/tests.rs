@@ -10,6 +10,7 @@ mod hostile;
 mod lists;
 mod nodes;
 mod pod_security;
+mod policies;
 mod protobuf;
 mod quota;
 mod semantics;

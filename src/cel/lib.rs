@@ -104,6 +104,20 @@ impl Env {
     }
 }
 
+impl Env {
+    /// This environment without a variable and those whose names go on from it with a dot.
+    #[must_use]
+    pub fn without(&self, name: &str) -> Env {
+        let below = format!("{name}.");
+        let mut variables = (*self.variables).clone();
+        variables.retain(|known, _| known != name && !known.starts_with(&below));
+        Env {
+            variables: Arc::new(variables),
+            mutations: self.mutations,
+        }
+    }
+}
+
 /// Puts an [`Env`] together.
 #[derive(Debug, Default)]
 pub struct EnvBuilder {

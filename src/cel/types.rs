@@ -70,19 +70,15 @@ pub struct Field {
 }
 
 impl ObjectType {
-    /// A type from its fields' names in JSON.
+    /// A type from its fields' names, which expressions use as they are: admission's own variables
+    /// escape nothing (`request.namespace`).
     #[must_use]
     pub fn new<'a>(name: &str, fields: impl IntoIterator<Item = (&'a str, Type)>) -> Arc<Self> {
-        let fields = fields
-            .into_iter()
-            .filter_map(|(json, ty)| {
-                let field = Field {
-                    json: json.to_owned(),
-                    ty,
-                };
-                Some((crate::names::escape(json)?, field))
-            })
-            .collect();
+        let field = |(json, ty): (&str, Type)| {
+            let json = json.to_owned();
+            (json.clone(), Field { json, ty })
+        };
+        let fields = fields.into_iter().map(field).collect();
         Arc::new(ObjectType {
             name: name.to_owned(),
             fields,

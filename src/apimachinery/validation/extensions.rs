@@ -1,8 +1,9 @@
-//! apiextensions, flow control and admission policies.
+//! apiextensions, flow control; admission policies are next door.
 
 use serde_json::Value;
 
-use super::support::{immutable, label_selector, list, one_of, required, text};
+use super::policy;
+use super::support::{immutable, list, one_of, required, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::structural::Structural;
 use crate::{meta, names};
@@ -13,13 +14,7 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         ("apiextensions.k8s.io", _) => definition(o, errs),
         ("flowcontrol.apiserver.k8s.io", "FlowSchema") => flow_schema(&o["spec"], &path, errs),
         ("flowcontrol.apiserver.k8s.io", _) => priority_level(o, &path, errs),
-        ("admissionregistration.k8s.io", "ValidatingAdmissionPolicy") => {
-            validating_policy(&o["spec"], &path, errs);
-        }
-        (
-            "admissionregistration.k8s.io",
-            "ValidatingAdmissionPolicyBinding" | "MutatingAdmissionPolicyBinding",
-        ) => policy_binding(kind, &o["spec"], &path, errs),
+        ("admissionregistration.k8s.io", _) => policy::create(kind, o, errs),
         _ => {}
     }
 }
@@ -348,70 +343,6 @@ fn limit_response(r: &Value, path: &Path, errs: &mut ErrorList) {
                 &path.child("type"),
                 other,
                 &["Queue", "Reject"],
-            ));
-        }
-    }
-}
-
-fn validating_policy(s: &Value, path: &Path, errs: &mut ErrorList) {
-    if list(&s["validations"]).is_empty() && list(&s["auditAnnotations"]).is_empty() {
-        errs.push(Error::required(
-            &path.child("validations"),
-            "validations or auditAnnotations must contain at least one item",
-        ));
-    }
-    if !s["matchConstraints"].is_object() {
-        errs.push(Error::required(&path.child("matchConstraints"), ""));
-    } else {
-        for f in ["namespaceSelector", "objectSelector"] {
-            label_selector(
-                &s["matchConstraints"][f],
-                &path.child("matchConstraints").child(f),
-                errs,
-            );
-        }
-        if list(&s["matchConstraints"]["resourceRules"]).is_empty() {
-            errs.push(Error::required(
-                &path.child("matchConstraints").child("resourceRules"),
-                "",
-            ));
-        }
-    }
-    for (i, v) in list(&s["validations"]).iter().enumerate() {
-        let p = path.child("validations").index(i).child("expression");
-        if text(v, "expression").trim().is_empty() {
-            errs.push(Error::required(&p, "expression is not specified"));
-        }
-    }
-    one_of(
-        &s["failurePolicy"],
-        &["Fail", "Ignore"],
-        &path.child("failurePolicy"),
-        errs,
-    );
-}
-
-fn policy_binding(kind: &str, s: &Value, path: &Path, errs: &mut ErrorList) {
-    let name = text(s, "policyName");
-    if name.is_empty() {
-        errs.push(Error::required(&path.child("policyName"), ""));
-    } else {
-        errs.invalid_each(&path.child("policyName"), name, names::dns1123_subdomain(name));
-    }
-    if kind.starts_with('V') {
-        let actions = list(&s["validationActions"]);
-        let p = path.child("validationActions");
-        if actions.is_empty() {
-            errs.push(Error::required(&p, "at least one validation action is required"));
-        }
-        for (i, a) in actions.iter().enumerate() {
-            one_of(a, &["Audit", "Deny", "Warn"], &p.index(i), errs);
-        }
-        if actions.iter().any(|a| a == "Deny") && actions.iter().any(|a| a == "Warn") {
-            errs.push(Error::invalid(
-                &p,
-                s["validationActions"].clone(),
-                "must not contain both Deny and Warn (repeating the same validation failure information in the API response and headers serves no purpose)",
             ));
         }
     }

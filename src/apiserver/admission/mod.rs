@@ -10,6 +10,7 @@ mod namespace_lifecycle;
 mod node_restriction;
 mod notes;
 mod pod_security;
+pub(crate) mod policy;
 mod priority;
 mod quota;
 mod runtime_class;
@@ -152,6 +153,7 @@ impl Default for Chain {
                 Box::new(storage::PersistentVolumeClaimResize),
                 Box::new(runtime_class::RuntimeClass),
                 Box::new(certificates::Certificates),
+                Box::new(policy::Validating::default()),
                 Box::new(webhooks::Validating::default()),
                 Box::new(quota::ResourceQuota::default()),
             ],

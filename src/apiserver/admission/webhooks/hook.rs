@@ -9,7 +9,7 @@ use crate::webhook::Target;
 
 /// A `RuleWithOperations`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Rule {
+pub(in crate::admission) struct Rule {
     pub operations: Vec<String>,
     pub groups: Vec<String>,
     pub versions: Vec<String>,

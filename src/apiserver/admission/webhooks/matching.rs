@@ -61,7 +61,7 @@ fn any(items: &[String], wanted: &str) -> bool {
 }
 
 /// Whether a rule matches the request as one for `def`.
-pub(super) fn matches(rule: &Rule, request: &Request<'_>, def: &Def) -> bool {
+pub(in crate::admission) fn matches(rule: &Rule, request: &Request<'_>, def: &Def) -> bool {
     // A namespace counts as cluster-scoped although it is in the namespace of its name.
     let cluster = !def.namespaced || request.namespace.is_empty();
     let scope = match rule.scope.as_str() {

@@ -18,6 +18,7 @@ use parking_lot::Mutex;
 use rkind_apimachinery::{field::quote, meta, status::Status};
 use serde_json::{Value, json};
 
+pub(super) use self::hook::Rule;
 use self::{hook::Hook, review::Verdict};
 use super::{Admit, Request, Validate};
 use crate::{
