@@ -16,6 +16,7 @@ pub(crate) mod expect;
 pub(crate) mod hash;
 pub(crate) mod history;
 pub(crate) mod intstr;
+pub(crate) mod owned;
 pub(crate) mod pods;
 pub(crate) mod slowstart;
 

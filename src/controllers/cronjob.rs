@@ -15,8 +15,8 @@ use rkind_client::{
 };
 
 use crate::common::expect::Expectations;
+use crate::common::owned::{BY_CONTROLLER, api_message};
 use crate::common::{Context, Outcome, ReconcileError, WORKERS, controller_keys};
-use crate::replicaset::{BY_CONTROLLER, api_message};
 
 mod plan;
 mod schedule;

@@ -9,17 +9,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::apps::v1::{ControllerRevision, DaemonSet, DaemonSetStatus};
 use k8s_openapi::api::core::v1::{Node, Pod};
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use rkind_client::{
-    Action, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue, owner, run_workers,
+    Action, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue, object_reference,
+    owner, run_workers,
 };
 
 use crate::common::claim::Claimer;
 use crate::common::expect::Expectations;
 use crate::common::history::{self, Parent};
+use crate::common::owned::{BY_CONTROLLER, PodControl, controller_or_orphan, orphans};
 use crate::common::{Context, Outcome, ReconcileError, WORKERS, controller_keys, pods, slowstart};
-use crate::replicaset::{BY_CONTROLLER, api_message, controller_or_orphan, orphans};
 
 mod fit;
 mod plan;
@@ -39,24 +40,7 @@ pub(crate) async fn run(context: Context) {
     let queue = WorkQueue::new();
     context.feed_own(&sets, &queue);
     context.feed(&revisions, &queue, |change| controller_keys(change, "DaemonSet"));
-    let all = sets.clone();
-    context.feed(&pods, &queue, move |change| {
-        let mut keys = controller_keys(change, "DaemonSet");
-        if let Some(pod) = &change.new
-            && owner::controller_of(&pod.metadata).is_none()
-        {
-            let selects =
-                |set: &Arc<DaemonSet>| selector(set).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()));
-            let candidates = all.list_in(change.key.namespace());
-            keys.extend(
-                candidates
-                    .iter()
-                    .filter(|set| selects(set))
-                    .map(|set| ObjectKey::of(&**set)),
-            );
-        }
-        keys
-    });
+    context.feed_owners(&pods, &queue, "DaemonSet", &sets, selector);
     let all = sets.clone();
     context.feed(&nodes, &queue, move |change| {
         if let (Some(old), Some(new)) = (&change.old, &change.new)
@@ -204,20 +188,23 @@ impl Controller {
         work: plan::Work,
         update: &str,
     ) -> Result<(), ReconcileError> {
+        let control = &PodControl {
+            api,
+            key,
+            owner: object_reference(set),
+            recorder: &self.recorder,
+            expectations: &self.expectations,
+        };
         let template = fit::template(set, update);
         let targets: Vec<&String> = work.create.iter().take(BURST).collect();
         let create = |i: usize| {
             let mut pod =
                 pods::from_template(&template, key.namespace(), &key.name, owner::controller_ref(set));
             fit::bind(&mut pod, targets[i]);
-            self.create(key, set, api, pod)
+            async move { control.create(&pod).await }
         };
         let (_, error) = slowstart::batches(targets.len(), create).await;
-        let deletions = work
-            .delete
-            .iter()
-            .take(BURST)
-            .map(|pod| self.delete(key, set, api, pod));
+        let deletions = work.delete.iter().take(BURST).map(|pod| control.delete(pod));
         let failed = futures::future::join_all(deletions)
             .await
             .into_iter()
@@ -225,52 +212,6 @@ impl Controller {
         match error.filter(|error| !error.is_namespace_terminating()).or(failed) {
             Some(error) => Err(error.into()),
             None => Ok(()),
-        }
-    }
-
-    async fn create(&self, key: &ObjectKey, set: &DaemonSet, api: &Api<Pod>, pod: Pod) -> kube::Result<()> {
-        match api.create(&PostParams::default(), &pod).await {
-            Ok(created) => {
-                self.expectations.wrote(key, &created);
-                let message = format!("Created pod: {}", created.name_any());
-                self.recorder
-                    .event(set, EventType::Normal, "SuccessfulCreate", message);
-                Ok(())
-            }
-            Err(error) => {
-                if !error.is_namespace_terminating() {
-                    let message = format!("Error creating: {}", api_message(&error));
-                    self.recorder
-                        .event(set, EventType::Warning, "FailedCreate", message);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn delete(&self, key: &ObjectKey, set: &DaemonSet, api: &Api<Pod>, pod: &Pod) -> kube::Result<()> {
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: pod.uid(),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(&pod.name_any(), &parameters).await {
-            Ok(_) => {
-                self.expectations.deleted(key, pod);
-                let message = format!("Deleted pod: {}", pod.name_any());
-                self.recorder
-                    .event(set, EventType::Normal, "SuccessfulDelete", message);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => {
-                let message = format!("Error deleting: {}", api_message(&error));
-                self.recorder
-                    .event(set, EventType::Warning, "FailedDelete", message);
-                Err(error)
-            }
         }
     }
 

@@ -16,8 +16,8 @@ use rkind_client::{
 use serde_json::json;
 
 use crate::common::claim::Claimer;
+use crate::common::owned::{BY_CONTROLLER, controller_or_orphan};
 use crate::common::{Context, Outcome, ReconcileError, WORKERS, controller_keys};
-use crate::replicaset::{BY_CONTROLLER, controller_or_orphan};
 
 mod annotations;
 mod newset;

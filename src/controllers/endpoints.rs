@@ -9,9 +9,9 @@ use rkind_client::{
     Action, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue, run_workers,
 };
 
+use crate::common::owned::api_message;
 use crate::common::{Context, Outcome, WORKERS};
 use crate::endpointslice::services_of;
-use crate::replicaset::api_message;
 
 mod plan;
 

@@ -14,8 +14,8 @@ use rkind_client::{
 };
 
 use crate::common::expect::Expectations;
+use crate::common::owned::api_message;
 use crate::common::{Context, Outcome, ReconcileError, WORKERS};
-use crate::replicaset::api_message;
 
 pub(crate) mod desired;
 mod diff;

@@ -10,18 +10,18 @@ use std::time::Duration;
 use jiff::Timestamp;
 use k8s_openapi::api::batch::v1::{Job, JobStatus};
 use k8s_openapi::api::core::v1::Pod;
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::PostParams;
 use kube::{Api, ResourceExt};
 use rkind_client::{
-    Action, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue, owner, patch,
-    run_workers,
+    Action, ErrorExt, EventRecorder, Informer, ObjectKey, Selector, WorkQueue, object_reference, owner,
+    patch, run_workers,
 };
 use serde_json::json;
 
 use crate::common::claim::Claimer;
 use crate::common::expect::Expectations;
+use crate::common::owned::{BY_CONTROLLER, PodControl, controller_or_orphan, orphans};
 use crate::common::{Context, Outcome, ReconcileError, WORKERS, controller_keys, slowstart};
-use crate::replicaset::{BY_CONTROLLER, api_message, controller_or_orphan, orphans};
 
 mod failure;
 mod indexes;
@@ -153,62 +153,23 @@ impl Controller {
         decision: &plan::Decision,
     ) -> Result<(), ReconcileError> {
         let api = self.pod_api(key);
-        let deletions = decision.delete.iter().map(|pod| self.delete(key, job, &api, pod));
+        let control = PodControl {
+            api: &api,
+            key,
+            owner: object_reference(job),
+            recorder: &self.recorder,
+            expectations: &self.expectations,
+        };
+        let deletions = decision.delete.iter().map(|pod| control.delete(pod));
         let failed = futures::future::join_all(deletions)
             .await
             .into_iter()
             .find_map(Result::err);
-        let create = |i: usize| self.create(key, job, &api, decision.create[i].clone());
+        let create = |i: usize| control.create(&decision.create[i]);
         let (_, error) = slowstart::batches(decision.create.len(), create).await;
         match error.filter(|error| !error.is_namespace_terminating()).or(failed) {
             Some(error) => Err(error.into()),
             None => Ok(()),
-        }
-    }
-
-    async fn create(&self, key: &ObjectKey, job: &Job, api: &Api<Pod>, pod: Pod) -> kube::Result<()> {
-        match api.create(&PostParams::default(), &pod).await {
-            Ok(created) => {
-                self.expectations.wrote(key, &created);
-                let message = format!("Created pod: {}", created.name_any());
-                self.recorder
-                    .event(job, EventType::Normal, "SuccessfulCreate", message);
-                Ok(())
-            }
-            Err(error) => {
-                if !error.is_namespace_terminating() {
-                    let message = format!("Error creating: {}", api_message(&error));
-                    self.recorder
-                        .event(job, EventType::Warning, "FailedCreate", message);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn delete(&self, key: &ObjectKey, job: &Job, api: &Api<Pod>, pod: &Pod) -> kube::Result<()> {
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: pod.uid(),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(&pod.name_any(), &parameters).await {
-            Ok(_) => {
-                self.expectations.deleted(key, pod);
-                let message = format!("Deleted pod: {}", pod.name_any());
-                self.recorder
-                    .event(job, EventType::Normal, "SuccessfulDelete", message);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => {
-                let message = format!("Error deleting: {}", api_message(&error));
-                self.recorder
-                    .event(job, EventType::Warning, "FailedDelete", message);
-                Err(error)
-            }
         }
     }
 

@@ -13,8 +13,8 @@ use kube::api::{DeleteParams, ListParams, PostParams, Preconditions};
 use rkind_client::{Action, ErrorExt, Informer, ObjectKey, WorkQueue, chain, run_workers};
 
 use crate::common::discover::{Discovered, discover};
+use crate::common::owned::api_message;
 use crate::common::{Context, Outcome, ReconcileError};
-use crate::replicaset::api_message;
 
 mod status;
 

@@ -10,26 +10,25 @@ use jiff::Timestamp;
 use k8s_openapi::NamespaceResourceScope;
 use k8s_openapi::api::apps::v1::{ReplicaSet, ReplicaSetStatus};
 use k8s_openapi::api::core::v1::{Pod, PodTemplateSpec, ReplicationController};
-use kube::api::{DeleteParams, PostParams, Preconditions};
+use kube::api::PostParams;
 use kube::{Api, Resource};
 use rkind_client::selector::SelectorError;
 use rkind_client::{
-    Action, ErrorExt, EventRecorder, EventType, Informer, ObjectKey, Selector, WorkQueue, owner, run_workers,
+    Action, ErrorExt, EventRecorder, Informer, ObjectKey, Selector, WorkQueue, object_reference, owner,
+    run_workers,
 };
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::common::claim::Claimer;
 use crate::common::expect::Expectations;
+use crate::common::owned::{BY_CONTROLLER, PodControl, controller_or_orphan, orphans};
 use crate::common::{Context, Outcome, ReconcileError, WORKERS, pods, slowstart};
 
 mod kinds;
 mod plan;
 
 use plan::Plan;
-
-/// Pods by the uid of their controller; orphans under [`ORPHANS`] + namespace.
-pub(crate) const BY_CONTROLLER: &str = "controller-uid";
 
 /// What the two kinds have in common.
 pub(crate) trait Replicator:
@@ -44,6 +43,7 @@ pub(crate) trait Replicator:
 {
     /// `source.component` of its events.
     const COMPONENT: &'static str;
+    const KIND: &'static str;
     fn replicas(&self) -> i32;
     fn min_ready_seconds(&self) -> i32;
     fn selector(&self) -> Result<Selector, SelectorError>;
@@ -69,7 +69,6 @@ struct Controller<R> {
 }
 
 async fn run_kind<R: Replicator>(context: Context) {
-    let kind = R::kind(&());
     let owners = context.informers.get::<R>();
     let pods = context.informers.get::<Pod>();
     pods.index(BY_CONTROLLER, controller_or_orphan);
@@ -77,24 +76,7 @@ async fn run_kind<R: Replicator>(context: Context) {
 
     let queue = WorkQueue::new();
     context.feed_own(&owners, &queue);
-    let (all, wanted) = (owners.clone(), kind.clone().into_owned());
-    context.feed(&pods, &queue, move |change| {
-        let mut keys = crate::common::controller_keys(change, &wanted);
-        // An orphan may be adopted by whatever selects it.
-        if let Some(pod) = &change.new
-            && owner::controller_of(&pod.metadata).is_none()
-        {
-            for candidate in all.list_in(change.key.namespace()) {
-                if candidate
-                    .selector()
-                    .is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()))
-                {
-                    keys.push(ObjectKey::of(&*candidate));
-                }
-            }
-        }
-        keys
-    });
+    context.feed_owners(&pods, &queue, R::KIND, &owners, R::selector);
     owners.synced().await;
     pods.synced().await;
     let controller = Arc::new(Controller {
@@ -109,19 +91,6 @@ async fn run_kind<R: Replicator>(context: Context) {
         async move { controller.reconcile(key).await }
     })
     .await;
-}
-
-/// Index values of a pod: its controller's uid, or its namespace's orphans.
-pub(crate) fn controller_or_orphan(pod: &Pod) -> Vec<String> {
-    match owner::controller_of(&pod.metadata) {
-        Some(controller) => vec![controller.uid.clone()],
-        None => vec![orphans(pod.metadata.namespace.as_deref().unwrap_or_default())],
-    }
-}
-
-/// The index value of a namespace's pods without controller.
-pub(crate) fn orphans(namespace: &str) -> String {
-    format!("orphans of {namespace}")
 }
 
 impl<R: Replicator> Controller<R> {
@@ -189,6 +158,13 @@ impl<R: Replicator> Controller<R> {
         api: &Api<Pod>,
         active: &[Arc<Pod>],
     ) -> Option<Failure> {
+        let control = PodControl {
+            api,
+            key,
+            owner: object_reference(object),
+            recorder: &self.recorder,
+            expectations: &self.expectations,
+        };
         match plan::plan(
             active,
             object.replicas(),
@@ -204,7 +180,7 @@ impl<R: Replicator> Controller<R> {
                     &key.name,
                     owner::controller_ref(object),
                 );
-                let (_, error) = slowstart::batches(count, |_| self.create(key, object, api, &pod)).await;
+                let (_, error) = slowstart::batches(count, |_| control.create(&pod)).await;
                 // Nothing can be made in a namespace that goes away: no use in trying again.
                 let error = error.filter(|error| !error.is_namespace_terminating())?;
                 Some(Failure {
@@ -213,67 +189,13 @@ impl<R: Replicator> Controller<R> {
                 })
             }
             Plan::Delete(doomed) => {
-                let deletions = doomed.iter().map(|pod| self.delete(key, object, api, pod));
+                let deletions = doomed.iter().map(|pod| control.delete(pod));
                 let results = futures::future::join_all(deletions).await;
                 let error = results.into_iter().find_map(Result::err)?;
                 Some(Failure {
                     reason: "FailedDelete",
-                    error,
+                    error: error.into(),
                 })
-            }
-        }
-    }
-
-    async fn create(&self, key: &ObjectKey, object: &R, api: &Api<Pod>, pod: &Pod) -> kube::Result<()> {
-        match api.create(&PostParams::default(), pod).await {
-            Ok(created) => {
-                self.expectations.wrote(key, &created);
-                let name = created.metadata.name.as_deref().unwrap_or_default();
-                let message = format!("Created pod: {name}");
-                self.recorder
-                    .event(object, EventType::Normal, "SuccessfulCreate", message);
-                Ok(())
-            }
-            Err(error) => {
-                if !error.is_namespace_terminating() {
-                    let message = format!("Error creating: {}", api_message(&error));
-                    self.recorder
-                        .event(object, EventType::Warning, "FailedCreate", message);
-                }
-                Err(error)
-            }
-        }
-    }
-
-    async fn delete(
-        &self,
-        key: &ObjectKey,
-        object: &R,
-        api: &Api<Pod>,
-        pod: &Pod,
-    ) -> Result<(), ReconcileError> {
-        let name = pod.metadata.name.as_deref().unwrap_or_default();
-        let parameters = DeleteParams {
-            preconditions: Some(Preconditions {
-                uid: pod.metadata.uid.clone(),
-                resource_version: None,
-            }),
-            ..DeleteParams::default()
-        };
-        match api.delete(name, &parameters).await {
-            Ok(_) => {
-                self.expectations.deleted(key, pod);
-                let message = format!("Deleted pod: {name}");
-                self.recorder
-                    .event(object, EventType::Normal, "SuccessfulDelete", message);
-                Ok(())
-            }
-            Err(error) if error.is_not_found() => Ok(()),
-            Err(error) => {
-                let message = format!("Error deleting: {}", api_message(&error));
-                self.recorder
-                    .event(object, EventType::Warning, "FailedDelete", message);
-                Err(error.into())
             }
         }
     }
@@ -320,14 +242,6 @@ impl<R: Replicator> Controller<R> {
 struct Failure {
     reason: &'static str,
     error: ReconcileError,
-}
-
-/// What the server said, as upstream puts it into events.
-pub(crate) fn api_message(error: &kube::Error) -> String {
-    match error {
-        kube::Error::Api(status) => status.message.clone(),
-        other => other.to_string(),
-    }
 }
 
 #[cfg(test)]

@@ -17,8 +17,8 @@ use rkind_client::{
 
 use crate::common::claim::Claimer;
 use crate::common::history::{self, History, Parent};
+use crate::common::owned::{BY_CONTROLLER, api_message, controller_or_orphan, orphans};
 use crate::common::{Context, Outcome, ReconcileError, WORKERS, controller_keys, pods};
-use crate::replicaset::{BY_CONTROLLER, api_message, controller_or_orphan, orphans};
 
 mod claims;
 mod identity;
@@ -38,24 +38,7 @@ pub(crate) async fn run(context: Context) {
     context.feed(&revisions, &queue, |change| {
         controller_keys(change, "StatefulSet")
     });
-    let all = sets.clone();
-    context.feed(&pods, &queue, move |change| {
-        let mut keys = controller_keys(change, "StatefulSet");
-        if let Some(pod) = &change.new
-            && owner::controller_of(&pod.metadata).is_none()
-        {
-            let selects =
-                |set: &Arc<StatefulSet>| selector(set).is_ok_and(|s| s.matches(pod.metadata.labels.as_ref()));
-            let candidates = all.list_in(change.key.namespace());
-            keys.extend(
-                candidates
-                    .iter()
-                    .filter(|set| selects(set))
-                    .map(|set| ObjectKey::of(&**set)),
-            );
-        }
-        keys
-    });
+    context.feed_owners(&pods, &queue, "StatefulSet", &sets, selector);
     sets.synced().await;
     pods.synced().await;
     claims.synced().await;

@@ -432,7 +432,8 @@ async fn paths_queries_and_headers() {
     fire(&api, shots).await;
     let grown = server.resident_kib().saturating_sub(before);
     assert!(grown < 20 * 1024, "grown by {grown} KiB");
-    for (count, size) in [(3_000, 10), (1, 2 * 1024 * 1024), (90, 20_000)] {
+    // The limit is 1 MiB, found when a read fills the buffer: less than twice as much may pass.
+    for (count, size) in [(3_000, 10), (1, 2 * 1024 * 1024), (90, 40_000)] {
         let value = "y".repeat(size);
         let names: Vec<String> = (0..count).map(|i| format!("x-flood-{i}")).collect();
         let headers: Vec<(&str, &str)> = names.iter().map(|name| (name.as_str(), value.as_str())).collect();

@@ -7,8 +7,8 @@ use rkind_client::{ErrorExt, EventType, owner};
 
 use super::sets::{self, HASH_LABEL, Replicas, Sets};
 use super::{Run, annotations, progress, rolling};
+use crate::common::owned::api_message;
 use crate::common::{ReconcileError, conditions, hash};
-use crate::replicaset::api_message;
 
 impl Run<'_> {
     /// Brings the new set's annotations and the revision up to date; makes the set when it is missing

@@ -11,6 +11,7 @@ use super::Replicator;
 
 impl Replicator for ReplicaSet {
     const COMPONENT: &'static str = "replicaset-controller";
+    const KIND: &'static str = "ReplicaSet";
 
     fn replicas(&self) -> i32 {
         self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
@@ -42,6 +43,7 @@ impl Replicator for ReplicaSet {
 
 impl Replicator for ReplicationController {
     const COMPONENT: &'static str = "replication-controller";
+    const KIND: &'static str = "ReplicationController";
 
     fn replicas(&self) -> i32 {
         self.spec.as_ref().and_then(|s| s.replicas).unwrap_or(1)
