@@ -14,7 +14,7 @@ use rkind_apimachinery::{
 use serde_json::{Value, json};
 
 use crate::{
-    admission::policy,
+    admission::{conditions, policy},
     error::Result,
     registry::create::check_kind,
     request::{Encoding, options::FieldValidation},
@@ -207,6 +207,14 @@ pub(crate) fn default(gvk: &Gvk, object: &mut Value) {
     defaults::apply(gvk, object);
 }
 
+/// Brings an object in stored form into the form in which Go would write it: empty values of optional
+/// fields go, structs that Go holds by value appear.
+pub(crate) fn normalize(gvk: &Gvk, object: &mut Value) {
+    if let Some(def) = resources::by_kind(&gvk.group, &gvk.version, &gvk.kind) {
+        codec::normalize(object, def.type_def());
+    }
+}
+
 /// How the registry treats a kind.
 pub(crate) fn rules(gvk: &Gvk) -> strategy::Rules {
     strategy::rules(gvk)
@@ -302,19 +310,32 @@ fn count_generation(new: &mut Value, old: &Value) {
 /// Validates a new object.
 pub(crate) fn validate_create(gvk: &Gvk, object: &Value) -> ErrorList {
     let mut errors = validation::create(gvk, object);
-    errors.extend(policy::validation::expressions(gvk, object));
+    errors.extend(expressions(gvk, object, None));
     errors
+}
+
+/// What is wrong with the CEL expressions in an object; those that an update leaves alone stay.
+fn expressions(gvk: &Gvk, object: &Value, old: Option<&Value>) -> ErrorList {
+    match gvk.group_kind() {
+        (
+            "admissionregistration.k8s.io",
+            "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
+        ) => conditions::check_webhooks(object, old),
+        _ if old.is_some_and(|old| old["spec"] == object["spec"]) => ErrorList::new(),
+        _ => policy::validation::expressions(gvk, object),
+    }
 }
 
 /// Validates an update through `sub`.
 pub(crate) fn validate_update(gvk: &Gvk, sub: &str, new: &Value, old: &Value) -> ErrorList {
     match sub {
-        "" if new["spec"] != old["spec"] => {
+        "" => {
             let mut errors = validation::update(gvk, new, old);
-            errors.extend(policy::validation::expressions(gvk, new));
+            errors.extend(expressions(gvk, new, Some(old)));
             errors
         }
-        "" | "scale" => validation::update(gvk, new, old),
+        "scale" => validation::update(gvk, new, old),
+        "ephemeralcontainers" => validation::ephemeral_containers_update(new, old),
         _ => validation::status_update(gvk, new, old),
     }
 }

@@ -5,6 +5,7 @@ mod auth;
 mod clients;
 mod crds;
 mod crud;
+mod forms;
 pub(crate) mod hooks;
 mod hostile;
 mod lists;

@@ -9,7 +9,7 @@ use crate::{
     catalog::Def,
     error::Result,
     machinery,
-    registry::{convert, reviews::user_info, rules, scale},
+    registry::{convert, create::stored_gvk, reviews::user_info, rules, scale},
     request::options::{DeleteOptions, FieldValidation, Propagation, WriteOptions},
 };
 
@@ -81,7 +81,9 @@ impl Request<'_> {
             } else if object.is_null() || self.own_kind().is_some() {
                 object.clone()
             } else {
-                convert::to_served(def, object.clone())
+                let mut object = object.clone();
+                machinery::normalize(&stored_gvk(self.def), &mut object);
+                convert::to_served(def, object)
             }
         };
         let new = if self.operation == Operation::Delete {

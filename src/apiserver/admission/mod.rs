@@ -3,6 +3,7 @@
 
 mod attributes;
 mod certificates;
+pub(crate) mod conditions;
 mod default_class;
 mod escalation;
 mod limit_ranger;

@@ -189,6 +189,7 @@ impl Write {
             .await?;
         self.default(&mut object);
         self.prepare_create(&mut object);
+        self.normalize(&mut object);
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut object, None)?;
         let errors = self.validate_create(&object);
         if !errors.is_empty() {

@@ -151,6 +151,13 @@ impl Write {
         }
     }
 
+    /// Brings a built-in kind's object into Go's form.
+    pub(crate) fn normalize(&self, object: &mut Value) {
+        if self.custom().is_none() {
+            machinery::normalize(&self.gvk(), object);
+        }
+    }
+
     pub(crate) fn prepare_create(&self, object: &mut Value) {
         match self.custom() {
             None => machinery::prepare_create(&self.gvk(), object),

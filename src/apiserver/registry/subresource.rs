@@ -13,9 +13,9 @@ use rkind_apimachinery::{
 use serde_json::{Value, json};
 
 use super::{
-    Context,
+    Context, convert,
     create::Write,
-    patch, read, read_body,
+    managed, patch, read, read_body,
     render::{self, Payload},
     scale, unsupported_media, update,
 };
@@ -113,15 +113,16 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
         let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
         let bytes = read_body(request).await?;
         write.retry = true;
+        if kind == "application/apply-patch+yaml" {
+            let updated = apply_scale(ctx, write, name, &bytes).await?;
+            let scale = Payload::Tree(reply(updated.payload).await?);
+            return render::object(ctx, StatusCode::OK, scale, &[]).await;
+        }
         write
             .change(name, |old| {
                 let live = scale::of(&ctx.def, old)?;
                 let patched = match kind.as_str() {
                     "application/json-patch+json" => rkind_apimachinery::patch::json(&live, &bytes)?,
-                    "application/apply-patch+yaml" => {
-                        let wanted = machinery::decode_loose(&bytes, crate::request::Encoding::Yaml, "")?;
-                        rkind_apimachinery::patch::merge_value(&live, wanted)
-                    }
                     _ => rkind_apimachinery::patch::merge(&live, &bytes)?,
                 };
                 check(&patched, name)?;
@@ -131,6 +132,35 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
     };
     let scale = Payload::Tree(reply(updated.payload).await?);
     render::object(ctx, StatusCode::OK, scale, &[]).await
+}
+
+/// Server-side apply of a scale: who applies it owns the replicas of the object behind it.
+async fn apply_scale(ctx: &Context, mut write: Write, name: &str, bytes: &[u8]) -> Result<update::Updated> {
+    write.options = ctx.write_options("ApplyOptions")?;
+    if write.options.field_manager.is_empty() {
+        let error = Error::required(&Path::new("fieldManager"), "is required for apply patch");
+        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &ErrorList::from(vec![error])).into());
+    }
+    let wanted = machinery::decode_loose(bytes, crate::request::Encoding::Yaml, "")?;
+    check(&wanted, name)?;
+    let def = write.def.clone();
+    let mut config = json!({"apiVersion": def.api_version(), "kind": def.kind, "metadata": {"name": name}});
+    if def.namespaced {
+        config["metadata"]["namespace"] = json!(write.namespace);
+    }
+    scale::set(&def, &mut config, &wanted);
+    for field in ["uid", "resourceVersion"] {
+        meta::remove(&mut config, field);
+    }
+    write.applying = true;
+    let applier = write.clone();
+    write
+        .change(name, move |old| {
+            let served = convert::to_served(&def, old.clone());
+            let object = managed::applied(&applier, Some(&served), &config)?;
+            Ok(convert::to_stored(&def, object))
+        })
+        .await
 }
 
 fn changed(ctx: &Context, old: &Value, wanted: &Value) -> Result<Value> {
@@ -208,10 +238,13 @@ async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
     write.retry = true;
     let gr = group_resource(pods);
     let wanted_uid = meta::uid(&binding).to_owned();
-    let annotations = binding["metadata"]["annotations"]
-        .as_object()
-        .cloned()
-        .unwrap_or_default();
+    let of = |field: &str| {
+        binding["metadata"][field]
+            .as_object()
+            .cloned()
+            .unwrap_or_default()
+    };
+    let (annotations, labels) = (of("annotations"), of("labels"));
     write
         .change(&name, |old| {
             let conflict = |why: &str| -> Box<Status> {
@@ -246,6 +279,17 @@ async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
                     .entry("annotations")
                     .or_insert_with(|| json!({}))[key] = value.clone();
             }
+            // Admission puts the node's place there.
+            for (key, value) in &labels {
+                let own = meta::metadata_mut(&mut new)
+                    .entry("labels")
+                    .or_insert_with(|| json!({}));
+                if own[key].is_null() {
+                    own[key] = value.clone();
+                }
+            }
+            // It is placed: the wish is done with.
+            meta::child_object(&mut new, "status").remove("nominatedNodeName");
             set_condition(&mut new, json!({"type": "PodScheduled", "status": "True"}));
             Ok(new)
         })

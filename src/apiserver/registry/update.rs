@@ -156,6 +156,8 @@ impl Write {
         }
         keep_metadata(&mut new, &old);
 
+        // Before anything is compared: what is written the same way must look the same.
+        self.normalize(&mut new);
         self.prepare_update(&mut new, &old);
         if !self.admitted {
             self.core
@@ -164,6 +166,7 @@ impl Write {
                 .await?;
         }
         self.default(&mut new);
+        self.normalize(&mut new);
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old))?;
         let errors = self.validate_update(&new, &old);
         if !errors.is_empty() {

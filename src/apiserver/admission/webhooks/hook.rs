@@ -5,7 +5,7 @@ use std::time::Duration;
 use rkind_apimachinery::{meta, selector::LabelSelector};
 use serde_json::Value;
 
-use crate::webhook::Target;
+use crate::{admission::conditions::Conditions, webhook::Target};
 
 /// A `RuleWithOperations`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub(super) struct Hook {
     pub dry_run: Option<bool>,
     /// May be asked again when a later plugin changed the object.
     pub reinvoke: bool,
+    pub conditions: Conditions,
     /// `v1` or `v1beta1`, the first that it and this server know.
     pub review_version: Option<&'static str>,
 }
@@ -99,6 +100,7 @@ impl Hook {
                 .as_str()
                 .map(|effects| matches!(effects, "None" | "NoneOnDryRun")),
             reinvoke: hook["reinvocationPolicy"] == "IfNeeded",
+            conditions: Conditions::compile(&hook["matchConditions"]),
             review_version: versions.iter().find_map(|version| match version.as_str() {
                 "v1" => Some("v1"),
                 "v1beta1" => Some("v1beta1"),

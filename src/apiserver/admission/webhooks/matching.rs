@@ -8,10 +8,10 @@ use rkind_apimachinery::{
 use serde_json::Value;
 
 use super::{
-    super::{Operation, Request},
+    super::{Operation, Request, conditions::Match},
     hook::{Hook, Rule},
 };
-use crate::{catalog::Def, error::Result};
+use crate::{catalog::Def, core::group_resource, error::Result};
 
 /// The resource (the request's, or an equivalent version of it) by which `hook` is meant.
 ///
@@ -32,7 +32,15 @@ pub(super) fn meant(hook: &Hook, request: &Request<'_>) -> Result<Option<Def>> {
     };
     namespace?;
     object?;
-    Ok(Some(def))
+    if hook.conditions.is_empty() {
+        return Ok(Some(def));
+    }
+    match hook.conditions.judge(request, &def) {
+        Match::Yes => Ok(Some(def)),
+        Match::No => Ok(None),
+        Match::Failed(_) if hook.fails_open => Ok(None),
+        Match::Failed(why) => Err(Status::forbidden(&group_resource(request.def), request.name, &why).into()),
+    }
 }
 
 fn by_rules(hook: &Hook, request: &Request<'_>) -> Option<Def> {
