@@ -96,6 +96,12 @@ fn shown<'a>(of: &Amounts, names: impl Iterator<Item = &'a String>) -> String {
     parts.join(",")
 }
 
+/// What a pod's containers take at most at once; `part` is `requests` or `limits`. Overhead is not in it.
+#[must_use]
+pub fn pod_total(pod: &Value, part: &str) -> Amounts {
+    pods::sum(pod, part)
+}
+
 /// One write as the quotas of its namespace see it.
 #[derive(Clone, Debug)]
 pub struct Charge {

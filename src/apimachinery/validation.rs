@@ -14,6 +14,7 @@
 
 mod batch;
 mod core;
+mod devices;
 mod extensions;
 mod meta;
 mod network;
@@ -63,6 +64,9 @@ pub fn status_update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
     let (group, kind) = gvk.group_kind();
     let mut errs = object_meta_update(new, old, &Path::new("metadata"));
     status::update(group, kind, new, old, &mut errs);
+    if (group, kind) == ("resource.k8s.io", "ResourceClaim") {
+        devices::status(new, old, &mut errs);
+    }
     errs
 }
 
@@ -82,6 +86,7 @@ fn spec(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         "storage.k8s.io" => storage::create(kind, o, errs),
         "rbac.authorization.k8s.io" => rbac::create(kind, o, errs),
         "networking.k8s.io" | "discovery.k8s.io" => network::create(kind, o, errs),
+        "resource.k8s.io" => devices::create(kind, o, errs),
         _ => {
             rest::create(group, kind, o, errs);
             extensions::create(group, kind, o, errs);
@@ -97,6 +102,7 @@ fn changes(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorLi
         "storage.k8s.io" => storage::update(kind, new, old, errs),
         "rbac.authorization.k8s.io" => rbac::update(kind, new, old, errs),
         "networking.k8s.io" | "discovery.k8s.io" => network::update(kind, new, old, errs),
+        "resource.k8s.io" => devices::update(kind, new, old, errs),
         _ => {
             rest::update(group, kind, new, old, errs);
             extensions::update(group, kind, new, old, errs);

@@ -126,7 +126,7 @@ fn of_container(pod: &Value, container: &Value, part: &str) -> Amounts {
     most
 }
 
-fn sum(pod: &Value, part: &str) -> Amounts {
+pub(super) fn sum(pod: &Value, part: &str) -> Amounts {
     let mut total = Amounts::new();
     for container in containers(pod, "containers") {
         add(&mut total, &of_container(pod, container, part));

@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use rkind_apimachinery::{meta, quantity::Quantity};
+use rkind_apimachinery::{meta, quantity::Quantity, quota};
 use serde_json::{Map, Value, json};
 
 use super::{Admit, Operation, Request, Validate};
@@ -15,12 +15,20 @@ const NOTE: &str = "kubernetes.io/limit-ranger";
 
 pub(super) struct LimitRanger;
 
+/// Pods when they are made or resized, claims when they are made or changed; nothing that is on its way
+/// out.
 fn concerns(request: &Request<'_>) -> bool {
-    request.is("", "pods", Operation::Create) || request.is("", "persistentvolumeclaims", Operation::Create)
+    let kind = (request.def.group, request.def.resource, request.sub);
+    let judged = match request.operation {
+        Operation::Create => matches!(kind, ("", "pods" | "persistentvolumeclaims", "")),
+        Operation::Update => matches!(kind, ("", "pods", "resize") | ("", "persistentvolumeclaims", "")),
+        _ => false,
+    };
+    judged && !request.old.is_some_and(meta::is_deleting)
 }
 
-/// The items of every LimitRange of the namespace.
-fn limits(request: &Request<'_>) -> Vec<Value> {
+/// The items of each LimitRange of the namespace.
+fn ranges(request: &Request<'_>) -> Vec<Vec<Value>> {
     let Some(ranges) = request.core.cache.cacher("core/limitranges") else {
         return Vec::new();
     };
@@ -30,7 +38,7 @@ fn limits(request: &Request<'_>) -> Vec<Value> {
         .range(&scope, None)
         .map(|range: &Arc<Obj>| range.to_value());
     values
-        .flat_map(|range| range["spec"]["limits"].as_array().cloned().unwrap_or_default())
+        .map(|range| range["spec"]["limits"].as_array().cloned().unwrap_or_default())
         .collect()
 }
 
@@ -44,49 +52,50 @@ impl Admit for LimitRanger {
         if !request.is("", "pods", Operation::Create) {
             return Ok(());
         }
-        let limits = limits(request);
-        if limits.is_empty() {
-            return Ok(());
-        }
-        let (mut default_limits, mut default_requests) = (Map::new(), Map::new());
-        for limit in limits.iter().filter(|l| l["type"] == "Container") {
-            default_limits.extend(limit["default"].as_object().cloned().unwrap_or_default());
-            default_requests.extend(limit["defaultRequest"].as_object().cloned().unwrap_or_default());
-        }
-        let mut notes = Vec::new();
-        for (list, word) in [("containers", "container"), ("initContainers", "init container")] {
-            let containers = request.object["spec"].get_mut(list).and_then(Value::as_array_mut);
-            for container in containers.into_iter().flatten() {
-                let name = container["name"].as_str().unwrap_or_default().to_owned();
-                for (part, defaults, verb) in [
-                    ("limits", &default_limits, "limit"),
-                    ("requests", &default_requests, "request"),
-                ] {
-                    let set = fill(container, part, defaults);
-                    if !set.is_empty() {
-                        notes.push(format!("{} {verb} for {word} {name}", set.join(", ")));
-                    }
-                }
+        for limits in ranges(request) {
+            let notes = set_defaults(request.object, &limits);
+            if !notes.is_empty() {
+                let annotations = meta::metadata_mut(request.object)
+                    .entry("annotations")
+                    .or_insert_with(|| json!({}));
+                annotations[NOTE] = json!(format!("LimitRanger plugin set: {}", notes.join("; ")));
             }
-        }
-        if !notes.is_empty() {
-            let annotations = meta::metadata_mut(request.object)
-                .entry("annotations")
-                .or_insert_with(|| json!({}));
-            annotations[NOTE] = json!(format!("LimitRanger plugin set: {}", notes.join("; ")));
         }
         Ok(())
     }
 }
 
-/// Sets what a container leaves out; gives the names set. A request that would exceed the
-/// container's own limit is left to be defaulted from that limit.
+/// Sets what one range gives containers that say nothing; gives what it set, for the note.
+fn set_defaults(pod: &mut Value, limits: &[Value]) -> Vec<String> {
+    let (mut default_limits, mut default_requests) = (Map::new(), Map::new());
+    for limit in limits.iter().filter(|l| l["type"] == "Container") {
+        default_limits.extend(limit["default"].as_object().cloned().unwrap_or_default());
+        default_requests.extend(limit["defaultRequest"].as_object().cloned().unwrap_or_default());
+    }
+    let mut notes = Vec::new();
+    for (list, word) in [("containers", "container"), ("initContainers", "init container")] {
+        let containers = pod["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let name = container["name"].as_str().unwrap_or_default().to_owned();
+            for (part, defaults, verb) in [
+                ("requests", &default_requests, "request"),
+                ("limits", &default_limits, "limit"),
+            ] {
+                let set = fill(container, part, defaults);
+                if !set.is_empty() {
+                    notes.push(format!("{} {verb} for {word} {name}", set.join(", ")));
+                }
+            }
+        }
+    }
+    notes
+}
+
+/// Sets what a container leaves out; gives the names set.
 fn fill(container: &mut Value, part: &str, defaults: &Map<String, Value>) -> Vec<String> {
     let mut set = Vec::new();
     for (resource, amount) in defaults {
-        let known = container["resources"][part].get(resource).is_some();
-        let limited = part == "requests" && container["resources"]["limits"].get(resource).is_some();
-        if known || (limited && exceeds(amount, &container["resources"]["limits"][resource])) {
+        if container["resources"][part].get(resource).is_some() {
             continue;
         }
         let resources = meta::child_object(container, "resources");
@@ -116,7 +125,7 @@ impl Validate for LimitRanger {
             return Ok(());
         }
         let mut broken = Vec::new();
-        for limit in limits(request) {
+        for limit in ranges(request).into_iter().flatten() {
             let word = limit["type"].as_str().unwrap_or_default();
             let spec = &request.object["spec"];
             match (request.def.resource, word) {
@@ -127,7 +136,7 @@ impl Validate for LimitRanger {
                         }
                     }
                 }
-                ("pods", "Pod") => check(&limit, word, &total(spec), &mut broken),
+                ("pods", "Pod") => check(&limit, word, &total(request.object), &mut broken),
                 ("persistentvolumeclaims", "PersistentVolumeClaim") => {
                     check(&limit, word, &spec["resources"], &mut broken);
                 }
@@ -142,24 +151,12 @@ impl Validate for LimitRanger {
     }
 }
 
-/// Sums of a pod's containers, by `limits` and `requests`.
-fn total(spec: &Value) -> Value {
-    let mut sums = json!({"limits": {}, "requests": {}});
-    for part in ["limits", "requests"] {
-        let mut milli: std::collections::BTreeMap<String, i64> = Default::default();
-        for container in spec["containers"].as_array().into_iter().flatten() {
-            for (resource, value) in container["resources"][part].as_object().into_iter().flatten() {
-                if let Some(value) = amount(value) {
-                    let sum = milli.entry(resource.clone()).or_default();
-                    *sum = sum.saturating_add(value.milli());
-                }
-            }
-        }
-        for (resource, sum) in milli {
-            sums[part][resource] = json!(Quantity::from_milli(sum).to_string());
-        }
-    }
-    sums
+/// What a pod takes as a whole.
+fn total(pod: &Value) -> Value {
+    json!({
+        "limits": quota::to_value(&quota::pod_total(pod, "limits")),
+        "requests": quota::to_value(&quota::pod_total(pod, "requests")),
+    })
 }
 
 /// Checks minimum, maximum and ratio of one item, in upstream's words.
@@ -189,6 +186,11 @@ fn check(limit: &Value, word: &str, resources: &Value, broken: &mut Vec<String>)
         // Claims have requests only.
         let claim = word == "PersistentVolumeClaim";
         match (limits.get(resource), requests.get(resource)) {
+            (_, None) if claim => {
+                broken.push(format!(
+                    "maximum {resource} usage per {word} is {text}.  No request is specified"
+                ));
+            }
             (None, _) if !claim => {
                 broken.push(format!(
                     "maximum {resource} usage per {word} is {text}.  No limit is specified"
@@ -210,19 +212,23 @@ fn check(limit: &Value, word: &str, resources: &Value, broken: &mut Vec<String>)
         }
     }
     for (resource, bound) in limit["maxLimitRequestRatio"].as_object().into_iter().flatten() {
-        let (Some(most), Some(l), Some(r)) = (
-            amount(bound),
-            limits.get(resource).and_then(amount),
-            requests.get(resource).and_then(amount),
-        ) else {
+        let given = |list: &Value| list.get(resource).and_then(amount).filter(|a| !a.is_zero());
+        let mut lacking = |what: &str| {
+            broken.push(format!(
+                "{resource} max limit to request ratio per {word} is {}, but no {what} is specified or {what} is 0",
+                shown(bound)
+            ));
+        };
+        let Some(r) = given(requests) else {
+            lacking("request");
             continue;
         };
-        let ratio = if r.is_zero() {
-            f64::INFINITY
-        } else {
-            l.as_f64() / r.as_f64()
+        let Some(l) = given(limits) else {
+            lacking("limit");
+            continue;
         };
-        if ratio > most.as_f64() {
+        let ratio = l.as_f64() / r.as_f64();
+        if amount(bound).is_some_and(|most| ratio > most.as_f64()) {
             broken.push(format!(
                 "{resource} max limit to request ratio per {word} is {}, but provided ratio is {ratio:.6}",
                 shown(bound)
@@ -240,12 +246,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn defaults_fill_gaps_only() {
-        let defaults = json!({"cpu": "100m", "memory": "1Gi"});
-        let mut container = json!({"name": "c", "resources": {"limits": {"memory": "64Mi"}}});
-        let set = fill(&mut container, "requests", defaults.as_object().unwrap());
-        assert_eq!(set, ["cpu"]);
-        assert_eq!(container["resources"]["requests"], json!({"cpu": "100m"}));
+    fn defaults_fill_gaps_and_leave_a_note() {
+        let limits = [
+            json!({"type": "Container", "defaultRequest": {"cpu": "100m", "memory": "1Gi"},
+            "default": {"cpu": "1"}}),
+        ];
+        let mut pod = json!({"spec": {
+            "containers": [{"name": "c", "resources": {"requests": {"memory": "64Mi"}}}],
+            "initContainers": [{"name": "i", "resources": {"requests": {"cpu": "1", "memory": "1"}, "limits": {"cpu": "2"}}}]}});
+        let notes = set_defaults(&mut pod, &limits);
+        assert_eq!(
+            notes,
+            ["cpu request for container c", "cpu limit for container c"]
+        );
+        assert_eq!(
+            pod["spec"]["containers"][0]["resources"],
+            json!({"requests": {"cpu": "100m", "memory": "64Mi"}, "limits": {"cpu": "1"}})
+        );
+        assert!(set_defaults(&mut pod, &limits).is_empty());
     }
 
     #[test]
@@ -275,9 +293,33 @@ mod tests {
     }
 
     #[test]
+    fn a_ratio_needs_both_sides() {
+        let limit = json!({"maxLimitRequestRatio": {"cpu": "2"}});
+        let cases = [
+            (
+                json!({}),
+                "cpu max limit to request ratio per Pod is 2, but no request is specified or request is 0",
+            ),
+            (
+                json!({"requests": {"cpu": "1"}}),
+                "cpu max limit to request ratio per Pod is 2, but no limit is specified or limit is 0",
+            ),
+            (
+                json!({"requests": {"cpu": "1"}, "limits": {"cpu": "3"}}),
+                "cpu max limit to request ratio per Pod is 2, but provided ratio is 3.000000",
+            ),
+        ];
+        for (resources, why) in cases {
+            let mut broken = Vec::new();
+            check(&limit, "Pod", &resources, &mut broken);
+            assert_eq!(broken, [why]);
+        }
+    }
+
+    #[test]
     fn a_pod_is_the_sum_of_its_containers() {
-        let spec = json!({"containers": [
-            {"resources": {"requests": {"cpu": "100m"}}}, {"resources": {"requests": {"cpu": "1"}}}]});
-        assert_eq!(amount(&total(&spec)["requests"]["cpu"]).unwrap().milli(), 1100);
+        let pod = json!({"spec": {"containers": [
+            {"resources": {"requests": {"cpu": "100m"}}}, {"resources": {"requests": {"cpu": "1"}}}]}});
+        assert_eq!(total(&pod), json!({"limits": {}, "requests": {"cpu": "1100m"}}));
     }
 }

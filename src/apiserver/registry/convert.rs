@@ -3,7 +3,7 @@
 //! Same-shape versions differ in `apiVersion` only; events and horizontal pod autoscalers have
 //! functions of their own.
 
-use rkind_apimachinery::meta::api_version;
+use rkind_apimachinery::meta::{Gvk, api_version};
 use serde_json::{Map, Value, json};
 
 use crate::{cacher::Obj, catalog::Def, core::Core, crd, error::Result};
@@ -52,6 +52,7 @@ pub(crate) fn to_served(def: &Def, mut object: Value) -> Value {
         _ => {}
     }
     object["apiVersion"] = json!(api_version(def.group, def.version));
+    crate::machinery::normalize(&Gvk::new(def.group, def.version, def.kind), &mut object);
     object
 }
 
