@@ -16,6 +16,7 @@ mod batch;
 mod core;
 mod devices;
 mod extensions;
+mod hooks;
 mod meta;
 mod network;
 mod pod;

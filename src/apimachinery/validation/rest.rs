@@ -196,19 +196,9 @@ fn webhooks(o: &Value, errs: &mut ErrorList) {
                 "the timeout value must be between 1 and 30 seconds",
             ));
         }
-        if list(&w["admissionReviewVersions"]).is_empty() {
-            errs.push(Error::required(
-                &p.child("admissionReviewVersions"),
-                "must specify one of v1, v1beta1",
-            ));
-        }
-        let c = &w["clientConfig"];
-        if c["url"].is_null() == c["service"].is_null() {
-            errs.push(Error::required(
-                &p.child("clientConfig"),
-                "exactly one of url or service is required",
-            ));
-        }
+        super::hooks::versions(w, &p.child("admissionReviewVersions"), errs);
+        super::hooks::rules(w, &p.child("rules"), errs);
+        super::hooks::client(&w["clientConfig"], &p.child("clientConfig"), errs);
         for f in ["namespaceSelector", "objectSelector"] {
             label_selector(&w[f], &p.child(f), errs);
         }
