@@ -244,7 +244,7 @@ async fn failures_are_judged_by_the_failure_policy() {
         bound(&f, policy(name, "", "configmaps", spec), json!({})).await;
     }
     let (code, answer) = f
-        .send("POST", MAPS, map("a", json!({"for": "fails"}), json!({})))
+        .send("POST", MAPS, map("a", json!({"for": "fails"}), json!({"k": "v"})))
         .await;
     assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     assert!(
