@@ -41,6 +41,14 @@ pub(crate) fn call(callee: &Callee, args: &[Value<'_>], result: &Value<'_>) -> u
         | "isQuantity"
         | "semver"
         | "isSemver" => part(size(0), TRAVERSAL),
+        // Upstream's estimators of the lists extension: elements read, or compared with each other.
+        "slice" => match args {
+            [_, Value::Int(from), Value::Int(to)] => to.abs_diff(*from).max(1),
+            _ => 1,
+        },
+        "reverse" => size(0).max(1),
+        "flatten" | "lists.range" => result.cost_size().max(1),
+        "distinct" | "sort" | "@sortByAssociatedKeys" => size(0).saturating_mul(size(0)).max(1),
         "ip" if overload != "cidr_ip" => part(size(0), TRAVERSAL),
         "replace" | "split" | "ip.isCanonical" => part(size(0), 2.0 * TRAVERSAL),
         "join" => part(result.cost_size(), 2.0 * TRAVERSAL),

@@ -61,6 +61,11 @@ pub(crate) fn member(
         | ("transformList" | "transformMap" | "transformMapEntry", 3 | 4) => {
             return comprehension(parser, at, target, name, args, true);
         }
+        ("sortBy", 2) => {
+            let variable = simple_name(&args[0], "sortBy can only be called with a simple variable")?;
+            let key = args.remove(1);
+            return sort_by(parser, at, target, variable, key);
+        }
         ("optMap" | "optFlatMap", 2) => {
             let body = args.remove(1);
             let wrong = if name == "optMap" {
@@ -111,6 +116,23 @@ fn bind(parser: &mut Parser, at: u32, variable: String, init: Expr, body: Expr) 
             result: body,
         })),
     )
+}
+
+/// `list.sortBy(v, key)`: the list's elements beside their keys.
+fn sort_by(parser: &mut Parser, at: u32, list: Expr, variable: String, key: Expr) -> Expanded {
+    const INPUT: &str = "@__sortBy_input__";
+    let input = |parser: &mut Parser| parser.node(at, Kind::Ident(INPUT.into()));
+    let range = input(parser);
+    let variable = parser.node(at, Kind::Ident(variable));
+    let keys = comprehension(parser, at, range, "map", vec![variable, key], false)?;
+    let target = input(parser);
+    let kind = Kind::Call {
+        function: "@sortByAssociatedKeys".into(),
+        target: Some(Box::new(target)),
+        args: vec![keys],
+    };
+    let sorted = parser.node(at, kind);
+    Ok(bind(parser, at, INPUT.into(), list, sorted))
 }
 
 fn opt_map(parser: &mut Parser, at: u32, target: Expr, variable: String, body: Expr, wrap: bool) -> Expr {

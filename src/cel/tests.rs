@@ -3,9 +3,14 @@
 mod costs;
 mod libraries;
 
+use std::{cell::Cell, rc::Rc};
+
 use serde_json::{Value as Json, json};
 
-use crate::{Env, Program, RunError, Type, Vars, request, schema, types, value::Value};
+use crate::{
+    Env, Program, RunError, Type, Vars, request, schema, types,
+    value::{Fields, Made, Object, Value},
+};
 
 /// An environment with dynamic variables `a` to `d` and some typed ones.
 fn env() -> Env {
@@ -341,6 +346,16 @@ fn limits() {
             "expression recursion limit exceeded: 250"
         );
     }
+    // What is read can be run on a stack of 2 MiB.
+    for deep in [
+        "1 + (".repeat(100) + "1" + &")".repeat(100),
+        "1".to_owned() + &" + 1".repeat(230),
+        "[1].map(x, ".repeat(40) + "x" + &")".repeat(40),
+    ] {
+        let program = Program::compile(&env(), &deep).unwrap();
+        assert!(program.estimated_cost(&crate::NoSizes).max > 0);
+        assert!(program.run(&vars, &mut crate::POLICY_BUDGET.clone()).is_ok());
+    }
     let wide = "true".to_owned() + &" && true".repeat(5000);
     assert!(Program::compile(&env(), &wide).is_ok());
 }
@@ -369,6 +384,41 @@ fn fields_that_a_program_reads() {
     assert_eq!(fields("size(a) == 1"), None);
     assert_eq!(fields("a[b] == 1"), None);
     assert_eq!(fields("[1].all(a, a == 1)"), Some(Vec::new()));
+}
+
+#[test]
+fn made_fields_are_charged_once() {
+    let fields = [("x".to_owned(), Type::Int)];
+    let env = Env::new()
+        .variable("variables", request::variables_type(&fields))
+        .build();
+    let program = Program::compile(&env, "variables.x + variables.x").unwrap();
+    let made = Made {
+        value: Ok(Value::Int(2)),
+        cost: Rc::new(Cell::new(50)),
+    };
+    let object = Object {
+        ty: std::sync::Arc::default(),
+        fields: Fields::Made(Rc::new([("x".to_owned(), made)].into())),
+    };
+    let vars = Vars::new().value("variables", Value::Object(object));
+    let mut budget = 1000;
+    assert!(matches!(program.run(&vars, &mut budget), Ok(Value::Int(4))));
+    // Two names with a field each, one addition, the making.
+    assert_eq!(1000 - budget, 2 * 2 + 1 + 50);
+    let failed = Made {
+        value: Err(RunError::Failed("no".into())),
+        cost: Rc::new(Cell::new(1)),
+    };
+    let object = Object {
+        ty: std::sync::Arc::default(),
+        fields: Fields::Made(Rc::new([("x".to_owned(), failed)].into())),
+    };
+    let vars = Vars::new().value("variables", Value::Object(object));
+    assert_eq!(
+        program.run(&vars, &mut budget).unwrap_err(),
+        RunError::Failed("no".into())
+    );
 }
 
 #[test]

@@ -83,11 +83,12 @@ pub enum Fields<'a> {
     Made(Rc<BTreeMap<String, Made<'a>>>),
 }
 
-/// A computed field, or why it could not be computed. Whoever reads it first bears its cost.
+/// A computed field, or why it could not be computed. Whoever reads it first bears its cost, which
+/// all copies share.
 #[derive(Clone, Debug)]
 pub struct Made<'a> {
     pub value: Result<Value<'a>, RunError>,
-    pub cost: Cell<u64>,
+    pub cost: Rc<Cell<u64>>,
 }
 
 impl fmt::Debug for Fields<'_> {

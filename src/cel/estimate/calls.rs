@@ -286,6 +286,21 @@ impl<'p> Estimator<'p> {
                     None => (size.part(TRAVERSAL), None),
                 }
             }
+            "slice" | "reverse" | "flatten" => (
+                Cost {
+                    min: size.min.max(1),
+                    max: size.max.max(1),
+                },
+                Some(Cost { min: 0, ..size }),
+            ),
+            "distinct" | "sort" | "@sortByAssociatedKeys" => {
+                let square = size.times(size);
+                let cost = Cost {
+                    min: square.min.max(1),
+                    max: square.max.max(1),
+                };
+                (cost, Some(size))
+            }
             "lowerAscii" | "upperAscii" | "substring" | "trim" => (size.part(TRAVERSAL), Some(size)),
             "replace" => {
                 let (from, to) = (arg(self, 0), arg(self, 1));

@@ -3,6 +3,9 @@
 use super::{Out, convert, no_overload};
 use crate::value::{Key, Value};
 
+/// Digits after the point that one number is given.
+const MAX_PRECISION: usize = 1000;
+
 pub(crate) fn call<'a>(_: &str, args: &[Value<'a>]) -> Out<'a> {
     let [Value::String(pattern), Value::List(list)] = args else {
         return no_overload();
@@ -28,11 +31,15 @@ pub(crate) fn call<'a>(_: &str, args: &[Value<'a>]) -> Out<'a> {
                 digits.push(*d);
                 chars.next();
             }
-            precision = Some(
-                digits
-                    .parse::<usize>()
-                    .map_err(|e| format!("error while trying to parse precision: {e}"))?,
-            );
+            let digits: usize = digits
+                .parse()
+                .map_err(|e| format!("error while trying to parse precision: {e}"))?;
+            if digits > MAX_PRECISION {
+                return Err(format!(
+                    "precision {digits} exceeds the maximum of {MAX_PRECISION}"
+                ));
+            }
+            precision = Some(digits);
         }
         let Some(clause) = chars.next() else {
             return Err("unexpected end of string".into());

@@ -1,5 +1,7 @@
 //! Lists: Kubernetes' list functions and cel-go's sets extension.
 
+pub(crate) mod ext;
+
 use std::{cmp::Ordering, rc::Rc};
 
 use super::{Out, no_overload, operators};

@@ -60,6 +60,15 @@ pub(crate) fn find(name: &str) -> Option<Imp> {
         "matches" | "find" | "findAll" => regex::call,
         "isSorted" | "sum" | "max" | "min" | "sets.contains" | "sets.equivalent" | "sets.intersects"
         | "cel.@mapInsert" => lists::call,
+        "slice"
+        | "flatten"
+        | "distinct"
+        | "reverse"
+        | "lists.range"
+        | "first"
+        | "last"
+        | "sort"
+        | "@sortByAssociatedKeys" => lists::ext::call,
         "indexOf" | "lastIndexOf" => index_of,
         "url" | "isURL" | "getScheme" | "getHost" | "getHostname" | "getPort" | "getEscapedPath"
         | "getQuery" => urls::call,

@@ -57,6 +57,33 @@ fn lists_and_sets() {
 }
 
 #[test]
+fn the_lists_extension() {
+    table(&[
+        ("[1, 2, 3, 4].slice(1, 3)", json!([2, 3])),
+        ("[[1, 2], [3]].flatten()", json!([1, 2, 3])),
+        ("[[[1]], [[2], [3]]].flatten(2)", json!([1, 2, 3])),
+        ("[1, 2, 1].distinct()", json!([1, 2])),
+        ("[1, 2].reverse()", json!([2, 1])),
+        ("lists.range(3)", json!([0, 1, 2])),
+        ("['b', 'a'].sort()", json!(["a", "b"])),
+        ("['bbb', 'a', 'cc'].sortBy(s, size(s))", json!(["a", "cc", "bbb"])),
+        ("self.rows.sortBy(r, -r.v)[0].k", json!("two")),
+        ("[1, 2].last().value() + [5].first().value()", json!(7)),
+    ]);
+    failures(&[
+        ("[1].slice(0, 2)", "cannot slice(0, 2), list is length 1"),
+        (
+            "[1].slice(1, 0)",
+            "start index must be less than or equal to end index",
+        ),
+        (
+            "a.list.sort()[0] + b.sort()",
+            "found no matching overload for 'sort'",
+        ),
+    ]);
+}
+
+#[test]
 fn urls() {
     table(&[
         (

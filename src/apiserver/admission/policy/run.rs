@@ -100,7 +100,7 @@ pub(super) fn composed<'a>(variables: &'a [Variable], base: &Vars<'a>) -> Value<
                 })
             }
         };
-        let cost = Cell::new(u64::MAX - left);
+        let cost = Rc::new(Cell::new(u64::MAX - left));
         made.insert(name.clone(), Made { value, cost });
     }
     object(made)
