@@ -143,6 +143,7 @@ impl Default for Chain {
                 Box::new(certificates::Certificates),
                 Box::new(default_class::DEFAULT_INGRESS_CLASS),
                 Box::new(topology::PodTopologyLabels),
+                Box::new(policy::mutating::Mutating::default()),
                 Box::new(webhooks::Mutating::default()),
             ],
             validating: vec![

@@ -477,3 +477,50 @@ async fn policies_and_bindings_are_objects_like_others() {
     assert_eq!(code, StatusCode::OK);
     assert_eq!(f.send("GET", &at, Value::Null).await.0, StatusCode::NOT_FOUND);
 }
+
+#[tokio::test]
+async fn params_may_be_custom_resources() {
+    let f = fixture().await;
+    let definition = json!({"apiVersion": "apiextensions.k8s.io/v1", "kind": "CustomResourceDefinition",
+        "metadata": {"name": "limits.rules.example.com"}, "spec": {"group": "rules.example.com", "scope": "Cluster",
+        "names": {"plural": "limits", "singular": "limit", "kind": "Limit", "listKind": "LimitList"},
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema":
+            {"type": "object", "properties": {"most": {"type": "integer"}}}}}]}});
+    let (code, answer) = f
+        .send(
+            "POST",
+            "/apis/apiextensions.k8s.io/v1/customresourcedefinitions",
+            definition,
+        )
+        .await;
+    assert_eq!(code, StatusCode::CREATED, "{answer}");
+    let limit = json!({"apiVersion": "rules.example.com/v1", "kind": "Limit", "metadata": {"name": "two"}, "most": 2});
+    let deadline = tokio::time::Instant::now() + Duration::from_secs(20);
+    loop {
+        let (code, answer) = f
+            .send("POST", "/apis/rules.example.com/v1/limits", limit.clone())
+            .await;
+        if code == StatusCode::CREATED {
+            break;
+        }
+        assert!(tokio::time::Instant::now() < deadline, "{answer}");
+        tokio::task::yield_now().await;
+    }
+    let spec = json!({"paramKind": {"apiVersion": "rules.example.com/v1", "kind": "Limit"},
+        "validations": [{"expression": "object.spec.replicas <= params.most"}, {"expression": "params.most != 'x'"}]});
+    make(&f, policy("custom", "apps", "deployments", spec)).await;
+    let status = checked(&f, "custom").await;
+    let warnings = status["typeChecking"]["expressionWarnings"].as_array().unwrap();
+    assert_eq!(warnings.len(), 1, "{status}");
+    assert_eq!(warnings[0]["fieldRef"], "spec.validations[1].expression");
+    let by_name = json!({"paramRef": {"name": "two", "parameterNotFoundAction": "Deny"}});
+    make(&f, binding("custom", "custom", by_name)).await;
+    let (code, answer) = f.send("POST", DEPLOYMENTS, deployment("d", 3)).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
+    assert!(
+        message(&answer).ends_with("failed expression: object.spec.replicas <= params.most"),
+        "{answer}"
+    );
+    let (code, answer) = f.send("POST", DEPLOYMENTS, deployment("d", 2)).await;
+    assert_eq!(code, StatusCode::CREATED, "{answer}");
+}

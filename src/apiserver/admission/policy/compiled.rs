@@ -71,6 +71,13 @@ pub(super) struct Variable {
     pub used: bool,
 }
 
+/// One of `spec.mutations`.
+pub(super) struct Mutation {
+    pub expression: Expression,
+    /// It gives a JSON patch; otherwise an apply configuration.
+    pub patch: bool,
+}
+
 /// A kind that params are of.
 pub(super) struct ParamKind {
     pub group: String,
@@ -90,6 +97,9 @@ pub(super) struct Policy {
     pub validations: Vec<Validation>,
     /// Key and value.
     pub annotations: Vec<(String, Expression)>,
+    pub mutations: Vec<Mutation>,
+    /// May be run again when a later plugin changed the object.
+    pub reinvoke: bool,
     pub bindings: Vec<Binding>,
 }
 
@@ -148,7 +158,7 @@ impl Policy {
     pub(super) fn read(policy: &Value, bindings: &[&Value]) -> Policy {
         let spec = &policy["spec"];
         let has_params = spec["paramKind"].is_object();
-        let base = request::policy(has_params, false);
+        let base = request::policy(has_params, spec["mutations"].is_array());
         let conditions = items(spec, "matchConditions")
             .iter()
             .map(|c| Expression::new(&base, &c["expression"], &[Type::Bool]))
@@ -174,6 +184,21 @@ impl Policy {
                 (text(a, "key").to_owned(), value)
             })
             .collect();
+        let mutations = items(spec, "mutations")
+            .iter()
+            .map(|m| {
+                let patch = m["patchType"] == "JSONPatch";
+                let (field, output) = if patch {
+                    ("jsonPatch", Type::list(rkind_cel::types::json_patch()))
+                } else {
+                    ("applyConfiguration", apply_configuration())
+                };
+                Mutation {
+                    expression: Expression::new(&env, &m[field]["expression"], &[output]),
+                    patch,
+                }
+            })
+            .collect();
         let mut policy = Policy {
             name: meta::name(policy).to_owned(),
             fails_open: spec["failurePolicy"] == "Ignore",
@@ -191,6 +216,8 @@ impl Policy {
             variables,
             validations,
             annotations,
+            mutations,
+            reinvoke: spec["reinvocationPolicy"] == "IfNeeded",
             bindings: bindings.iter().map(|b| Binding::read(b)).collect(),
         };
         policy.mark_used();
@@ -204,7 +231,8 @@ impl Policy {
             .validations
             .iter()
             .flat_map(|v| std::iter::once(&v.expression).chain(&v.message_expression))
-            .chain(self.annotations.iter().map(|(_, value)| value));
+            .chain(self.annotations.iter().map(|(_, value)| value))
+            .chain(self.mutations.iter().map(|m| &m.expression));
         for program in expressions.filter_map(|e| e.program.as_ref().ok()) {
             read(&mut wanted, program);
         }

@@ -10,10 +10,14 @@
 mod asked;
 mod compiled;
 mod matching;
+pub(crate) mod mutating;
 mod params;
 mod run;
 pub(crate) mod type_check;
 pub(crate) mod validation;
+
+#[cfg(test)]
+mod tests;
 
 use std::sync::Arc;
 
@@ -47,11 +51,14 @@ fn is_exempt(request: &Request<'_>) -> bool {
         )
 }
 
+/// Generations of policies and bindings, and what they came to.
+type Known = ([u64; 2], Arc<Vec<Policy>>);
+
 /// The policies of one kind, compiled, with their bindings, in the order of names.
 struct Policies {
     /// Storage prefixes of policies and bindings.
     resources: [&'static str; 2],
-    known: Mutex<Option<([u64; 2], Arc<Vec<Policy>>)>>,
+    known: Mutex<Option<Known>>,
 }
 
 impl Policies {

@@ -170,7 +170,7 @@ fn kinds(catalog: &Snapshot, spec: &Value) -> Vec<Def> {
             }
         }
     }
-    found.sort_by_key(|def| key(def));
+    found.sort_by_key(key);
     found.truncate(MAX_TYPES);
     found
 }
@@ -179,8 +179,11 @@ fn key(def: &Def) -> (&'static str, &'static str, &'static str) {
     (def.group, def.version, def.kind)
 }
 
-/// The type of a built-in resource's objects.
+/// The type of a resource's objects.
 fn type_of(def: &Def) -> Option<Type> {
+    if let Some(custom) = def.custom() {
+        return Some(rkind_cel::schema::resource_type(&custom.version().source));
+    }
     let ty = schema::Schema::get().type_by_name(def.type_name)?;
     Some(object(ty, def.kind, &mut Vec::new()))
 }

@@ -89,6 +89,8 @@ pub(crate) struct Reinvocation {
     due: Vec<String>,
     /// The object as the last hook left it.
     last: Option<Value>,
+    /// What `MutatingAdmissionPolicy` keeps.
+    pub policies: super::policy::mutating::Again,
 }
 
 impl Reinvocation {
