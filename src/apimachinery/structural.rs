@@ -219,6 +219,14 @@ impl Structural {
         self.check(object, None)
     }
 
+    /// Checks a value of this node that stands at a path.
+    #[must_use]
+    pub fn validate_at(&self, value: &Value, at: &str) -> ErrorList {
+        let mut errs = ErrorList::new();
+        check::value(self, value, None, at, &mut errs);
+        errs
+    }
+
     /// Checks what an update makes of `old`; what it leaves as it was is not looked at (KEP-4008).
     #[must_use]
     pub fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {

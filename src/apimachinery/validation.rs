@@ -14,6 +14,7 @@
 
 mod batch;
 mod core;
+mod definition;
 mod devices;
 mod extensions;
 mod hooks;
@@ -87,6 +88,7 @@ fn spec(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         "storage.k8s.io" => storage::create(kind, o, errs),
         "rbac.authorization.k8s.io" => rbac::create(kind, o, errs),
         "networking.k8s.io" | "discovery.k8s.io" => network::create(kind, o, errs),
+        "apiextensions.k8s.io" => definition::create(o, errs),
         "resource.k8s.io" => devices::create(kind, o, errs),
         _ => {
             rest::create(group, kind, o, errs);
@@ -103,10 +105,11 @@ fn changes(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorLi
         "storage.k8s.io" => storage::update(kind, new, old, errs),
         "rbac.authorization.k8s.io" => rbac::update(kind, new, old, errs),
         "networking.k8s.io" | "discovery.k8s.io" => network::update(kind, new, old, errs),
+        "apiextensions.k8s.io" => definition::update(new, old, errs),
         "resource.k8s.io" => devices::update(kind, new, old, errs),
         _ => {
             rest::update(group, kind, new, old, errs);
-            extensions::update(group, kind, new, old, errs);
+            extensions::update(group, kind, new, errs);
         }
     }
 }

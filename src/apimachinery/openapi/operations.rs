@@ -4,6 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::definitions::Definitions;
 use super::{Dialect, parameters};
+use crate::meta::is_builtin_group;
 use crate::resources::ResourceDef;
 
 /// What answers are offered as.
@@ -13,13 +14,16 @@ const PRODUCES: &[&str] = &[
     "application/vnd.kubernetes.protobuf",
 ];
 
+/// What answers about custom resources are offered as.
+const PRODUCES_CUSTOM: &[&str] = &["application/json", "application/yaml"];
+
 /// What a watch is offered as.
 const STREAMS: &[&str] = &[
     "application/json;stream=watch",
     "application/vnd.kubernetes.protobuf;stream=watch",
 ];
 
-/// What a patch may be.
+/// What a patch may be; the last is not for custom resources, and kubectl looks here whether it is.
 const PATCHES: &[&str] = &[
     "application/apply-patch+yaml",
     "application/json-patch+json",
@@ -101,7 +105,7 @@ impl Operation<'_> {
             .collect();
         let produces = self.produces();
         let consumes: &[&str] = if method == Method::Patch {
-            PATCHES
+            &PATCHES[..PATCHES.len() - usize::from(self.is_custom())]
         } else {
             &["*/*"]
         };
@@ -140,9 +144,14 @@ impl Operation<'_> {
         Value::Object(out)
     }
 
+    fn is_custom(&self) -> bool {
+        self.gvk.as_ref().is_some_and(|gvk| !is_builtin_group(gvk.group))
+    }
+
     fn produces(&self) -> Vec<&'static str> {
         match (&self.answer, self.streams) {
             (None, _) => vec!["*/*"],
+            (Some(_), _) if self.is_custom() => PRODUCES_CUSTOM.to_vec(),
             (Some(_), false) => PRODUCES.to_vec(),
             (Some(_), true) => PRODUCES.iter().chain(STREAMS).copied().collect(),
         }

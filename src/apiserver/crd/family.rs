@@ -12,6 +12,7 @@ use rkind_store::Revision;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
+use super::cel::Rules;
 use crate::catalog::{Custom, Def};
 
 /// Discovery lists groups of custom resources after the built-in ones.
@@ -62,6 +63,8 @@ pub(crate) struct Family {
 pub(crate) struct Version {
     pub name: &'static str,
     pub schema: Structural,
+    /// `x-kubernetes-validations` of the schema.
+    pub rules: Option<Rules>,
     /// `openAPIV3Schema` as it was given, for OpenAPI documents.
     pub source: Arc<Value>,
     /// Status is a subresource.
@@ -245,6 +248,7 @@ impl Version {
         Ok(Version {
             name: intern(text(version, "name")),
             schema,
+            rules: Rules::compile(&source),
             source: Arc::new(source),
             status: sub["status"].is_object(),
             scale,

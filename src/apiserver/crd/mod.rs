@@ -10,9 +10,11 @@
 //! An object is stored in the definition's stored version. While a request works on it, it is in the
 //! request's version, whose schema prunes, defaults and validates it ([`convert`] is between).
 
+pub(crate) mod cel;
 pub(crate) mod columns;
 pub(crate) mod control;
 pub(crate) mod convert;
+pub(crate) mod estimate;
 pub(crate) mod family;
 pub(crate) mod names;
 pub(crate) mod openapi;

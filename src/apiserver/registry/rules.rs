@@ -9,7 +9,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use rkind_apimachinery::{
     codec, custom,
-    field::{Error, ErrorList, Path},
+    field::{Error, ErrorList, Kind, Path},
     meta::{self, Gvk},
     status::Status,
     strategy,
@@ -175,22 +175,33 @@ impl Write {
 
     pub(crate) fn validate_create(&self, object: &Value) -> ErrorList {
         let Some(own) = self.custom() else {
-            return machinery::validate_create(&self.gvk(), object);
+            let mut errors = machinery::validate_create(&self.gvk(), object);
+            if errors.is_empty() && self.def.storage_prefix == crd::DEFINITIONS {
+                errors.extend(crd::estimate::check(object));
+            }
+            return errors;
         };
         let mut errors = self.check_kind(object);
         let schema = &own.version().schema;
         errors.extend(custom::validate_create(object, schema, self.def.namespaced));
         errors.extend(check_replicas(own, object));
+        run_rules(own, object, None, &mut errors);
         errors
     }
 
     pub(crate) fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let Some(own) = self.custom() else {
-            return machinery::validate_update(&self.gvk(), self.sub, new, old);
+            let mut errors = machinery::validate_update(&self.gvk(), self.sub, new, old);
+            let changed = || new["spec"]["versions"] != old["spec"]["versions"];
+            if errors.is_empty() && self.def.storage_prefix == crd::DEFINITIONS && changed() {
+                errors.extend(crd::estimate::check(new));
+            }
+            return errors;
         };
         let mut errors = self.check_kind(new);
         errors.extend(custom::validate_update(new, old, &own.version().schema));
         errors.extend(check_replicas(own, new));
+        run_rules(own, new, Some(old), &mut errors);
         errors
     }
 
@@ -251,6 +262,28 @@ impl Write {
             .map(|object| Payload::Stored(Arc::new(object)))
             .map_err(|e| Status::internal_error(&format!("written object cannot be read: {e}")).into())
     }
+}
+
+/// Runs the schema's rules, unless the object is so wrong that they could not be trusted.
+fn run_rules(own: &Custom, new: &Value, old: Option<&Value>, errors: &mut ErrorList) {
+    let Some(rules) = &own.version().rules else {
+        return;
+    };
+    let blocks = |error: &Error| {
+        matches!(
+            error.kind,
+            Kind::Required | Kind::TooLong | Kind::TooMany | Kind::TypeInvalid
+        )
+    };
+    if errors.iter().any(blocks) {
+        errors.push(Error::invalid(
+            &Path::new("<nil>"),
+            Value::Null,
+            "some validation rules were not checked because the object was invalid; correct the existing errors to complete validation",
+        ));
+        return;
+    }
+    errors.extend(rules.validate(new, old));
 }
 
 /// The scale subresource's number must be one that a scale can have.

@@ -205,6 +205,21 @@ async fn schemas_are_published() {
     assert!(
         document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"].is_object()
     );
+    // kubectl looks here which patch it may send.
+    let patch = &document["paths"]["/apis/example.com/v1/namespaces/{namespace}/widgets/{name}"]["patch"];
+    let forms: Vec<&String> = patch["requestBody"]["content"]
+        .as_object()
+        .unwrap()
+        .keys()
+        .collect();
+    assert_eq!(
+        forms,
+        [
+            "application/apply-patch+yaml",
+            "application/json-patch+json",
+            "application/merge-patch+json"
+        ]
+    );
     let swagger = f.get("/openapi/v2").await;
     let mut published = swagger["definitions"]["com.example.v1.Widget"].clone();
     published

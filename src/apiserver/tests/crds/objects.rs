@@ -303,3 +303,41 @@ async fn nulls_and_int_or_string() {
         "{error}"
     );
 }
+
+#[tokio::test]
+async fn rules_hold() {
+    let f = fixture().await;
+    let mut schema = schema();
+    schema["properties"]["spec"]["x-kubernetes-validations"] = json!([
+        {"rule": "!has(self.replicas) || self.replicas <= 5", "message": "replicas are 5 at most"},
+        {"rule": "!has(oldSelf.size) || self.size >= oldSelf.size", "messageExpression": "'size may only ' + 'grow'"},
+    ]);
+    f.define(definition("widgets", "Widget", schema.clone())).await;
+    let (code, error) = f.send("POST", WIDGETS, widget("a", json!({"replicas": 6}))).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{error}");
+    assert_eq!(
+        message(&error),
+        "Widget.example.com \"a\" is invalid: spec: Invalid value: \"object\": replicas are 5 at most"
+    );
+    let (code, made) = f.send("POST", WIDGETS, widget("a", json!({"size": 3}))).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let (code, error) = f
+        .merge(&format!("{WIDGETS}/a"), json!({"spec": {"size": 2}}))
+        .await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{error}");
+    assert!(
+        message(&error).ends_with("spec: Invalid value: \"object\": size may only grow"),
+        "{error}"
+    );
+    let (code, _) = f
+        .merge(&format!("{WIDGETS}/a"), json!({"spec": {"size": 4}}))
+        .await;
+    assert_eq!(code, StatusCode::OK);
+    // A rule that cannot be understood is refused with its definition.
+    schema["properties"]["spec"]["x-kubernetes-validations"] = json!([{"rule": "self.nope > 1"}]);
+    let (code, error) = f
+        .send("POST", DEFINITIONS, definition("gadgets", "Gadget", schema))
+        .await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
+    assert!(message(&error).contains("compilation failed"), "{error}");
+}
