@@ -77,8 +77,8 @@ fn the_lists_extension() {
             "start index must be less than or equal to end index",
         ),
         (
-            "a.list.sort()[0] + b.sort()",
-            "found no matching overload for 'sort'",
+            "'x'.sort()",
+            "found no matching overload for 'sort' applied to 'string.()'",
         ),
     ]);
 }
