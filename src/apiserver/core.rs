@@ -1,6 +1,6 @@
 //! What every stage of a request shares.
 
-use std::{net::IpAddr, sync::Arc};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use ipnet::IpNet;
 use rkind_apimachinery::meta::GroupResource;
@@ -10,13 +10,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::{
     admission::Chain,
-    authn::token::Tokens,
+    aggregation::Aggregator,
+    audit::Auditor,
+    authn::{Authenticators, token::Tokens},
     authz::Authorizer,
     cacher::{Cache, Cacher, ROOT},
     catalog::Catalog,
     error::Result,
+    flowcontrol::FlowControl,
     inflight::Limits,
     metrics::Metrics,
+    server::Front,
     services::Allocators,
     streams::kubelet::KubeletClient,
     webhook::Webhooks,
@@ -33,6 +37,12 @@ pub(crate) struct Settings {
     pub advertise_address: IpAddr,
     /// Port at `advertise_address`.
     pub advertise_port: u16,
+    /// Deadline of what is neither a watch nor a stream.
+    pub request_timeout: Duration,
+    /// How long everything is still accepted when the server is to end.
+    pub shutdown_delay: Duration,
+    /// How long what is under way may then take.
+    pub drain: Duration,
 }
 
 /// The server's shared state.
@@ -44,12 +54,22 @@ pub(crate) struct Core {
     pub settings: Settings,
     pub authorizer: Authorizer,
     pub tokens: Tokens,
+    pub authn: Authenticators,
+    /// Without a policy nothing is audited.
+    pub audit: Option<Arc<Auditor>>,
+    pub aggregation: Aggregator,
     pub admission: Chain,
     pub services: Allocators,
     pub metrics: Metrics,
     pub kubelet: KubeletClient,
     pub webhooks: Webhooks,
+    /// Who is served when not everybody can be; without it, `limits` alone.
+    pub flow: Option<FlowControl>,
     pub limits: Limits,
+    /// Headers of every response.
+    pub front: Front,
+    /// The server is to end: `/readyz` says so, everything else goes on.
+    pub leaving: CancellationToken,
     /// Ends watches, streams and the server's own loops; requests are still answered.
     pub shutdown: CancellationToken,
     /// Ends the following of the store.

@@ -55,10 +55,20 @@ fn checks(core: &Core, kind: &str) -> Vec<Check> {
     }
     if kind != "livez" {
         all.push(("poststarthook/rbac/bootstrap-roles", None));
+        all.push(("poststarthook/priority-and-fairness-config-producer", None));
+        all.push(("poststarthook/priority-and-fairness-config-consumer", None));
+        all.push(("poststarthook/start-system-namespaces-controller", None));
+        all.push(("poststarthook/apiservice-registration-controller", None));
+        let registered = core.aggregation.is_registered();
+        all.push((
+            "autoregister-completion",
+            (!registered).then(|| "missing APIService".to_owned()),
+        ));
         all.push(("poststarthook/scheduling/bootstrap-system-priority-classes", None));
     }
-    if kind != "livez" && core.shutdown.is_cancelled() {
-        all.push(("shutdown", Some("process is shutting down".into())));
+    if kind == "readyz" {
+        let leaving = core.leaving.is_cancelled() || core.shutdown.is_cancelled();
+        all.push(("shutdown", leaving.then(|| "process is shutting down".to_owned())));
     }
     all
 }
@@ -102,6 +112,19 @@ pub(crate) fn serve(core: &Core, path: &str, query: Option<&str>) -> Option<Resp
         ));
     } else {
         text.push_str("ok");
+    }
+    let unknown: Vec<String> = excluded
+        .iter()
+        .filter(|wanted| !all.iter().any(|(name, _)| name == *wanted))
+        .map(|name| format!("{name:?}"))
+        .collect();
+    if !unknown.is_empty() && (verbose || failed) {
+        let warning = format!(
+            "warn: some health checks cannot be excluded: no matches for {}\n",
+            unknown.join(",")
+        );
+        let end = text.rfind(kind).unwrap_or(text.len());
+        text.insert_str(end, &warning);
     }
     for (name, why) in all.iter().filter_map(|(n, w)| Some((n, w.as_ref()?))) {
         tracing::warn!(check = name, why, "health check failed");

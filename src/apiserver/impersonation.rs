@@ -15,11 +15,21 @@ use crate::{
 
 const EXTRA: &str = "impersonate-extra-";
 
-/// The user that a request runs as.
+/// The user that a request runs as; `None` when that is who asks.
 ///
 /// # Errors
-/// 400 for groups without a user, 403 when not allowed.
-pub(crate) fn impersonate(core: &Core, user: UserInfo, headers: &HeaderMap) -> Result<UserInfo> {
+/// 500 for groups without a user, 403 when not allowed.
+pub(crate) async fn impersonate(
+    core: &Core,
+    user: &UserInfo,
+    headers: &HeaderMap,
+) -> Result<Option<UserInfo>> {
+    if !headers
+        .keys()
+        .any(|name| name.as_str().starts_with("impersonate-"))
+    {
+        return Ok(None);
+    }
     let values = |name: &str| -> Vec<String> {
         headers
             .get_all(name)
@@ -44,26 +54,24 @@ pub(crate) fn impersonate(core: &Core, user: UserInfo, headers: &HeaderMap) -> R
     }
     if name.is_empty() {
         if groups.is_empty() && extra.is_empty() && uid.is_empty() {
-            return Ok(user);
+            return Ok(None);
         }
         return Err(Status::internal_error("requested impersonation without impersonating a user").into());
     }
-    let may = |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
-        core.authorizer.check(
-            &user,
-            &Attributes {
-                verb: "impersonate".into(),
-                group: group.into(),
-                version: "v1".into(),
-                resource: resource.into(),
-                subresource: subresource.into(),
-                namespace: namespace.into(),
-                name: name.into(),
-                path: String::new(),
-                is_resource: true,
-                ..Default::default()
-            },
-        )
+    let may = async |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
+        let wanted = Attributes {
+            verb: "impersonate".into(),
+            group: group.into(),
+            version: "v1".into(),
+            resource: resource.into(),
+            subresource: subresource.into(),
+            namespace: namespace.into(),
+            name: name.into(),
+            path: String::new(),
+            is_resource: true,
+            ..Default::default()
+        };
+        core.authorizer.check(user, &wanted).await
     };
     let mut target = UserInfo {
         name: name.clone(),
@@ -72,7 +80,7 @@ pub(crate) fn impersonate(core: &Core, user: UserInfo, headers: &HeaderMap) -> R
     };
     match target.service_account() {
         Some((namespace, account)) => {
-            may("", "serviceaccounts", "", namespace, account)?;
+            may("", "serviceaccounts", "", namespace, account).await?;
             if groups.is_empty() {
                 target.groups = vec![
                     "system:serviceaccounts".into(),
@@ -80,18 +88,18 @@ pub(crate) fn impersonate(core: &Core, user: UserInfo, headers: &HeaderMap) -> R
                 ];
             }
         }
-        None => may("", "users", "", "", &name)?,
+        None => may("", "users", "", "", &name).await?,
     }
     for group in &groups {
-        may("", "groups", "", "", group)?;
+        may("", "groups", "", "", group).await?;
     }
     for (key, list) in &extra {
         for value in list {
-            may("authentication.k8s.io", "userextras", key, "", value)?;
+            may("authentication.k8s.io", "userextras", key, "", value).await?;
         }
     }
     if !uid.is_empty() {
-        may("authentication.k8s.io", "uids", "", "", &uid)?;
+        may("authentication.k8s.io", "uids", "", "", &uid).await?;
     }
     target.extra = extra;
     target.uid = uid;
@@ -102,5 +110,5 @@ pub(crate) fn impersonate(core: &Core, user: UserInfo, headers: &HeaderMap) -> R
     } else if !target.in_group(AUTHENTICATED) {
         target.groups.push(AUTHENTICATED.into());
     }
-    Ok(target)
+    Ok(Some(target))
 }

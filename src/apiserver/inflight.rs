@@ -1,5 +1,5 @@
 //! How many requests are served at once: upstream's `--max-requests-inflight` and
-//! `--max-mutating-requests-inflight`, until priority and fairness takes their place.
+//! `--max-mutating-requests-inflight`, where priority and fairness is switched off.
 
 use std::sync::Arc;
 
@@ -12,25 +12,14 @@ use crate::{
     user::{MASTERS, UserInfo},
 };
 
-/// Reads at once.
-const READS: usize = 400;
-/// Writes at once.
-const WRITES: usize = 200;
-
 /// The two limits.
 pub(crate) struct Limits {
     reads: Arc<Semaphore>,
     writes: Arc<Semaphore>,
 }
 
-impl Default for Limits {
-    fn default() -> Self {
-        Limits::new(READS, WRITES)
-    }
-}
-
 impl Limits {
-    fn new(reads: usize, writes: usize) -> Self {
+    pub(crate) fn new(reads: usize, writes: usize) -> Self {
         Limits {
             reads: Arc::new(Semaphore::new(reads)),
             writes: Arc::new(Semaphore::new(writes)),

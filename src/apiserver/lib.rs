@@ -23,6 +23,8 @@
 //! - `machinery`: the one seam to `apimachinery`.
 
 mod admission;
+mod aggregation;
+mod audit;
 mod authn;
 mod authz;
 mod bootstrap;
@@ -30,15 +32,20 @@ mod cacher;
 mod catalog;
 mod core;
 mod crd;
+mod deadline;
 mod discovery;
+mod encryption;
 mod error;
 mod expiry;
+mod flowcontrol;
 mod health;
 mod impersonation;
 mod in_process;
 mod inflight;
 mod machinery;
 mod metrics;
+pub mod options;
+mod outbound;
 mod pipeline;
 mod registry;
 mod request;
@@ -65,7 +72,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::Authorities;
 pub use in_process::InProcess;
-pub use server::{TlsError, TlsOptions};
+pub use server::{PatternError, TlsError, TlsOptions};
 pub use user::UserInfo;
 
 /// The Kubernetes version served.
@@ -98,6 +105,16 @@ pub enum Error {
     InUse(std::path::PathBuf),
     #[error("admission plugin {0:?} is unknown")]
     UnknownPlugin(String),
+    #[error("authentication cannot be set up")]
+    Authentication(#[from] authn::Error),
+    #[error("authorization cannot be set up")]
+    Authorization(#[from] authz::Error),
+    #[error("cross-origin requests cannot be allowed")]
+    Origins(#[from] PatternError),
+    #[error("encryption at rest cannot be set up")]
+    Encryption(#[from] encryption::Error),
+    #[error("audit cannot be set up")]
+    Audit(#[from] audit::Error),
     #[error("certificates cannot be made")]
     Pki(#[from] rkind_pki::Error),
 }
@@ -127,6 +144,8 @@ pub struct Options {
     pub kubelet_client: Option<(String, String)>,
     /// Admission plugins to leave out, by upstream's names.
     pub disabled_admission: Vec<String>,
+    /// What may be switched on beside; [`options::Features::default`] is upstream's defaults.
+    pub features: options::Features,
 }
 
 /// A running API server, without listeners until [`ApiServer::serve`].
@@ -141,7 +160,10 @@ impl ApiServer {
     ///
     /// # Errors
     /// When the store cannot be read, a key is no good, or a bootstrap object is refused.
-    pub async fn new(options: Options) -> Result<Self, Error> {
+    pub async fn new(mut options: Options) -> Result<Self, Error> {
+        if let Some(config) = &options.features.encryption {
+            options.store = Arc::new(encryption::Encrypted::new(options.store, config)?);
+        }
         let mut names: Vec<String> = resources::builtin()
             .iter()
             .filter(|d| d.has_verb("list"))
@@ -160,8 +182,19 @@ impl ApiServer {
             .ok_or(authn::jwt::Error::NoKey("public"))?;
         let signer = authn::jwt::Signer::from_pem(&options.sa_private_key, own_key)?;
         let verifier = authn::jwt::Verifier::from_pem(&options.sa_public_keys)?;
-        let audiences = vec![options.issuer.clone()];
-        let tokens = authn::token::Tokens::new(options.issuer, audiences, signer, verifier, cache.clone());
+        let features = options.features;
+        let audiences = match features.authentication.audiences.as_slice() {
+            [] => vec![options.issuer.clone()],
+            given => given.to_vec(),
+        };
+        let tokens = authn::token::Tokens::new(options.issuer, audiences, signer, verifier, cache.clone())
+            .extending(features.authentication.extend_token_expiration)
+            .limited(features.authentication.max_token_expiration);
+        let authn = authn::Authenticators::new(
+            &features.authentication,
+            &options.ca_cert,
+            &options.front_proxy_ca_cert,
+        )?;
         let kubelet_pair = options
             .kubelet_client
             .as_ref()
@@ -172,6 +205,9 @@ impl ApiServer {
             node_port_range: options.node_port_range,
             advertise_address: options.advertise_address,
             advertise_port: options.advertise_port,
+            request_timeout: features.serving.request_timeout,
+            shutdown_delay: features.serving.shutdown_delay,
+            drain: features.serving.drain,
         };
         let allocators = services::Allocators::new(&settings);
         if let Some(known) = cache.cacher("core/services") {
@@ -179,29 +215,42 @@ impl ApiServer {
                 allocators.learn(&service.to_value());
             }
         }
+        let flow =
+            flowcontrol::FlowControl::new(&cache, &features.flow_control, features.serving.request_timeout);
         let core = Arc::new(core::Core {
             store: options.store,
-            authorizer: authz::Authorizer {
-                node: authz::node::NodeAuthorizer::new(cache.clone(), bootstrap::node_rules()),
-                rbac: authz::rbac::Rbac::new(&cache),
-            },
+            authorizer: authz::Authorizer::new(
+                authz::node::NodeAuthorizer::new(cache.clone(), bootstrap::node_rules()),
+                authz::rbac::Rbac::new(&cache),
+                &features.authorization,
+            )?,
             webhooks: webhook::Webhooks::new(cache.clone()),
             cache,
             catalog: catalog::Catalog::default(),
             settings,
             tokens,
+            authn,
+            audit: audit::Auditor::new(&features.audit)?,
+            aggregation: aggregation::Aggregator::new(features.aggregation.proxy_client),
             admission: admission::Chain::without(&options.disabled_admission)
                 .map_err(Error::UnknownPlugin)?,
             services: allocators,
             metrics: metrics::Metrics::default(),
             kubelet,
-            limits: inflight::Limits::default(),
+            flow,
+            limits: inflight::Limits::new(
+                features.flow_control.max_requests,
+                features.flow_control.max_mutating_requests,
+            ),
+            front: server::Front::new(&features.serving)?,
+            leaving: CancellationToken::new(),
             shutdown,
             stop,
         });
         let authorities = Authorities {
             client_ca: options.ca_cert,
             request_header_ca: options.front_proxy_ca_cert,
+            request_header: features.authentication.request_header,
         };
         core.catalog.refresh(&core).await;
         bootstrap::run(&core, &authorities)
@@ -209,6 +258,10 @@ impl ApiServer {
             .map_err(Error::Bootstrap)?;
         core.cache.catch_up().await;
         tokio::spawn(crd::control::run(core.clone()));
+        aggregation::register(&core).await.map_err(Error::Bootstrap)?;
+        flowcontrol::keep::ensure(&core).await.map_err(Error::Bootstrap)?;
+        tokio::spawn(aggregation::run(core.clone()));
+        tokio::spawn(flowcontrol::keep::run(core.clone()));
         tokio::spawn(expiry::run(core.clone()));
         tokio::spawn(admission::policy::type_check::keep(core.clone()));
         tokio::spawn(bootstrap::keep(core.clone()));
@@ -218,7 +271,7 @@ impl ApiServer {
     /// The API as an axum router. Requests without a verified identity are anonymous.
     pub fn router(&self) -> Router {
         async fn answer(State(core): State<Arc<core::Core>>, request: Request<Body>) -> Response<Body> {
-            pipeline::handle(core, request).await
+            server::answer(core, request).await
         }
         Router::new().fallback(answer).with_state(self.core.clone())
     }

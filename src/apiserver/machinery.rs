@@ -139,6 +139,24 @@ pub(crate) fn decode_loose(body: &[u8], encoding: Encoding, type_name: &str) -> 
     }
 }
 
+/// An object in Kubernetes' protobuf envelope, whatever its kind; `None` for kinds that are unknown.
+pub(crate) fn protobuf_any(body: &[u8]) -> Option<Value> {
+    let codec::TypeMeta { api_version, kind } = protobuf::peek(body).ok()?;
+    let (group, version) = rkind_apimachinery::meta::split_api_version(&api_version);
+    let def = proto_type(&Gvk::new(group, version, &kind))?;
+    from_protobuf(body, def).ok()
+}
+
+/// A configuration file's text, YAML or JSON, as a tree.
+///
+/// # Errors
+/// What the parser says.
+pub(crate) fn yaml(text: &str) -> Result<Value, String> {
+    codec::yaml_to_value(text.as_bytes(), codec::FieldValidation::Ignore)
+        .map(|(value, _)| value)
+        .map_err(|e| e.to_string())
+}
+
 /// A tree as YAML.
 ///
 /// # Errors

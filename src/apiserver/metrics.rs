@@ -1,5 +1,7 @@
 //! Counters in Prometheus' text form, under upstream's names.
 
+pub(crate) mod layers;
+
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
@@ -44,9 +46,38 @@ struct Tables {
     watchers: BTreeMap<(String, String, String), Arc<AtomicI64>>,
 }
 
+/// How authentication and authorization ended.
+#[derive(Default)]
+pub(crate) struct Verdicts {
+    /// Requests by who was believed, and those that were not.
+    pub authenticated: AtomicI64,
+    pub unauthenticated: AtomicI64,
+    pub allowed: AtomicI64,
+    pub denied: AtomicI64,
+}
+
+impl Verdicts {
+    /// Counts one authentication.
+    pub(crate) fn authentication(&self, believed: bool) {
+        let count = if believed {
+            &self.authenticated
+        } else {
+            &self.unauthenticated
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one authorization.
+    pub(crate) fn authorization(&self, allowed: bool) {
+        let count = if allowed { &self.allowed } else { &self.denied };
+        count.fetch_add(1, Ordering::Relaxed);
+    }
+}
+
 /// All metrics of the server.
 #[derive(Default)]
 pub(crate) struct Metrics {
+    pub verdicts: Verdicts,
     tables: Mutex<Tables>,
     inflight: AtomicI64,
 }

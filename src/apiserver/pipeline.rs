@@ -1,77 +1,96 @@
 //! A request's way, stage by stage. Each stage is a module of its own; this file is their order.
 //!
-//! request info -> authentication -> impersonation -> in-flight limit -> authorization ->
-//! (admission ->) registry, or one of the paths that are for no resource.
+//! request info -> authentication -> audit -> impersonation -> priority and fairness ->
+//! authorization -> another server, or (admission ->) registry, or one of the paths that are for no
+//! resource.
 
 use std::{
     panic::AssertUnwindSafe,
-    sync::Arc,
-    time::{Duration, Instant},
+    sync::{Arc, OnceLock},
+    time::Instant,
 };
 
 use axum::body::Body;
 use futures::FutureExt as _;
-use http::{HeaderValue, Request, Response, StatusCode, header, request::Parts};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use rkind_apimachinery::status::Status;
 
 use crate::{
     admission::Notes,
+    aggregation,
+    audit::{self, Recording},
     authn::{self, authenticate},
     authz::Attributes,
     core::Core,
+    deadline,
     discovery::{self, openapi},
     error::Result,
+    flowcontrol::{self, Flow},
     health, impersonation,
     registry::{self, Context, render},
     request::{Encoding, Media, RequestInfo, info::query_value, media},
     user::UserInfo,
 };
 
-/// Deadline of a request that is neither a watch nor a stream.
-const DEADLINE: Duration = Duration::from_secs(60);
-
 /// Answers one request.
 pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
-    let peer = request
-        .extensions()
-        .get::<authn::Connection>()
-        .and_then(|c| c.peer);
+    let (mut parts, body) = request.into_parts();
+    let peer = parts.extensions.get::<authn::Connection>().and_then(|c| c.peer);
     let _inflight = core.metrics.begin();
-    let info = RequestInfo::parse(request.method(), request.uri().path(), request.uri().query());
-    let audit_id = request
-        .headers()
-        .get("audit-id")
-        .cloned()
-        .or_else(|| HeaderValue::from_str(&uuid::Uuid::new_v4().to_string()).ok());
-    let encoding = match media::clauses(request.headers()).first() {
+    let info = RequestInfo::parse(&parts.method, parts.uri.path(), parts.uri.query());
+    let audit_id = audit_id(&parts.headers);
+    let encoding = match media::clauses(&parts.headers).first() {
         Some(clause) if clause.kind == media::PROTOBUF => Encoding::Protobuf,
         _ => Encoding::Json,
     };
     let notes = Arc::<Notes>::default();
-    let mut request = request;
-    request.extensions_mut().insert(notes.clone());
-    // A fault in one request must not end the loop that made it, nor the connection.
-    let work = AssertUnwindSafe(stages(&core, &info, request)).catch_unwind();
-    let work = work
-        .map(|done| done.unwrap_or_else(|_| Err(Status::internal_error("the request met a fault").into())));
-    let mut response = if is_long(&info) {
-        work.await
+    parts.extensions.insert(notes.clone());
+    let recording = core.audit.as_ref().map(|auditor| {
+        parts.headers.insert("audit-id", audit_id.clone());
+        auditor.record(&parts, &info, audit_id.to_str().unwrap_or_default())
+    });
+    let long = is_long(&info);
+    let flow = OnceLock::new();
+    let answer = if long {
+        run(&core, &info, parts, body, recording.clone(), &flow).await
     } else {
-        match tokio::time::timeout(DEADLINE, work).await {
-            Ok(answer) => answer,
-            Err(_) => Err(Status::timeout("request did not complete within the allotted timeout", 0).into()),
+        match deadline::of(parts.uri.query(), core.settings.request_timeout) {
+            Err(status) => Err(status),
+            Ok(limit) => {
+                let work = run(&core, &info, parts, body, recording.clone(), &flow);
+                match tokio::time::timeout(limit, work).await {
+                    Ok(answer) => answer,
+                    Err(_) => {
+                        let why = "request did not complete within the allotted timeout";
+                        Err(Status::timeout(why, 0).into())
+                    }
+                }
+            }
         }
-    }
-    .unwrap_or_else(|status| {
+    };
+    let mut response = answer.unwrap_or_else(|status| {
         if status.code >= 500 {
             tracing::warn!(verb = %info.verb, path = %info.path, code = status.code, message = %status.message, "request failed");
+        }
+        if let Some(recording) = &recording {
+            recording.refused(&status);
         }
         render::status(&status, encoding)
     });
     render::warn(&mut response, &notes.warnings());
-    if let Some(id) = audit_id {
-        response.headers_mut().insert("audit-id", id);
+    response.headers_mut().insert("audit-id", audit_id);
+    if let Some(Flow { schema, level }) = flow.into_inner() {
+        response
+            .headers_mut()
+            .insert("x-kubernetes-pf-flowschema-uid", schema);
+        response
+            .headers_mut()
+            .insert("x-kubernetes-pf-prioritylevel-uid", level);
+    }
+    if let Some(recording) = recording {
+        recording.annotated(notes.annotations());
+        response = recording.answered(response, long).await;
     }
     core.metrics
         .finish(&info, response.status().as_u16(), started.elapsed());
@@ -80,6 +99,34 @@ pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<
         took_us = started.elapsed().as_micros() as u64, "request"
     );
     response
+}
+
+/// The request's id: the client's, or a new one.
+fn audit_id(headers: &HeaderMap) -> HeaderValue {
+    if let Some(id) = headers.get("audit-id") {
+        return id.clone();
+    }
+    let mut buffer = uuid::Uuid::encode_buffer();
+    let id = uuid::Uuid::new_v4().hyphenated().encode_lower(&mut buffer);
+    HeaderValue::from_str(id).unwrap_or(HeaderValue::from_static(""))
+}
+
+/// The stages; a fault in one request must not end the loop that made it, nor the connection.
+async fn run(
+    core: &Arc<Core>,
+    info: &RequestInfo,
+    parts: Parts,
+    body: Body,
+    recording: Option<Arc<Recording>>,
+    flow: &OnceLock<Flow>,
+) -> Result<Response<Body>> {
+    let work = audit::scope(recording.clone(), stages(core, info, parts, body, flow));
+    AssertUnwindSafe(work).catch_unwind().await.unwrap_or_else(|_| {
+        if let Some(recording) = recording {
+            recording.panicked();
+        }
+        Err(Status::internal_error("the request met a fault").into())
+    })
 }
 
 /// Watches and streams have no deadline of the server's.
@@ -92,26 +139,88 @@ fn is_long(info: &RequestInfo) -> bool {
         || info.verb == "proxy"
 }
 
-async fn stages(core: &Arc<Core>, info: &RequestInfo, request: Request<Body>) -> Result<Response<Body>> {
-    let (parts, body) = request.into_parts();
+async fn stages(
+    core: &Arc<Core>,
+    info: &RequestInfo,
+    parts: Parts,
+    mut body: Body,
+    flow: &OnceLock<Flow>,
+) -> Result<Response<Body>> {
     // Who may do what is read from the cache: it must hold what was written before this request.
     core.cache.catch_up().await;
     core.catalog.refresh(core).await;
-    let user = authenticate(&parts, &core.tokens)?;
-    let user = impersonation::impersonate(core, user, &parts.headers)?;
-    let own = parts.extensions.get::<authn::Identity>().is_some();
-    // Watches and streams last: only their beginning would count, so they are left out.
-    let _place = if is_long(info) {
+    let authenticated = authenticate(core, &parts).await;
+    core.metrics.verdicts.authentication(authenticated.is_ok());
+    let authenticated = authenticated?;
+    let recording = audit::current();
+    if let Some(recording) = &recording {
+        recording.begin(&authenticated);
+    }
+    let user = match impersonation::impersonate(core, &authenticated, &parts.headers).await? {
+        Some(target) => {
+            if let Some(recording) = &recording {
+                recording.impersonated(&target);
+            }
+            target
+        }
+        None => authenticated,
+    };
+    // A watch holds its place until it begins; streams last, and have none.
+    let _place = if is_long(info) && info.verb != "watch" {
         None
     } else {
-        core.limits.admit(info, &user, own)?
+        place(core, info, &user, &parts, flow).await?
     };
-    core.authorizer.check(&user, &Attributes::of(info))?;
+    let allowed = core.authorizer.admit(&user, &Attributes::of(info)).await;
+    core.metrics.verdicts.authorization(allowed.is_ok());
+    allowed?;
+    if let Some(recording) = &recording
+        && recording.level() >= audit::Level::Request
+        && !is_long(info)
+    {
+        let bytes = registry::read_body(body).await?;
+        recording.request_body(&bytes, &parts);
+        body = Body::from(bytes);
+    }
+    if let Some(backend) = core.aggregation.backend(&info.path) {
+        return Ok(aggregation::proxy::serve(core, &backend, &user, parts, body).await);
+    }
     if info.is_resource {
         resource(core, info, user, parts, body).await
     } else {
-        path(core, info, &parts).await
+        path(core, info, &user, parts).await
     }
+}
+
+/// What is held while a request is served: a seat of its priority level, or one of all places when
+/// priority and fairness is off.
+enum Place {
+    #[allow(dead_code, reason = "held for its drop")]
+    Seat(Option<flowcontrol::Place>),
+    #[allow(dead_code, reason = "held for its drop")]
+    Plain(Option<tokio::sync::OwnedSemaphorePermit>),
+}
+
+async fn place(
+    core: &Core,
+    info: &RequestInfo,
+    user: &UserInfo,
+    parts: &Parts,
+    flow: &OnceLock<Flow>,
+) -> Result<Option<Place>> {
+    let place = match &core.flow {
+        Some(control) => Place::Seat(
+            control
+                .admit(&core.cache, info, parts.uri.query(), user, flow)
+                .await?,
+        ),
+        None if info.verb == "watch" => return Ok(None),
+        None => {
+            let own = parts.extensions.get::<authn::Identity>().is_some();
+            Place::Plain(core.limits.admit(info, user, own)?)
+        }
+    };
+    Ok(Some(place))
 }
 
 async fn resource(
@@ -177,7 +286,12 @@ async fn resource(
     Ok(response)
 }
 
-async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Response<Body>> {
+async fn path(core: &Arc<Core>, info: &RequestInfo, user: &UserInfo, parts: Parts) -> Result<Response<Body>> {
+    if core.aggregation.is_used()
+        && let Some(response) = elsewhere(core, info, user, &parts).await
+    {
+        return Ok(response);
+    }
     let headers = &parts.headers;
     if !matches!(parts.method, http::Method::GET | http::Method::HEAD) {
         return Err(Status::method_not_allowed().into());
@@ -190,7 +304,11 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
         "" => render::json(&discovery::root_paths(&core.catalog.now()), headers),
         "/version" => render::json(&health::version(), headers),
         "/metrics" => {
-            let text = core.metrics.render(&health::object_counts(core));
+            let mut text = core.metrics.render(&health::object_counts(core));
+            text.push_str(&crate::metrics::layers::render(core));
+            if let Some(flow) = &core.flow {
+                text.push_str(&flowcontrol::metrics(flow));
+            }
             render::respond(
                 StatusCode::OK,
                 "text/plain; version=0.0.4; charset=utf-8",
@@ -223,6 +341,19 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
             render::respond(StatusCode::OK, "application/jwk-set+json", bytes.into(), headers)
         }
         _ => {
+            if let Some(what) = path.strip_prefix("/debug/api_priority_and_fairness/")
+                && let Some(flow) = &core.flow
+            {
+                let details = query_value(parts.uri.query(), "includeRequestDetails");
+                let details = details.is_some_and(|v| crate::request::info::truthy(&v));
+                let text = flowcontrol::dump(flow, what, details).ok_or_else(Status::unknown_resource)?;
+                return Ok(render::respond(
+                    StatusCode::OK,
+                    "text/plain; charset=utf-8",
+                    text.into(),
+                    headers,
+                ));
+            }
             if let Some(document) = path.strip_prefix("/openapi/v3/") {
                 return openapi::v3(&core.catalog.now(), document, parts.uri.query(), headers)
                     .ok_or_else(|| Status::unknown_resource().into());
@@ -232,4 +363,26 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, parts: &Parts) -> Result<Res
         }
     };
     Ok(response)
+}
+
+/// Documents about APIs of this server and of others; `None` when they are this server's alone.
+async fn elsewhere(
+    core: &Core,
+    info: &RequestInfo,
+    user: &UserInfo,
+    parts: &Parts,
+) -> Option<Response<Body>> {
+    if !matches!(parts.method, http::Method::GET | http::Method::HEAD) {
+        return None;
+    }
+    let (path, headers) = (info.path.trim_end_matches('/'), &parts.headers);
+    if let Some(response) = aggregation::discovery::serve(core, path, headers) {
+        return Some(response);
+    }
+    if let Some(document) = path.strip_prefix("/openapi/v3/") {
+        let backend = aggregation::openapi::backend(core, document)?;
+        let parts = parts.clone();
+        return Some(aggregation::proxy::serve(core, &backend, user, parts, Body::empty()).await);
+    }
+    aggregation::openapi::serve(core, path, headers).await
 }

@@ -33,6 +33,8 @@ pub struct Options {
     pub issuer: String,
     /// Admission plugins to leave out, by upstream's names.
     pub disabled_admission: Vec<String>,
+    /// What may be switched on beside. The front proxy's certificate is filled in when unset.
+    pub features: crate::options::Features,
 }
 
 impl Options {
@@ -47,6 +49,7 @@ impl Options {
             node_port_range: (30000, 32767),
             issuer: ISSUER.into(),
             disabled_admission: vec!["ServiceAccount".into()],
+            features: crate::options::Features::default(),
         }
     }
 }
@@ -156,6 +159,11 @@ pub async fn start(options: Options) -> Result<Standalone, Error> {
         extra: &[advertise.to_string()],
     })?;
     let pem = pki.to_pem();
+    let mut features = options.features;
+    features.aggregation.proxy_client.get_or_insert_with(|| {
+        let pair = &certificates.front_proxy_client;
+        (pair.cert_pem.clone(), pair.key_pem.clone())
+    });
     let server = ApiServer::new(crate::Options {
         store: store.clone(),
         service_subnet: options.service_subnet,
@@ -172,12 +180,14 @@ pub async fn start(options: Options) -> Result<Standalone, Error> {
             certificates.apiserver_kubelet_client.key_pem.clone(),
         )),
         disabled_admission: options.disabled_admission,
+        features,
     })
     .await?;
     let tls = TlsOptions {
         certificate: certificates.apiserver.cert_pem.clone(),
         key: certificates.apiserver.key_pem.clone(),
         client_ca: pem.ca_cert.clone(),
+        ..Default::default()
     }
     .config()?;
     let kubeconfig = std::path::absolute(dir)

@@ -49,18 +49,29 @@ pub(crate) async fn fixture() -> Fixture {
 
 /// With a certificate and key to show to kubelets, and their authority.
 pub(crate) async fn fixture_with(kubelet: Option<(String, String, String)>) -> Fixture {
+    fixture_of(|options| {
+        if let Some((ca, cert, key)) = kubelet {
+            options.ca_cert = ca;
+            options.kubelet_client = Some((cert, key));
+        }
+    })
+    .await
+}
+
+/// With options of the test's own.
+pub(crate) async fn fixture_of(edit: impl FnOnce(&mut Options)) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
     let store = Arc::new(EmbeddedStore::open(dir.path(), Default::default()).await.unwrap());
     Fixture {
-        server: server_on(store.clone(), kubelet).await,
+        server: server_with(store.clone(), edit).await,
         store,
         _dir: dir,
     }
 }
 
-async fn server_on(store: Arc<EmbeddedStore>, kubelet: Option<(String, String, String)>) -> ApiServer {
+async fn server_with(store: Arc<EmbeddedStore>, edit: impl FnOnce(&mut Options)) -> ApiServer {
     let pki = rkind_pki::ClusterPki::generate().unwrap().to_pem();
-    ApiServer::new(Options {
+    let mut options = Options {
         store,
         service_subnet: "10.96.0.0/16".parse().unwrap(),
         node_port_range: (30000, 32767),
@@ -69,13 +80,29 @@ async fn server_on(store: Arc<EmbeddedStore>, kubelet: Option<(String, String, S
         sa_private_key: pki.sa_private_key,
         sa_public_keys: vec![pki.sa_public_key],
         issuer: "https://kubernetes.default.svc.cluster.local".into(),
-        ca_cert: kubelet.as_ref().map_or(pki.ca_cert, |(ca, _, _)| ca.clone()),
+        ca_cert: pki.ca_cert,
         front_proxy_ca_cert: pki.front_proxy_ca_cert,
-        kubelet_client: kubelet.map(|(_, cert, key)| (cert, key)),
+        kubelet_client: None,
         disabled_admission: Vec::new(),
-    })
-    .await
-    .unwrap()
+        features: Default::default(),
+    };
+    edit(&mut options);
+    ApiServer::new(options).await.unwrap()
+}
+
+/// Asks until `wanted` gives something.
+///
+/// # Panics
+/// After 20 s.
+pub(crate) async fn eventually<T>(what: &str, mut wanted: impl AsyncFnMut() -> Option<T>) -> T {
+    let limit = std::time::Instant::now() + std::time::Duration::from_secs(20);
+    loop {
+        if let Some(found) = wanted().await {
+            return found;
+        }
+        assert!(std::time::Instant::now() < limit, "{what} did not come");
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+    }
 }
 
 impl Fixture {
@@ -87,7 +114,7 @@ impl Fixture {
     /// The same store under a new server.
     pub(crate) async fn restart(&mut self) {
         self.server.close();
-        self.server = server_on(self.store.clone(), None).await;
+        self.server = server_with(self.store.clone(), |_| {}).await;
     }
 
     /// Sends a request as the administrator; gives code and body.

@@ -46,6 +46,7 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
         certificate: pki.apiserver.cert.clone(),
         key: pki.apiserver.key.clone(),
         client_ca: node.pki.ca_cert.clone(),
+        ..Default::default()
     };
     let tls = tls
         .config()
@@ -109,6 +110,8 @@ fn api_options(
     pki: ControlPlanePki,
     store: Arc<EmbeddedStore>,
 ) -> rkind_apiserver::Options {
+    let mut features = rkind_apiserver::options::Features::default();
+    features.aggregation.proxy_client = Some((pki.front_proxy_client.cert, pki.front_proxy_client.key));
     rkind_apiserver::Options {
         store,
         service_subnet: node.network.service_subnet,
@@ -125,6 +128,7 @@ fn api_options(
             pki.apiserver_kubelet_client.key,
         )),
         disabled_admission: Vec::new(),
+        features,
     }
 }
 

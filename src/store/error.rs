@@ -75,6 +75,14 @@ pub enum Error {
         /// What does not hold.
         reason: String,
     },
+    /// A value was written in a form that cannot be read back: encrypted with a key that is gone.
+    #[error("value of key {key} cannot be read: {reason}")]
+    Unreadable {
+        /// The key.
+        key: Arc<str>,
+        /// Why not.
+        reason: String,
+    },
     /// Another process has this store open.
     #[error("store {} is in use by another process", path.display())]
     Locked {

@@ -124,6 +124,12 @@ pub trait Store: Send + Sync + 'static {
     /// Whether writes can be acknowledged at all; the error says why not. For health checks.
     fn health(&self) -> Result<()>;
 
+    /// Whether a key's value, read before, should be written anew although it does not change: its
+    /// stored form is an older one (an encryption key was replaced).
+    fn is_stale(&self, _key: &str) -> bool {
+        false
+    }
+
     /// One key, at the newest committed revision or at `at`. The revision returned is the one read
     /// at.
     ///

@@ -47,6 +47,7 @@ pub fn name_check(group: &str, kind: &str, name: &str, prefix: bool) -> Vec<Stri
     match (group, kind) {
         ("rbac.authorization.k8s.io", _) => names::path_segment(name),
         ("certificates.k8s.io", "CertificateSigningRequest") => names::path_segment(name),
+        ("apiregistration.k8s.io", _) => names::path_segment(name),
         ("", "Service") => names::dns1035_label(&masked(name, prefix)),
         ("", "Namespace") | ("apps", "StatefulSet") => names::dns1123_label(&masked(name, prefix)),
         ("networking.k8s.io", "IPAddress") => names::ip(name),

@@ -231,4 +231,46 @@ fn api_service(o: &Value, errs: &mut ErrorList) {
             ));
         }
     }
+    if text(s, "group").is_empty() && text(s, "version") != "v1" {
+        errs.push(Error::required(
+            &p.child("group"),
+            "only v1 may have an empty group and it better be legacy kube",
+        ));
+    }
+    let (service, bundle) = (&s["service"], text(s, "caBundle"));
+    let insecure = s["insecureSkipTLSVerify"] == true;
+    if !service.is_object() {
+        if !bundle.is_empty() {
+            errs.push(Error::invalid(
+                &p.child("caBundle"),
+                format!("{} bytes", bundle.len()),
+                "local APIServices may not have a caBundle",
+            ));
+        }
+        if insecure {
+            errs.push(Error::invalid(
+                &p.child("insecureSkipTLSVerify"),
+                true,
+                "local APIServices may not have insecureSkipTLSVerify",
+            ));
+        }
+        return;
+    }
+    for f in ["namespace", "name"] {
+        required(&service[f], &p.child("service").child(f), errs);
+    }
+    if let Some(port) = service["port"].as_i64().filter(|n| !(1..=65535).contains(n)) {
+        errs.push(Error::invalid(
+            &p.child("service").child("port"),
+            port,
+            "port is not valid: must be between 1 and 65535, inclusive",
+        ));
+    }
+    if insecure && !bundle.is_empty() {
+        errs.push(Error::invalid(
+            &p.child("insecureSkipTLSVerify"),
+            true,
+            "may not be true if caBundle is present",
+        ));
+    }
 }

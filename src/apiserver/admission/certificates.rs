@@ -96,7 +96,7 @@ impl Validate for Certificates {
                 }
                 Ok(())
             }
-            (Operation::Update, "approval") => permitted(request, "approve", signer),
+            (Operation::Update, "approval") => permitted(request, "approve", signer).await,
             (Operation::Update, "status") => {
                 let signed = &request.object["status"]["certificate"];
                 if request
@@ -105,7 +105,7 @@ impl Validate for Certificates {
                 {
                     return Ok(());
                 }
-                permitted(request, "sign", signer)
+                permitted(request, "sign", signer).await
             }
             _ => Ok(()),
         }
@@ -113,7 +113,7 @@ impl Validate for Certificates {
 }
 
 /// The verb is granted on the signer, or on all signers of its domain.
-fn permitted(request: &Request<'_>, verb: &str, signer: &str) -> Result<()> {
+async fn permitted(request: &Request<'_>, verb: &str, signer: &str) -> Result<()> {
     let domain = signer.split('/').next().unwrap_or_default();
     let wanted = |name: String| Attributes {
         verb: verb.into(),
@@ -124,17 +124,11 @@ fn permitted(request: &Request<'_>, verb: &str, signer: &str) -> Result<()> {
         is_resource: true,
         ..Default::default()
     };
-    let allowed = [signer.to_owned(), format!("{domain}/*")]
-        .into_iter()
-        .any(|name| {
-            request
-                .core
-                .authorizer
-                .decide(request.user, &wanted(name))
-                .allowed()
-        });
-    if allowed {
-        return Ok(());
+    for name in [signer.to_owned(), format!("{domain}/*")] {
+        let decision = request.core.authorizer.decide(request.user, &wanted(name)).await;
+        if decision.allowed() {
+            return Ok(());
+        }
     }
     Err(request.forbidden(&format!(
         "user not permitted to {verb} requests with signerName {signer:?}"

@@ -156,7 +156,7 @@ impl Authorizer for Asker<'_> {
         };
         let decision = self
             .authorizer
-            .decide(account.as_ref().unwrap_or(self.user), &wanted);
+            .decide_here(account.as_ref().unwrap_or(self.user), &wanted);
         Answer {
             allowed: decision.allowed(),
             reason: decision.reason().to_owned(),

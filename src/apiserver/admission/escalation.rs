@@ -52,7 +52,7 @@ impl Validate for Escalation {
             }
             (rules(request.object), "escalate", request.name)
         };
-        if may(request, verb, name) {
+        if may(request, verb, name).await {
             return Ok(());
         }
         let own = request
@@ -101,7 +101,7 @@ fn rules_of(request: &Request<'_>, role: &Value) -> Vec<Rule> {
     object.map(|o| rules(&o.to_value())).unwrap_or_default()
 }
 
-fn may(request: &Request<'_>, verb: &str, name: &str) -> bool {
+async fn may(request: &Request<'_>, verb: &str, name: &str) -> bool {
     let resource = match (verb, request.object["roleRef"]["kind"].as_str()) {
         ("bind", Some("ClusterRole")) => "clusterroles",
         ("bind", _) => "roles",
@@ -117,7 +117,12 @@ fn may(request: &Request<'_>, verb: &str, name: &str) -> bool {
         is_resource: true,
         ..Default::default()
     };
-    request.core.authorizer.decide(request.user, &wanted).allowed()
+    request
+        .core
+        .authorizer
+        .decide(request.user, &wanted)
+        .await
+        .allowed()
 }
 
 /// Whether every single permission of `rule` is in one of `own`.

@@ -42,7 +42,7 @@ impl Admit for NodeRestriction {
                 request.user.name
             )));
         }
-        judge(request, node).map_err(|why| why.into_status(request))
+        judge(request, node).await.map_err(|why| why.into_status(request))
     }
 }
 
@@ -67,7 +67,7 @@ fn refuse(why: impl Into<String>) -> Judgement {
     Err(Refusal::Forbidden(why.into()))
 }
 
-fn judge(request: &Request<'_>, node: &str) -> Judgement {
+async fn judge(request: &Request<'_>, node: &str) -> Judgement {
     match (request.def.group, request.def.resource, request.sub) {
         ("", "pods", "") => pod(request, node),
         ("", "pods", "status") => pod_status(request, node),
@@ -83,7 +83,7 @@ fn judge(request: &Request<'_>, node: &str) -> Judgement {
         ("", "nodes", _) => own_node(request, node),
         ("", "persistentvolumeclaims", "status") => claim_status(request, node),
         ("", "persistentvolumeclaims", _) => refuse("may only update PVC status"),
-        ("", "serviceaccounts", "token") => token(request, node),
+        ("", "serviceaccounts", "token") => token(request, node).await,
         ("coordination.k8s.io", "leases", _) => {
             if request.namespace != LEASES {
                 return refuse(format!(
@@ -337,7 +337,7 @@ fn claim_status(request: &Request<'_>, node: &str) -> Judgement {
 }
 
 /// A token is for a pod on the node, and for whom the pod names.
-fn token(request: &Request<'_>, node: &str) -> Judgement {
+async fn token(request: &Request<'_>, node: &str) -> Judgement {
     if request.operation != Operation::Create {
         return Ok(());
     }
@@ -360,11 +360,11 @@ fn token(request: &Request<'_>, node: &str) -> Judgement {
     on(&pod, node, || {
         "node requested token bound to a pod scheduled on a different node".into()
     })?;
-    audience(request, &pod, spec)
+    audience(request, &pod, spec).await
 }
 
 /// KEP-4412: for whom a node may ask tokens.
-fn audience(request: &Request<'_>, pod: &Value, spec: &Value) -> Judgement {
+async fn audience(request: &Request<'_>, pod: &Value, spec: &Value) -> Judgement {
     let audiences: Vec<&str> = spec["audiences"]
         .as_array()
         .into_iter()
@@ -386,7 +386,7 @@ fn audience(request: &Request<'_>, pod: &Value, spec: &Value) -> Judgement {
                 .unwrap_or_default()
                 == wanted
         });
-    let may_ask = || {
+    let may_ask = async || {
         let wanted = Attributes {
             verb: "request-serviceaccounts-token-audience".into(),
             namespace: request.namespace.into(),
@@ -396,9 +396,14 @@ fn audience(request: &Request<'_>, pod: &Value, spec: &Value) -> Judgement {
             is_resource: true,
             ..Default::default()
         };
-        request.core.authorizer.decide(request.user, &wanted).allowed()
+        request
+            .core
+            .authorizer
+            .decide(request.user, &wanted)
+            .await
+            .allowed()
     };
-    if wanted.is_empty() || named || may_ask() {
+    if wanted.is_empty() || named || may_ask().await {
         return Ok(());
     }
     refuse(format!(

@@ -56,7 +56,6 @@ impl Notes {
     }
 
     /// The annotations so far, sorted by key.
-    #[allow(dead_code, reason = "read by the audit log and by tests")]
     pub(crate) fn annotations(&self) -> Vec<(String, String)> {
         let mut all = self.annotations.lock().clone();
         all.sort();

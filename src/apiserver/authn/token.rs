@@ -1,7 +1,10 @@
 //! Service-account tokens: issued by TokenRequest, checked on every request.
 //! Upstream: `pkg/serviceaccount` (claims, jwt).
 
-use std::sync::Arc;
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
 
 use jiff::Timestamp;
 use serde_json::{Value, json};
@@ -11,12 +14,38 @@ use crate::{cacher::Cache, user::UserInfo};
 
 /// Time in seconds that a bound token outlives its pod's deletion.
 const GRACE: i64 = 60;
+/// Lifetime in seconds that the default projected volume asks for.
+pub(crate) const PROJECTED: i64 = 60 * 60 + 7;
+/// Lifetime in seconds that it gets when lifetimes are extended.
+const EXTENDED: i64 = 365 * 24 * 60 * 60;
 
 /// A token that holds, and for whom.
 #[derive(Debug)]
 pub(crate) struct Verified {
     pub user: UserInfo,
     pub audiences: Vec<String>,
+}
+
+/// What a new token is to say.
+pub(crate) struct Wanted<'a> {
+    pub namespace: &'a str,
+    pub name: &'a str,
+    pub uid: &'a str,
+    pub audiences: &'a [String],
+    /// Lifetime.
+    pub seconds: i64,
+    pub bound: Option<&'a Bound>,
+    /// Node of the pod that it is bound to, and its uid.
+    pub node: Option<(&'a str, &'a str)>,
+}
+
+/// A new token.
+pub(crate) struct Issued {
+    pub token: String,
+    /// When its owner should have a newer one.
+    pub expires: Timestamp,
+    /// `JTI=…`, as audit events name it.
+    pub id: String,
 }
 
 /// What a token is bound to beside its service account.
@@ -35,6 +64,10 @@ pub(crate) struct Tokens {
     signer: Signer,
     verifier: Verifier,
     cache: Arc<Cache>,
+    extend: bool,
+    /// Longest lifetime in seconds; 0: no limit.
+    longest: i64,
+    stale: AtomicU64,
 }
 
 impl Tokens {
@@ -53,7 +86,36 @@ impl Tokens {
             signer,
             verifier,
             cache,
+            extend: false,
+            longest: 0,
+            stale: AtomicU64::new(0),
         }
+    }
+
+    /// Pods' default tokens live a year; their use after the hour that was asked for is noted.
+    pub(crate) fn extending(mut self, extend: bool) -> Self {
+        self.extend = extend;
+        self
+    }
+
+    /// No token lives longer than `limit`; zero: no limit.
+    pub(crate) fn limited(mut self, limit: std::time::Duration) -> Self {
+        self.longest = i64::try_from(limit.as_secs()).unwrap_or(0);
+        self
+    }
+
+    /// The lifetime in seconds that is given to who asks for `seconds`.
+    pub(crate) fn granted(&self, seconds: i64) -> i64 {
+        if self.longest > 0 {
+            seconds.min(self.longest)
+        } else {
+            seconds
+        }
+    }
+
+    /// How many times a token was used that its owner should have renewed.
+    pub(crate) fn stale(&self) -> u64 {
+        self.stale.load(Ordering::Relaxed)
     }
 
     /// The issuer's URL.
@@ -71,44 +133,43 @@ impl Tokens {
         &self.verifier
     }
 
-    /// A new token. `node` is the node of the pod that it is bound to.
+    /// A new token.
     ///
     /// # Errors
     /// When signing fails.
-    #[allow(clippy::too_many_arguments)]
-    pub(crate) fn issue(
-        &self,
-        namespace: &str,
-        name: &str,
-        uid: &str,
-        audiences: &[String],
-        seconds: i64,
-        bound: Option<&Bound>,
-        node: Option<(&str, &str)>,
-    ) -> Result<(String, Timestamp), Error> {
+    pub(crate) fn issue(&self, wanted: &Wanted<'_>) -> Result<Issued, Error> {
+        let Wanted { namespace, name, .. } = wanted;
         let now = Timestamp::now().as_second();
-        let mut private = json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": uid}});
-        if let Some(bound) = bound {
+        let mut private =
+            json!({"namespace": namespace, "serviceaccount": {"name": name, "uid": wanted.uid}});
+        if let Some(bound) = wanted.bound {
             private[bound.kind.to_ascii_lowercase()] = json!({"name": bound.name, "uid": bound.uid});
         }
-        if let Some((node, uid)) = node {
+        if let Some((node, uid)) = wanted.node {
             private["node"] = if uid.is_empty() {
                 json!({"name": node})
             } else {
                 json!({"name": node, "uid": uid})
             };
         }
+        let of_pod = wanted.bound.is_some_and(|b| b.kind == "Pod");
+        let own = wanted.audiences.iter().all(|a| self.audiences.contains(a));
+        let mut lifetime = wanted.seconds;
+        if self.extend && of_pod && own && wanted.seconds == PROJECTED {
+            private["warnafter"] = json!(now + wanted.seconds);
+            lifetime = self.granted(EXTENDED);
+        }
+        let jti = uuid::Uuid::new_v4().to_string();
         let claims = json!({
-            "aud": audiences, "exp": now + seconds, "iat": now, "nbf": now, "iss": self.issuer,
-            "jti": uuid::Uuid::new_v4().to_string(),
-            "sub": format!("system:serviceaccount:{namespace}:{name}"),
+            "aud": wanted.audiences, "exp": now + lifetime, "iat": now, "nbf": now, "iss": self.issuer,
+            "jti": jti, "sub": format!("system:serviceaccount:{namespace}:{name}"),
             "kubernetes.io": private,
         });
-        let token = self.signer.sign(&claims)?;
-        Ok((
-            token,
-            Timestamp::from_second(now + seconds).unwrap_or(Timestamp::MAX),
-        ))
+        Ok(Issued {
+            token: self.signer.sign(&claims)?,
+            expires: Timestamp::from_second(now + wanted.seconds).unwrap_or(Timestamp::MAX),
+            id: format!("JTI={jti}"),
+        })
     }
 
     /// Checks signature, issuer, times, audience and that the bound objects still live.
@@ -117,11 +178,12 @@ impl Tokens {
     /// # Errors
     /// Which check failed.
     pub(crate) fn authenticate(&self, token: &str, audiences: &[String]) -> Result<Verified, Error> {
+        let unverified = super::jwt::claims(token).map_err(|_| Error::Foreign)?;
+        if unverified["iss"] != self.issuer.as_str() {
+            return Err(Error::Foreign);
+        }
         let claims = self.verifier.verify(token)?;
         let fail = |what: &str| Err(Error::Claim(what.to_owned()));
-        if claims["iss"] != self.issuer.as_str() {
-            return fail("token has another issuer");
-        }
         let now = Timestamp::now().as_second();
         if claims["exp"].as_i64().is_none_or(|exp| now >= exp) {
             return fail("service account token has expired");
@@ -148,6 +210,14 @@ impl Tokens {
             return fail("token audiences do not match");
         }
         let user = self.user(&claims)?;
+        let warn_after = claims["kubernetes.io"]["warnafter"].as_i64();
+        if let Some(late) = warn_after.map(|after| now - after).filter(|late| *late > 0) {
+            self.stale.fetch_add(1, Ordering::Relaxed);
+            crate::audit::annotate(
+                "authentication.k8s.io/stale-token",
+                &format!("subject: {}, seconds after warning threshold: {late}", user.name),
+            );
+        }
         Ok(Verified {
             user,
             audiences: matched,

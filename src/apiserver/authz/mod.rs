@@ -1,13 +1,19 @@
-//! Third stage: may they. `system:masters` may do everything, kubelets what their pods need,
-//! everybody else what RBAC grants.
+//! Third stage: may they. `system:masters` may do everything; everybody else what the authorizers in
+//! order grant: by default kubelets what their pods need, then everybody what RBAC says.
 
 pub(crate) mod node;
 pub(crate) mod rbac;
+mod webhook;
+
+#[cfg(test)]
+mod tests;
 
 use rkind_apimachinery::{field::quote, meta::GroupResource, status::Status};
 
 use crate::{
     error::Result,
+    options,
+    outbound::RemoteError,
     request::RequestInfo,
     user::{MASTERS, UserInfo},
 };
@@ -60,6 +66,8 @@ impl Attributes {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) enum Decision {
     Allow(String),
+    /// Somebody forbade it; nobody else is asked.
+    Deny(String),
     /// Nobody allowed it; with what went wrong on the way, if anything.
     NoOpinion(String),
 }
@@ -71,44 +79,144 @@ impl Decision {
 
     pub(crate) fn reason(&self) -> &str {
         match self {
-            Decision::Allow(reason) | Decision::NoOpinion(reason) => reason,
+            Decision::Allow(reason) | Decision::Deny(reason) | Decision::NoOpinion(reason) => reason,
         }
     }
+}
+
+/// Why authorization cannot be set up as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("authorization mode {0:?} is unknown")]
+    Mode(String),
+    #[error("authorization mode Webhook needs a configuration")]
+    NoWebhook,
+    #[error("authorization webhook")]
+    Webhook(#[source] RemoteError),
+}
+
+/// Who is asked.
+enum Step {
+    Node,
+    Rbac,
+    Webhook(Box<webhook::Webhook>),
+    Always(bool),
 }
 
 /// The chain of authorizers.
 pub(crate) struct Authorizer {
     pub node: node::NodeAuthorizer,
     pub rbac: rbac::Rbac,
+    steps: Vec<Step>,
 }
 
 impl Authorizer {
+    /// By options.
+    ///
+    /// # Errors
+    /// For modes that are unknown, or a webhook that cannot be used.
+    pub(crate) fn new(
+        node: node::NodeAuthorizer,
+        rbac: rbac::Rbac,
+        options: &options::Authorization,
+    ) -> Result<Self, Error> {
+        let mut steps = Vec::new();
+        for mode in &options.modes {
+            match mode.as_str() {
+                "RBAC" => steps.push(Step::Rbac),
+                "Node" => steps.push(Step::Node),
+                "AlwaysAllow" => steps.push(Step::Always(true)),
+                "AlwaysDeny" => steps.push(Step::Always(false)),
+                "Webhook" => {
+                    let text = options.webhook.as_deref().ok_or(Error::NoWebhook)?;
+                    let webhook = webhook::Webhook::new(text, options).map_err(Error::Webhook)?;
+                    steps.push(Step::Webhook(Box::new(webhook)));
+                }
+                other => return Err(Error::Mode(other.to_owned())),
+            }
+        }
+        if options.modes.is_empty() {
+            steps.extend([Step::Node, Step::Rbac]);
+        }
+        Ok(Authorizer { node, rbac, steps })
+    }
+
     /// Decides.
-    pub(crate) fn decide(&self, user: &UserInfo, wanted: &Attributes) -> Decision {
+    pub(crate) async fn decide(&self, user: &UserInfo, wanted: &Attributes) -> Decision {
         if user.in_group(MASTERS) {
             return Decision::Allow(String::new());
         }
-        let node = self.node.decide(user, wanted);
-        if node.allowed() {
-            return node;
-        }
-        match self.rbac.decide(user, wanted) {
-            Decision::NoOpinion(why) if !node.reason().is_empty() => {
-                let both = [node.reason(), &why].join("\n");
-                Decision::NoOpinion(both.trim_end().to_owned())
+        let mut reasons: Vec<String> = Vec::new();
+        for step in &self.steps {
+            let decision = match step {
+                Step::Node => self.node.decide(user, wanted),
+                Step::Rbac => self.rbac.decide(user, wanted),
+                Step::Webhook(webhook) => webhook.decide(user, wanted).await,
+                Step::Always(true) => Decision::Allow(String::new()),
+                Step::Always(false) => Decision::NoOpinion("Everything is forbidden.".into()),
+            };
+            match decision {
+                Decision::NoOpinion(reason) if reason.is_empty() => {}
+                Decision::NoOpinion(reason) => reasons.push(reason),
+                decided => return decided,
             }
-            decision => decision,
         }
+        Decision::NoOpinion(reasons.join("\n"))
+    }
+
+    /// As [`Authorizer::decide`], for who cannot wait: expressions. A webhook is heard only where its
+    /// answer is still known; else it has no opinion, which denies.
+    pub(crate) fn decide_here(&self, user: &UserInfo, wanted: &Attributes) -> Decision {
+        if user.in_group(MASTERS) {
+            return Decision::Allow(String::new());
+        }
+        let mut reasons: Vec<String> = Vec::new();
+        for step in &self.steps {
+            let decision = match step {
+                Step::Node => self.node.decide(user, wanted),
+                Step::Rbac => self.rbac.decide(user, wanted),
+                Step::Webhook(webhook) => webhook.known(user, wanted),
+                Step::Always(true) => Decision::Allow(String::new()),
+                Step::Always(false) => Decision::NoOpinion("Everything is forbidden.".into()),
+            };
+            match decision {
+                Decision::NoOpinion(reason) if reason.is_empty() => {}
+                Decision::NoOpinion(reason) => reasons.push(reason),
+                decided => return decided,
+            }
+        }
+        Decision::NoOpinion(reasons.join("\n"))
     }
 
     /// Decides, as an error for the client.
     ///
     /// # Errors
     /// 403, worded as upstream's `responsewriters.Forbidden`.
-    pub(crate) fn check(&self, user: &UserInfo, wanted: &Attributes) -> Result<()> {
-        match self.decide(user, wanted) {
+    pub(crate) async fn check(&self, user: &UserInfo, wanted: &Attributes) -> Result<()> {
+        match self.decide(user, wanted).await {
             Decision::Allow(_) => Ok(()),
-            Decision::NoOpinion(reason) => Err(forbidden(user, wanted, &reason).into()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(forbidden(user, wanted, &reason).into())
+            }
+        }
+    }
+
+    /// As [`Authorizer::check`], for the request itself: what was decided is audited.
+    ///
+    /// # Errors
+    /// As [`Authorizer::check`].
+    pub(crate) async fn admit(&self, user: &UserInfo, wanted: &Attributes) -> Result<()> {
+        let decision = self.decide(user, wanted).await;
+        if crate::audit::is_recording() {
+            let verdict = if decision.allowed() { "allow" } else { "forbid" };
+            crate::audit::annotate("authorization.k8s.io/decision", verdict);
+            crate::audit::annotate("authorization.k8s.io/reason", decision.reason());
+        }
+        match decision {
+            Decision::Allow(_) => Ok(()),
+            Decision::Deny(reason) | Decision::NoOpinion(reason) => {
+                Err(forbidden(user, wanted, &reason).into())
+            }
         }
     }
 }

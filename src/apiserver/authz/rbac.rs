@@ -99,6 +99,33 @@ struct RoleRef {
     name: String,
 }
 
+/// A role bound to a subject, and by which binding: the reason that is told.
+#[derive(Clone)]
+struct Bound {
+    role: RoleRef,
+    binding: Arc<str>,
+    subject: Arc<str>,
+}
+
+impl Bound {
+    fn reason(&self, namespace: &str) -> String {
+        let (role, binding) = (&self.role, &self.binding);
+        if namespace.is_empty() {
+            return format!(
+                "RBAC: allowed by ClusterRoleBinding {binding:?} of ClusterRole {:?} to {}",
+                role.name, self.subject
+            );
+        }
+        format!(
+            "RBAC: allowed by RoleBinding {:?} of {} {:?} to {}",
+            format!("{binding}/{namespace}"),
+            role.kind,
+            role.name,
+            self.subject
+        )
+    }
+}
+
 impl Subject {
     fn key(&self) -> String {
         match self.kind.as_str() {
@@ -107,9 +134,16 @@ impl Subject {
             _ => format!("u:{}", self.name),
         }
     }
+
+    fn shown(&self) -> String {
+        match self.kind.as_str() {
+            "ServiceAccount" => format!("ServiceAccount {:?}", format!("{}/{}", self.name, self.namespace)),
+            kind => format!("{kind} {:?}", self.name),
+        }
+    }
 }
 
-type BySubject = HashMap<String, Vec<RoleRef>>;
+type BySubject = HashMap<String, Vec<Bound>>;
 
 /// Everything the decision needs, by subject. Rebuilt when one of the four resources changed.
 #[derive(Default)]
@@ -149,16 +183,24 @@ impl Rbac {
     pub(crate) fn decide(&self, user: &UserInfo, wanted: &Attributes) -> Decision {
         let index = self.index();
         let mut problems = Vec::new();
-        let mut allowed = false;
-        index.visit(user, &wanted.namespace, |rules, name| {
+        let mut allowed = None;
+        index.visit(user, &wanted.namespace, |rules, bound, namespace| {
             match rules {
-                Some(rules) => allowed |= rules.iter().any(|rule| rule.allows(wanted)),
-                None => problems.push(format!("{name} not found")),
+                Some(rules) => {
+                    if rules.iter().any(|rule| rule.allows(wanted)) {
+                        allowed = Some(bound.reason(namespace));
+                    }
+                }
+                None => {
+                    let kind = bound.role.kind.to_ascii_lowercase();
+                    let name = &bound.role.name;
+                    problems.push(format!("{kind}.rbac.authorization.k8s.io \"{name}\" not found"));
+                }
             }
-            !allowed
+            allowed.is_none()
         });
-        if allowed {
-            return Decision::Allow(String::new());
+        if let Some(reason) = allowed {
+            return Decision::Allow(reason);
         }
         let reason = match problems.len() {
             0 => String::new(),
@@ -171,7 +213,7 @@ impl Rbac {
     /// Every rule that holds for `user` in `namespace`.
     pub(crate) fn rules(&self, user: &UserInfo, namespace: &str) -> Vec<Rule> {
         let mut all = Vec::new();
-        self.index().visit(user, namespace, |rules, _| {
+        self.index().visit(user, namespace, |rules, _, _| {
             all.extend(rules.into_iter().flat_map(|rules| rules.iter().cloned()));
             true
         });
@@ -229,13 +271,14 @@ impl Index {
         }
         for object in cachers[2].snapshot(0).objects.values() {
             if let Ok(binding) = object.typed::<Binding>() {
-                bind(&mut index.cluster_bindings, binding);
+                bind(&mut index.cluster_bindings, object.name(), binding);
             }
         }
         for object in cachers[3].snapshot(0).objects.values() {
             if let Ok(binding) = object.typed::<Binding>() {
                 bind(
                     index.bindings.entry(object.namespace().into()).or_default(),
+                    object.name(),
                     binding,
                 );
             }
@@ -243,18 +286,18 @@ impl Index {
         index
     }
 
-    /// Calls `each` with the rules of every role bound to `user`; stops when it returns false.
+    /// Calls `each` with the rules of every role bound to `user`, and the namespace of the binding;
+    /// stops when it returns false.
     fn visit(
         &self,
         user: &UserInfo,
         namespace: &str,
-        mut each: impl FnMut(Option<&Arc<[Rule]>>, &str) -> bool,
+        mut each: impl FnMut(Option<&Arc<[Rule]>>, &Bound, &str) -> bool,
     ) {
         let mut keys = vec![format!("u:{}", user.name)];
         keys.extend(user.groups.iter().map(|g| format!("g:{g}")));
-        for role in keys.iter().filter_map(|k| self.cluster_bindings.get(k)).flatten() {
-            let name = format!("clusterrole.rbac.authorization.k8s.io \"{}\"", role.name);
-            if !each(self.cluster_roles.get(&role.name), &name) {
+        for bound in keys.iter().filter_map(|k| self.cluster_bindings.get(k)).flatten() {
+            if !each(self.cluster_roles.get(&bound.role.name), bound, "") {
                 return;
             }
         }
@@ -264,27 +307,28 @@ impl Index {
         else {
             return;
         };
-        for role in keys.iter().filter_map(|k| bindings.get(k)).flatten() {
-            let (rules, kind) = if role.kind == "ClusterRole" {
-                (self.cluster_roles.get(&role.name), "clusterrole")
+        for bound in keys.iter().filter_map(|k| bindings.get(k)).flatten() {
+            let role = &bound.role;
+            let rules = if role.kind == "ClusterRole" {
+                self.cluster_roles.get(&role.name)
             } else {
-                (self.roles.get(&format!("{namespace}/{}", role.name)), "role")
+                self.roles.get(&format!("{namespace}/{}", role.name))
             };
-            if !each(
-                rules,
-                &format!("{kind}.rbac.authorization.k8s.io \"{}\"", role.name),
-            ) {
+            if !each(rules, bound, namespace) {
                 return;
             }
         }
     }
 }
 
-fn bind(into: &mut BySubject, binding: Binding) {
+fn bind(into: &mut BySubject, name: &str, binding: Binding) {
+    let name: Arc<str> = name.into();
     for subject in binding.subjects.unwrap_or_default() {
-        into.entry(subject.key())
-            .or_default()
-            .push(binding.role_ref.clone());
+        into.entry(subject.key()).or_default().push(Bound {
+            role: binding.role_ref.clone(),
+            binding: name.clone(),
+            subject: subject.shown().into(),
+        });
     }
 }
 

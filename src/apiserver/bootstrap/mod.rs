@@ -15,6 +15,7 @@ use crate::{
     core::Core,
     error::Result,
     machinery,
+    options::RequestHeader,
     registry::{create::Write, read},
 };
 
@@ -28,6 +29,8 @@ pub struct Authorities {
     pub client_ca: String,
     /// PEM of the front proxy's authority; empty when there is none.
     pub request_header_ca: String,
+    /// Which proxies are believed, and the headers they set.
+    pub request_header: RequestHeader,
 }
 
 /// What every kubelet may do, by the role `system:node`.
@@ -164,11 +167,16 @@ async fn authentication(core: &Arc<Core>, authorities: &Authorities) -> Result<(
     let mut data = json!({"client-ca-file": authorities.client_ca});
     if !authorities.request_header_ca.is_empty() {
         data["requestheader-client-ca-file"] = json!(authorities.request_header_ca);
-        data["requestheader-allowed-names"] = json!("[\"front-proxy-client\"]");
-        data["requestheader-extra-headers-prefix"] = json!("[\"X-Remote-Extra-\"]");
-        data["requestheader-group-headers"] = json!("[\"X-Remote-Group\"]");
-        data["requestheader-username-headers"] = json!("[\"X-Remote-User\"]");
-        data["requestheader-uid-headers"] = json!("[\"X-Remote-Uid\"]");
+        let told = &authorities.request_header;
+        for (key, list) in [
+            ("requestheader-allowed-names", &told.allowed_names),
+            ("requestheader-extra-headers-prefix", &told.extra_prefixes),
+            ("requestheader-group-headers", &told.group_headers),
+            ("requestheader-username-headers", &told.username_headers),
+            ("requestheader-uid-headers", &told.uid_headers),
+        ] {
+            data[key] = json!(json!(list).to_string());
+        }
     }
     let object = json!({"metadata": {"name": "extension-apiserver-authentication"}, "data": data});
     put(core, "", "configmaps", "kube-system", object, "data").await

@@ -175,6 +175,11 @@ impl Cacher {
         self.state.read().objects.get(key).cloned()
     }
 
+    /// Number of objects.
+    pub(crate) fn len(&self) -> usize {
+        self.state.read().objects.len()
+    }
+
     /// All objects. `complete` is a revision that the caches were seen to have reached.
     pub(crate) fn snapshot(&self, complete: Revision) -> Snapshot {
         let state = self.state.read();

@@ -38,10 +38,7 @@ pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Resp
                 "serverAddress": format!("{}:{}", core.settings.advertise_address, core.settings.advertise_port),
             }],
         }),
-        ["apis"] => json!({
-            "kind": "APIGroupList", "apiVersion": "v1",
-            "groups": named(&catalog).map(|g| api_group(g, false)).collect::<Vec<_>>(),
-        }),
+        ["apis"] => group_list(&catalog),
         ["api", version] if catalog.versions("").contains(version) => resource_list(&catalog, "", version),
         ["apis", group] => api_group(named(&catalog).find(|g| g.name == *group)?, true),
         ["apis", group, version] if !group.is_empty() && catalog.versions(group).contains(version) => {
@@ -50,6 +47,14 @@ pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Resp
         _ => return None,
     };
     Some(tagged(&body, "application/json", headers))
+}
+
+/// What `/apis` answers.
+pub(crate) fn group_list(catalog: &Snapshot) -> Value {
+    json!({
+        "kind": "APIGroupList", "apiVersion": "v1",
+        "groups": named(catalog).map(|g| api_group(g, false)).collect::<Vec<_>>(),
+    })
 }
 
 /// Groups beside core, in discovery's order.
@@ -126,7 +131,8 @@ fn storage_hash(def: &ResourceDef) -> String {
     base64::engine::general_purpose::STANDARD.encode(&digest[..8])
 }
 
-fn wants_aggregated(headers: &HeaderMap) -> bool {
+/// Whether the aggregated form is asked for.
+pub(crate) fn wants_aggregated(headers: &HeaderMap) -> bool {
     let Some(first) = clauses(headers)
         .into_iter()
         .find(|c| matches!(c.kind.as_str(), "application/json" | "*/*"))
@@ -146,8 +152,19 @@ fn wants_aggregated(headers: &HeaderMap) -> bool {
 }
 
 fn aggregated(catalog: &Snapshot, core: bool, headers: &HeaderMap) -> Response<Body> {
-    let bytes = catalog.documents[usize::from(core)].get_or_init(|| aggregated_list(catalog, core));
-    with_tag(bytes.clone(), AGGREGATED, headers)
+    with_tag(aggregated_bytes(catalog, core), AGGREGATED, headers)
+}
+
+/// The aggregated form of `/api` (`core`) or `/apis`.
+pub(crate) fn aggregated_bytes(catalog: &Snapshot, core: bool) -> bytes::Bytes {
+    catalog.documents[usize::from(core)]
+        .get_or_init(|| aggregated_list(catalog, core))
+        .clone()
+}
+
+/// A list in the aggregated form.
+pub(crate) fn aggregated_response(list: &Value, headers: &HeaderMap) -> Response<Body> {
+    tagged(list, AGGREGATED, headers)
 }
 
 fn aggregated_list(catalog: &Snapshot, core: bool) -> bytes::Bytes {
@@ -211,14 +228,14 @@ fn aggregated_resource(def: &ResourceDef) -> Value {
 }
 
 /// A document with an entity tag, or 304 when the client has it.
-fn tagged(body: &Value, content_type: &str, headers: &HeaderMap) -> Response<Body> {
+pub(crate) fn tagged(body: &Value, content_type: &str, headers: &HeaderMap) -> Response<Body> {
     let mut bytes = serde_json::to_vec(body).unwrap_or_default();
     bytes.push(b'\n');
     with_tag(bytes.into(), content_type, headers)
 }
 
 /// As [`tagged`], for bytes.
-fn with_tag(bytes: bytes::Bytes, content_type: &str, headers: &HeaderMap) -> Response<Body> {
+pub(crate) fn with_tag(bytes: bytes::Bytes, content_type: &str, headers: &HeaderMap) -> Response<Body> {
     let tag = format!("\"{}\"", hash(&bytes));
     let known = headers.get(header::IF_NONE_MATCH).and_then(|v| v.to_str().ok());
     let mut response = if known == Some(tag.as_str()) {

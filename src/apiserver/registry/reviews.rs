@@ -51,7 +51,7 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let status = match ctx.def.kind {
         "SelfSubjectAccessReview" => {
             let attributes = attributes(ctx, &review["spec"])?;
-            decision(ctx.core.authorizer.decide(&ctx.user, &attributes))
+            decision(ctx.core.authorizer.decide(&ctx.user, &attributes).await)
         }
         "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             let attributes = attributes(ctx, &review["spec"])?;
@@ -73,11 +73,11 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
                     Error::invalid(&path, "", "at least one of user or group must be specified"),
                 ));
             }
-            decision(ctx.core.authorizer.decide(&user, &attributes))
+            decision(ctx.core.authorizer.decide(&user, &attributes).await)
         }
         "SelfSubjectRulesReview" => rules(ctx, &review["spec"])?,
         "SelfSubjectReview" => json!({"userInfo": user_info(&ctx.user)}),
-        "TokenReview" => token(ctx, &review["spec"])?,
+        "TokenReview" => token(ctx, &review["spec"]).await?,
         _ => return Err(Status::unknown_resource().into()),
     };
     if ctx.def.kind == "SelfSubjectReview" {
@@ -215,19 +215,18 @@ pub(crate) fn user_info(user: &UserInfo) -> Value {
     info
 }
 
-fn token(ctx: &Context, spec: &Value) -> Result<Value> {
+async fn token(ctx: &Context, spec: &Value) -> Result<Value> {
     let token = text(&spec["token"]);
     if token.is_empty() {
         return Err(Status::bad_request("token is required for TokenReview in authentication").into());
     }
-    Ok(
-        match ctx.core.tokens.authenticate(&token, &strings(&spec["audiences"])) {
-            Ok(verified) => json!({
-                "authenticated": true,
-                "user": user_info(&verified.user.authenticated()),
-                "audiences": verified.audiences,
-            }),
-            Err(error) => json!({"authenticated": false, "user": {}, "error": error.to_string()}),
-        },
-    )
+    let audiences = strings(&spec["audiences"]);
+    Ok(match crate::authn::token(&ctx.core, &token, &audiences).await {
+        Ok(verified) => json!({
+            "authenticated": true,
+            "user": user_info(&verified.user.authenticated()),
+            "audiences": verified.audiences,
+        }),
+        Err(error) => json!({"authenticated": false, "user": {}, "error": error}),
+    })
 }

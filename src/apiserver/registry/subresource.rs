@@ -20,7 +20,7 @@ use super::{
     scale, unsupported_media, update,
 };
 use crate::{
-    authn::token::Bound,
+    authn::token::{Bound, Wanted},
     core::group_resource,
     error::Result,
     machinery,
@@ -480,29 +480,38 @@ async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
     if !errors.is_empty() {
         return Err(Status::invalid("authentication.k8s.io", "TokenRequest", "", &errors).into());
     }
+    let mut warnings = Vec::new();
+    let granted = ctx.core.tokens.granted(seconds);
+    if granted < seconds {
+        warnings.push(format!(
+            "requested expiration of {seconds} seconds shortened to {granted} seconds"
+        ));
+    }
+    let seconds = granted;
     let (bound, node) = bound(ctx, namespace, name, &spec["boundObjectRef"]).await?;
     let node = node.as_ref().map(|(n, u)| (n.as_str(), u.as_str()));
-    let (token, expires) = ctx
+    let issued = ctx
         .core
         .tokens
-        .issue(
+        .issue(&Wanted {
             namespace,
             name,
-            meta::uid(&account),
-            &audiences,
+            uid: meta::uid(&account),
+            audiences: &audiences,
             seconds,
-            bound.as_ref(),
+            bound: bound.as_ref(),
             node,
-        )
+        })
         .map_err(|e| Status::internal_error(&e.to_string()))?;
+    crate::audit::annotate("authentication.kubernetes.io/issued-credential-id", &issued.id);
     let review_meta = meta::metadata_mut(&mut review);
     review_meta.insert("name".into(), json!(name));
     review_meta.insert("namespace".into(), json!(namespace));
     review_meta.insert("creationTimestamp".into(), json!(meta::now()));
     review["spec"]["audiences"] = json!(audiences);
     review["spec"]["expirationSeconds"] = json!(seconds);
-    review["status"] = json!({"token": token, "expirationTimestamp": meta::time(expires)});
-    render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &[]).await
+    review["status"] = json!({"token": issued.token, "expirationTimestamp": meta::time(issued.expires)});
+    render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &warnings).await
 }
 
 type Node = (String, String);

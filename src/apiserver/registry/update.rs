@@ -183,7 +183,7 @@ impl Write {
             return Ok(Outcome::Done(self.tree(new)));
         }
         let bytes = self.seal(&mut new).await?;
-        if bytes == current.value {
+        if bytes == current.value && !self.core.store.is_stale(key) {
             return Ok(Outcome::Done(self.payload(
                 name,
                 new,

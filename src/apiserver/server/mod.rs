@@ -1,5 +1,11 @@
 //! The listener: TCP and TLS connections -> requests, and a shutdown that lets them end.
 
+mod front;
+mod tls;
+
+#[cfg(test)]
+mod tests;
+
 use std::{io, sync::Arc, time::Duration};
 
 use axum::body::Body;
@@ -7,71 +13,37 @@ use hyper_util::{
     rt::{TokioExecutor, TokioIo, TokioTimer},
     server::conn::auto,
 };
-use rustls::{RootCertStore, ServerConfig, server::WebPkiClientVerifier};
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
+use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
 use tokio_util::{sync::CancellationToken, task::TaskTracker};
 
 use crate::{authn, core::Core, pipeline};
 
+pub(crate) use front::Front;
+pub use front::PatternError;
+pub use tls::{TlsError, TlsOptions};
+
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
-/// How long connections may take to end after shutdown.
-const DRAIN: Duration = Duration::from_secs(5);
 
-/// Why TLS cannot be set up.
-#[derive(Debug, thiserror::Error)]
-pub enum TlsError {
-    #[error("{0} is not valid PEM")]
-    Pem(&'static str),
-    #[error("TLS configuration is refused")]
-    Config(#[from] rustls::Error),
-    #[error("client CA is refused")]
-    Verifier(#[from] rustls::server::VerifierBuilderError),
-}
-
-/// PEM texts of the serving side.
-#[derive(Clone, Debug)]
-pub struct TlsOptions {
-    /// Serving certificate, chain included.
-    pub certificate: String,
-    /// Its key.
-    pub key: String,
-    /// Authorities whose client certificates are believed. A client needs none.
-    pub client_ca: String,
-}
-
-impl TlsOptions {
-    /// The rustls configuration: TLS 1.2 and 1.3, h2 and http/1.1, client certificates optional.
-    ///
-    /// # Errors
-    /// When a PEM text does not hold what it should.
-    pub fn config(&self) -> Result<Arc<ServerConfig>, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let mut roots = RootCertStore::empty();
-        for certificate in CertificateDer::pem_slice_iter(self.client_ca.as_bytes()) {
-            roots.add(certificate.map_err(|_| TlsError::Pem("client CA"))?)?;
-        }
-        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .allow_unauthenticated()
-            .build()?;
-        let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(self.certificate.as_bytes())
-            .collect::<Result<_, _>>()
-            .map_err(|_| TlsError::Pem("serving certificate"))?;
-        let key =
-            PrivateKeyDer::from_pem_slice(self.key.as_bytes()).map_err(|_| TlsError::Pem("serving key"))?;
-        let mut config = ServerConfig::builder_with_provider(provider)
-            .with_safe_default_protocol_versions()?
-            .with_client_cert_verifier(verifier)
-            .with_single_cert(chain, key)?;
-        config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
-        Ok(Arc::new(config))
+/// Answers one request, with what every response carries.
+pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Body>) -> hyper::Response<Body> {
+    if core.front.is_idle() {
+        return pipeline::handle(core, request).await;
     }
+    let (early, origin) = core.front.before(&request);
+    let mut response = match early {
+        Some(response) => response,
+        None => pipeline::handle(core.clone(), request).await,
+    };
+    core.front.after(response.headers_mut(), origin);
+    response
 }
 
-/// Serves until `shutdown`: then no connection is accepted, watches and streams end, requests under
-/// way are answered, and what is left after some seconds is cut.
+/// Serves until `shutdown`. Then, as upstream: `/readyz` fails at once; for the shutdown delay
+/// everything is still accepted, so that balancers notice; after it no connection is, watches and
+/// streams end, requests under way are answered, and what is left after the drain time is cut.
 pub(crate) async fn serve(
     core: Arc<Core>,
     listener: TcpListener,
@@ -81,9 +53,20 @@ pub(crate) async fn serve(
     let acceptor = TlsAcceptor::from(tls);
     let connections = TaskTracker::new();
     let cut = CancellationToken::new();
+    // Told when nothing new is accepted any more.
+    let closing = CancellationToken::new();
+    tokio::spawn({
+        let (core, closing) = (core.clone(), closing.clone());
+        async move {
+            shutdown.cancelled().await;
+            core.leaving.cancel();
+            tokio::time::sleep(core.settings.shutdown_delay).await;
+            closing.cancel();
+        }
+    });
     loop {
         let (stream, peer) = tokio::select! {
-            () = shutdown.cancelled() => break,
+            () = closing.cancelled() => break,
             accepted = listener.accept() => match accepted {
                 Ok(accepted) => accepted,
                 Err(error) => {
@@ -94,10 +77,10 @@ pub(crate) async fn serve(
                 }
             },
         };
-        let (core, acceptor, shutdown, cut) = (core.clone(), acceptor.clone(), shutdown.clone(), cut.clone());
+        let (core, acceptor, closing, cut) = (core.clone(), acceptor.clone(), closing.clone(), cut.clone());
         connections.spawn(async move {
             tokio::select! {
-                () = connection(core, acceptor, stream, peer, shutdown) => {}
+                () = connection(core, acceptor, stream, peer, closing) => {}
                 () = cut.cancelled() => {}
             }
         });
@@ -105,7 +88,10 @@ pub(crate) async fn serve(
     drop(listener);
     core.shutdown.cancel();
     connections.close();
-    if tokio::time::timeout(DRAIN, connections.wait()).await.is_err() {
+    if tokio::time::timeout(core.settings.drain, connections.wait())
+        .await
+        .is_err()
+    {
         tracing::info!("cutting connections that did not end in time");
         cut.cancel();
         connections.wait().await;
@@ -118,7 +104,7 @@ async fn connection(
     acceptor: TlsAcceptor,
     stream: TcpStream,
     peer: std::net::SocketAddr,
-    shutdown: CancellationToken,
+    closing: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
@@ -133,17 +119,22 @@ async fn connection(
         .get_ref()
         .1
         .peer_certificates()
-        .and_then(|c| c.first())
-        .and_then(|c| authn::x509::user(c));
+        .and_then(|chain| core.authn.shown(chain));
     let known = authn::Connection {
         peer: Some(peer),
         certificate,
     };
+    // A client of a balanced server is now and then told to connect anew, to another one perhaps.
+    let goaway = CancellationToken::new();
+    let (chance, tell) = (core.front.goaway, goaway.clone());
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
         let core = core.clone();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(known.clone());
-        async move { Ok::<_, std::convert::Infallible>(pipeline::handle(core, request).await) }
+        if chance > 0.0 && request.version() == http::Version::HTTP_2 && rand::random_bool(chance) {
+            tell.cancel();
+        }
+        async move { Ok::<_, std::convert::Infallible>(answer(core, request).await) }
     });
     let mut builder = auto::Builder::new(TokioExecutor::new());
     builder
@@ -161,7 +152,11 @@ async fn connection(
     tokio::pin!(connection);
     let ended = tokio::select! {
         ended = connection.as_mut() => ended,
-        () = shutdown.cancelled() => {
+        () = goaway.cancelled() => {
+            connection.as_mut().graceful_shutdown();
+            connection.await
+        }
+        () = closing.cancelled() => {
             connection.as_mut().graceful_shutdown();
             connection.await
         }

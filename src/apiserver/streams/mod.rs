@@ -5,7 +5,7 @@
 
 pub(crate) mod kubelet;
 pub(crate) mod proxy;
-mod tunnel;
+pub(crate) mod tunnel;
 
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode, header};
@@ -115,7 +115,7 @@ pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>
         verb: "create".into(),
         ..Attributes::of(&ctx.info)
     };
-    ctx.core.authorizer.check(&ctx.user, &wanted)?;
+    ctx.core.authorizer.check(&ctx.user, &wanted).await?;
     admit_connect(ctx).await?;
     let name = meta::name(&pod).to_owned();
     let pairs = query_pairs(ctx.query());

@@ -23,7 +23,7 @@ const PASSED: [&str; 9] = [
 ];
 
 /// Whether a request asks for an upgrade.
-pub(super) fn is_upgrade(headers: &HeaderMap) -> bool {
+pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(header::UPGRADE)
         && headers
             .get_all(header::CONNECTION)

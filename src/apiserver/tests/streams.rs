@@ -58,6 +58,7 @@ async fn cluster() -> Cluster {
         certificate: node.kubelet_serving.cert_pem,
         key: node.kubelet_serving.key_pem,
         client_ca: ca,
+        ..Default::default()
     };
     let acceptor = tokio_rustls::TlsAcceptor::from({
         let mut config = Arc::unwrap_or_clone(tls.config().unwrap());
@@ -139,6 +140,7 @@ async fn upgrades_are_tunnelled() {
         certificate: certificates.apiserver.cert_pem,
         key: certificates.apiserver.key_pem,
         client_ca: ca.clone(),
+        ..Default::default()
     };
     let shutdown = tokio_util::sync::CancellationToken::new();
     let server = c.f.server.clone();

@@ -42,7 +42,7 @@ impl Authorizer for Asked<'_> {
             },
         };
         let user = account.as_ref().unwrap_or(self.user);
-        let decision = self.core.authorizer.decide(user, &wanted);
+        let decision = self.core.authorizer.decide_here(user, &wanted);
         Answer {
             allowed: matches!(decision, Decision::Allow(_)),
             reason: decision.reason().to_owned(),

@@ -1,0 +1,180 @@
+//! Events as JSON lines in a file that is rotated. Upstream: `audit-log-*`, by lumberjack's rules:
+//! `audit.log` becomes `audit-2006-01-02T15-04-05.000.log`.
+
+use std::{
+    fs::{File, OpenOptions},
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::mpsc,
+};
+
+use jiff::{SignedDuration, Timestamp};
+use serde_json::Value;
+
+use crate::options::Audit;
+
+const MEGABYTE: u64 = 1024 * 1024;
+/// Events that may wait for the disk.
+const WAITING: usize = 10_000;
+const STAMP: &str = "%Y-%m-%dT%H-%M-%S";
+
+/// A log; a thread of its own writes it, in order.
+pub(super) struct Log {
+    lines: mpsc::SyncSender<Vec<u8>>,
+}
+
+impl Log {
+    /// Opens the file, or standard output for `-`.
+    ///
+    /// # Errors
+    /// When it cannot be written to.
+    pub(super) fn open(path: &Path, options: &Audit) -> io::Result<Log> {
+        let (lines, waiting) = mpsc::sync_channel::<Vec<u8>>(WAITING);
+        if path == Path::new("-") {
+            std::thread::spawn(move || {
+                for line in waiting {
+                    // There is nowhere to complain that standard output is closed.
+                    let _ = io::stdout().write_all(&line);
+                }
+            });
+            return Ok(Log { lines });
+        }
+        let mut rotated = Rotated::open(path, options)?;
+        std::thread::spawn(move || {
+            for line in waiting {
+                if let Err(error) = rotated.write(&line) {
+                    tracing::error!(%error, "audit event cannot be written");
+                }
+            }
+        });
+        Ok(Log { lines })
+    }
+
+    /// Writes one event; waits only when the disk is far behind.
+    pub(super) fn write(&self, event: &Value) {
+        let mut line = serde_json::to_vec(event).unwrap_or_default();
+        line.push(b'\n');
+        if self.lines.send(line).is_err() {
+            tracing::error!("audit log is closed");
+        }
+    }
+}
+
+/// A file that is set aside when it grows too large.
+pub(super) struct Rotated {
+    path: PathBuf,
+    file: File,
+    size: u64,
+    limit: u64,
+    days: u32,
+    backups: u32,
+}
+
+impl Rotated {
+    pub(super) fn open(path: &Path, options: &Audit) -> io::Result<Rotated> {
+        if let Some(dir) = path.parent().filter(|d| !d.as_os_str().is_empty()) {
+            std::fs::create_dir_all(dir)?;
+        }
+        let (file, size) = append(path)?;
+        let megabytes = match options.log_max_size {
+            0 => 100,
+            size => size,
+        };
+        Ok(Rotated {
+            path: path.to_owned(),
+            file,
+            size,
+            limit: u64::from(megabytes) * MEGABYTE,
+            days: options.log_max_age,
+            backups: options.log_max_backup,
+        })
+    }
+
+    #[cfg(test)]
+    pub(super) fn limited(mut self, bytes: u64) -> Rotated {
+        self.limit = bytes;
+        self
+    }
+
+    pub(super) fn write(&mut self, line: &[u8]) -> io::Result<()> {
+        let length = line.len() as u64;
+        if self.size > 0 && self.size + length > self.limit {
+            self.rotate()?;
+        }
+        self.file.write_all(line)?;
+        self.size += length;
+        Ok(())
+    }
+
+    fn rotate(&mut self) -> io::Result<()> {
+        let (stem, ending) = self.names();
+        let now = Timestamp::now();
+        let millis = now.subsec_millisecond();
+        let mut aside = self
+            .path
+            .with_file_name(format!("{stem}-{}.{millis:03}{ending}", now.strftime(STAMP)));
+        let mut again = 0;
+        while aside.exists() {
+            again += 1;
+            aside = self.path.with_file_name(format!(
+                "{stem}-{}.{millis:03}-{again}{ending}",
+                now.strftime(STAMP)
+            ));
+        }
+        std::fs::rename(&self.path, aside)?;
+        (self.file, self.size) = append(&self.path)?;
+        self.clean()
+    }
+
+    fn names(&self) -> (String, String) {
+        let text = |part: Option<&std::ffi::OsStr>| part.unwrap_or_default().to_string_lossy().into_owned();
+        let ending = self
+            .path
+            .extension()
+            .map_or_else(String::new, |e| format!(".{}", e.to_string_lossy()));
+        (text(self.path.file_stem()), ending)
+    }
+
+    /// Removes what is too old or too many.
+    fn clean(&self) -> io::Result<()> {
+        if self.days == 0 && self.backups == 0 {
+            return Ok(());
+        }
+        let (stem, ending) = self.names();
+        let dir = self.path.parent().filter(|d| !d.as_os_str().is_empty());
+        let mut old: Vec<(String, PathBuf)> = Vec::new();
+        for entry in std::fs::read_dir(dir.unwrap_or(Path::new(".")))? {
+            let entry = entry?;
+            let name = entry.file_name().to_string_lossy().into_owned();
+            let stamp = name
+                .strip_prefix(&format!("{stem}-"))
+                .and_then(|rest| rest.strip_suffix(ending.as_str()));
+            if let Some(stamp) = stamp {
+                old.push((stamp.to_owned(), entry.path()));
+            }
+        }
+        // Newest first: stamps sort as times do.
+        old.sort_by(|a, b| b.0.cmp(&a.0));
+        let oldest = Timestamp::now() - SignedDuration::from_hours(24 * i64::from(self.days));
+        let oldest = oldest.strftime(STAMP).to_string();
+        for (number, (stamp, path)) in old.iter().enumerate() {
+            let many = self.backups > 0 && number >= self.backups as usize;
+            let aged = self.days > 0 && *stamp < oldest;
+            if many || aged {
+                std::fs::remove_file(path)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+fn append(path: &Path) -> io::Result<(File, u64)> {
+    use std::os::unix::fs::OpenOptionsExt as _;
+    let file = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .mode(0o600)
+        .open(path)?;
+    let size = file.metadata()?.len();
+    Ok((file, size))
+}

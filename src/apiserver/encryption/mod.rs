@@ -1,0 +1,225 @@
+//! Encryption at rest: a store whose values are ciphertext in the store below.
+//! Upstream: `k8s.io/apiserver/pkg/server/options/encryptionconfig` and `storage/value`.
+//!
+//! Keys of the store stay readable; which values are encrypted is said by resource. A value read in
+//! an older form (another key, or plain) is remembered as stale, so that an update which changes
+//! nothing still writes it anew: that is how keys are rotated.
+
+mod cipher;
+mod config;
+
+#[cfg(test)]
+mod tests;
+
+use std::{collections::HashSet, sync::Arc};
+
+use async_trait::async_trait;
+use bytes::Bytes;
+use futures::StreamExt as _;
+use parking_lot::RwLock;
+use rkind_store::{Entry, Event, Range, Result, Revision, Store, WatchBatch, WatchStream};
+
+use crate::cacher::ROOT;
+use config::Config;
+
+/// Why encryption cannot be set up as asked.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    #[error("encryption configuration: {0}")]
+    Config(String),
+}
+
+/// A store that encrypts.
+pub(crate) struct Encrypted {
+    shared: Arc<Shared>,
+}
+
+struct Shared {
+    below: Arc<dyn Store>,
+    config: Config,
+    /// Keys whose value was last read in an older form.
+    stale: RwLock<HashSet<Arc<str>>>,
+}
+
+impl Encrypted {
+    /// Over `below`, by an `EncryptionConfiguration`.
+    ///
+    /// # Errors
+    /// What is wrong with the configuration.
+    pub(crate) fn new(below: Arc<dyn Store>, config: &str) -> Result<Self, Error> {
+        Ok(Encrypted {
+            shared: Arc::new(Shared {
+                below,
+                config: Config::parse(config).map_err(Error::Config)?,
+                stale: RwLock::default(),
+            }),
+        })
+    }
+}
+
+/// `secrets` or `deployments.apps` of a store's key.
+fn resource(key: &str) -> Option<String> {
+    let mut parts = key.strip_prefix(ROOT)?.split('/');
+    let (group, resource) = (parts.next()?, parts.next()?);
+    Some(match group {
+        "core" => resource.to_owned(),
+        group => format!("{resource}.{group}"),
+    })
+}
+
+impl Shared {
+    fn seal(&self, key: &str, value: Bytes) -> Bytes {
+        let rule = resource(key).and_then(|r| self.config.rule(&r));
+        match rule {
+            Some(rule) => rule.seal(key, &value).map_or(value, Bytes::from),
+            None => value,
+        }
+    }
+
+    fn open(&self, mut entry: Entry) -> Result<Entry> {
+        let rule = resource(&entry.key).and_then(|r| self.config.rule(&r));
+        let opened = match rule {
+            Some(rule) => rule.open(&entry.key, &entry.value),
+            // What was once encrypted stays so, even when nothing is to be encrypted any more.
+            None if entry.value.starts_with(cipher::PREFIX) => {
+                Err("identity transformer tried to read encrypted data".to_owned())
+            }
+            None => return Ok(entry),
+        };
+        let (value, stale) = opened.map_err(|reason| rkind_store::Error::Unreadable {
+            key: entry.key.clone(),
+            reason,
+        })?;
+        if stale {
+            self.stale.write().insert(entry.key.clone());
+        } else if self.stale.read().contains(&entry.key) {
+            self.stale.write().remove(&entry.key);
+        }
+        if let Some(value) = value {
+            entry.value = value.into();
+        }
+        Ok(entry)
+    }
+
+    fn event(&self, event: Event) -> Result<Event> {
+        Ok(match event {
+            Event::Put { entry, prev } => Event::Put {
+                // The newer state last: it says whether the key is stale.
+                prev: prev.map(|e| self.open(e)).transpose()?,
+                entry: self.open(entry)?,
+            },
+            Event::Delete { prev, revision } => {
+                let prev = self.open(prev)?;
+                self.stale.write().remove(&prev.key);
+                Event::Delete { prev, revision }
+            }
+        })
+    }
+
+    fn error(&self, error: rkind_store::Error) -> rkind_store::Error {
+        use rkind_store::Error as E;
+        match error {
+            E::Exists { current } => match self.open(current) {
+                Ok(current) => E::Exists { current },
+                Err(error) => error,
+            },
+            E::Conflict {
+                key,
+                expected,
+                current: Some(current),
+            } => match self.open(current) {
+                Ok(current) => E::Conflict {
+                    key,
+                    expected,
+                    current: Some(current),
+                },
+                Err(error) => error,
+            },
+            error => error,
+        }
+    }
+}
+
+#[async_trait]
+impl Store for Encrypted {
+    fn revision(&self) -> Revision {
+        self.shared.below.revision()
+    }
+
+    fn oldest(&self) -> Revision {
+        self.shared.below.oldest()
+    }
+
+    fn health(&self) -> Result<()> {
+        self.shared.below.health()
+    }
+
+    fn is_stale(&self, key: &str) -> bool {
+        self.shared.stale.read().contains(key)
+    }
+
+    async fn get(&self, key: &str, at: Option<Revision>) -> Result<(Option<Entry>, Revision)> {
+        let (entry, revision) = self.shared.below.get(key, at).await?;
+        Ok((entry.map(|e| self.shared.open(e)).transpose()?, revision))
+    }
+
+    async fn range(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> Result<Range> {
+        let mut range = self.shared.below.range(prefix, after, limit, at).await?;
+        let entries = std::mem::take(&mut range.entries).into_iter();
+        range.entries = entries.map(|e| self.shared.open(e)).collect::<Result<_>>()?;
+        Ok(range)
+    }
+
+    async fn create(&self, key: &str, value: Bytes) -> Result<Revision> {
+        let sealed = self.shared.seal(key, value);
+        let done = self.shared.below.create(key, sealed).await;
+        done.map_err(|e| self.shared.error(e))
+    }
+
+    async fn update(&self, key: &str, expected: Revision, value: Bytes) -> Result<Revision> {
+        let sealed = self.shared.seal(key, value);
+        let done = self.shared.below.update(key, expected, sealed).await;
+        done.map_err(|e| self.shared.error(e))
+    }
+
+    async fn delete(&self, key: &str, expected: Revision) -> Result<Revision> {
+        let done = self.shared.below.delete(key, expected).await;
+        done.map_err(|e| self.shared.error(e))
+    }
+
+    async fn watch(&self, prefix: &str, from: Revision) -> Result<WatchStream> {
+        let below = self.shared.below.watch(prefix, from).await?;
+        let start = below.revision();
+        let shared = self.shared.clone();
+        let opened = futures::stream::unfold(below, move |mut below| {
+            let shared = shared.clone();
+            async move {
+                let batch = below.next().await?.and_then(|events| {
+                    Ok(WatchBatch {
+                        revision: below.revision(),
+                        events: events
+                            .into_iter()
+                            .map(|e| shared.event(e))
+                            .collect::<Result<_>>()?,
+                    })
+                });
+                Some((batch, below))
+            }
+        });
+        Ok(WatchStream::new(start, opened))
+    }
+
+    async fn progress(&self, prefix: &str) -> Result<()> {
+        self.shared.below.progress(prefix).await
+    }
+
+    async fn compact(&self, revision: Revision) -> Result<()> {
+        self.shared.below.compact(revision).await
+    }
+}

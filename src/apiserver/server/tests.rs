@@ -1,0 +1,243 @@
+use std::time::Duration;
+
+use http::{Request, StatusCode};
+use http_body_util::BodyExt as _;
+use rkind_pki::{ClusterPki, ServerNames};
+use rustls_pki_types::ServerName;
+use serde_json::Value;
+use tower::ServiceExt as _;
+
+use super::*;
+use crate::{
+    outbound::{Connector, HttpClient, Trust, explain},
+    tests::{eventually, fixture, fixture_of},
+};
+
+fn options(pki: &ClusterPki, name: &str) -> TlsOptions {
+    let names = ServerNames {
+        nodes: &[("localhost", [127, 0, 0, 1].into())],
+        kubernetes_ip: [10, 96, 0, 1].into(),
+        dns_domain: "cluster.local",
+        extra: &[name.to_owned()],
+    };
+    let leaf = pki.control_plane(&names).unwrap().apiserver;
+    TlsOptions {
+        certificate: leaf.cert_pem,
+        key: leaf.key_pem,
+        client_ca: pki.to_pem().ca_cert,
+        ..Default::default()
+    }
+}
+
+fn client(pki: &ClusterPki, port: u16, name: &str, identity: Option<(String, String)>) -> HttpClient {
+    let trust = Trust {
+        ca: pki.to_pem().ca_cert.into_bytes(),
+        insecure: false,
+        identity,
+    };
+    let connector = Connector {
+        locate: Arc::new(move || Ok(("127.0.0.1".into(), port))),
+        tls: Some((
+            trust.config().unwrap(),
+            ServerName::try_from(name.to_owned()).unwrap(),
+        )),
+    };
+    connector.client()
+}
+
+async fn get(client: &HttpClient, path: &str) -> Result<u16, String> {
+    let request = Request::get(format!("https://server{path}"))
+        .body(Body::empty())
+        .unwrap();
+    let response = client.request(request).await.map_err(|e| explain(&e))?;
+    let code = response.status().as_u16();
+    response.into_body().collect().await.map_err(|e| e.to_string())?;
+    Ok(code)
+}
+
+#[tokio::test]
+async fn certificates_are_chosen_by_name_and_judged_after_the_handshake() {
+    let (pki, other) = (ClusterPki::generate().unwrap(), ClusterPki::generate().unwrap());
+    let f = fixture_of(|o| o.ca_cert = pki.to_pem().ca_cert).await;
+    let mut tls = options(&pki, "server");
+    let subject = rkind_pki::Subject {
+        user: "other",
+        groups: &[],
+    };
+    let named = other.ca.server(subject, &["api.example.com".to_owned()]).unwrap();
+    tls.sni = vec![(named.cert_pem, named.key_pem)];
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, server) = (CancellationToken::new(), f.server.clone());
+    let (config, token) = (tls.config().unwrap(), stop.clone());
+    let served = tokio::spawn(async move { server.serve(listener, config, token).await });
+
+    assert_eq!(
+        get(&client(&pki, port, "localhost", None), "/version").await,
+        Ok(200)
+    );
+    assert_eq!(
+        get(&client(&other, port, "api.example.com", None), "/version").await,
+        Ok(200)
+    );
+    // A name of the other certificate is not shown the first one.
+    let wrong = get(&client(&pki, port, "api.example.com", None), "/version").await;
+    assert!(wrong.unwrap_err().contains("invalid peer certificate"));
+    let pair = |pki: &ClusterPki| pki.admin().map(|leaf| (leaf.cert_pem, leaf.key_pem)).ok();
+    let admin = client(&pki, port, "localhost", pair(&pki));
+    assert_eq!(get(&admin, "/api/v1/secrets").await, Ok(200));
+    let stranger = client(&pki, port, "localhost", pair(&other));
+    assert_eq!(get(&stranger, "/version").await, Ok(401));
+    stop.cancel();
+    served.await.unwrap().unwrap();
+}
+
+#[test]
+fn versions_and_suites_by_upstreams_names() {
+    let pki = ClusterPki::generate().unwrap();
+    let with = |version: &str, suites: &[&str]| {
+        let mut tls = options(&pki, "server");
+        tls.min_version = version.into();
+        tls.cipher_suites = suites.iter().map(|s| (*s).to_owned()).collect();
+        tls.config().map(|_| ()).map_err(|e| e.to_string())
+    };
+    assert_eq!(with("VersionTLS13", &[]), Ok(()));
+    assert_eq!(
+        with("VersionTLS12", &["TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256"]),
+        Ok(())
+    );
+    assert_eq!(with("", &["TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305"]), Ok(()));
+    assert!(with("VersionTLS14", &[]).unwrap_err().contains("VersionTLS14"));
+    assert_eq!(
+        with("", &["TLS_RSA_WITH_RC4_128_SHA"]),
+        Err("cipher suite TLS_RSA_WITH_RC4_128_SHA is not supported or doesn't exist".into())
+    );
+}
+
+#[tokio::test]
+async fn it_says_that_it_leaves_before_it_does() {
+    let pki = ClusterPki::generate().unwrap();
+    let f = fixture_of(|o| {
+        o.ca_cert = pki.to_pem().ca_cert;
+        o.features.serving.shutdown_delay = Duration::from_secs(4);
+    })
+    .await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, server) = (CancellationToken::new(), f.server.clone());
+    let (config, token) = (options(&pki, "server").config().unwrap(), stop.clone());
+    let served = tokio::spawn(async move { server.serve(listener, config, token).await });
+    let identity = pki.admin().map(|leaf| (leaf.cert_pem, leaf.key_pem)).unwrap();
+    let admin = client(&pki, port, "localhost", Some(identity));
+    assert_eq!(get(&admin, "/readyz").await, Ok(200));
+    let watch = Request::get("https://server/api/v1/secrets?watch=true")
+        .body(Body::empty())
+        .unwrap();
+    let mut events = admin.request(watch).await.unwrap().into_body();
+
+    stop.cancel();
+    eventually("readyz to fail", async || {
+        (get(&admin, "/readyz").await == Ok(500)).then_some(())
+    })
+    .await;
+    assert_eq!(get(&admin, "/livez").await, Ok(200));
+    assert_eq!(
+        get(&admin, "/api/v1/secrets").await,
+        Ok(200),
+        "what comes now is still served"
+    );
+    assert_eq!(get(&admin, "/readyz?exclude=shutdown").await, Ok(200));
+    // The watch ends by itself, well before the drain time.
+    while let Some(Ok(_)) = events.frame().await {}
+    served.await.unwrap().unwrap();
+    assert!(
+        get(&client(&pki, port, "localhost", None), "/version")
+            .await
+            .is_err()
+    );
+}
+
+#[tokio::test]
+async fn origins_and_transport_security() {
+    let f = fixture_of(|o| {
+        o.features.serving.cors_allowed_origins = vec!["^https://ui[.]example[.]com$".into()];
+        o.features.serving.hsts_directives = vec!["max-age=31536000".into(), "includeSubDomains".into()];
+    })
+    .await;
+    let ask = async |method: &str, origin: &str| {
+        let request = Request::builder()
+            .method(method)
+            .uri("/version")
+            .header("origin", origin);
+        let request = request.body(Body::empty()).unwrap();
+        f.server.router().oneshot(request).await.unwrap()
+    };
+    let text = |response: &http::Response<Body>, name: &str| {
+        let value = response.headers().get(name).and_then(|v| v.to_str().ok());
+        value.unwrap_or_default().to_owned()
+    };
+    let good = ask("GET", "https://ui.example.com").await;
+    assert_eq!(
+        text(&good, "access-control-allow-origin"),
+        "https://ui.example.com"
+    );
+    assert_eq!(
+        text(&good, "strict-transport-security"),
+        "max-age=31536000; includeSubDomains"
+    );
+    let before = ask("OPTIONS", "https://ui.example.com").await;
+    assert_eq!(before.status(), StatusCode::NO_CONTENT);
+    assert_eq!(
+        text(&before, "access-control-allow-methods"),
+        "POST, GET, OPTIONS, PUT, DELETE, PATCH"
+    );
+    let bad = ask("GET", "https://evil.example.com").await;
+    assert_eq!(text(&bad, "access-control-allow-origin"), "");
+}
+
+#[tokio::test]
+async fn checks_are_named_and_can_be_left_out() {
+    let f = fixture().await;
+    let text = async |uri: &str| f.get(uri).await.as_str().unwrap_or_default().to_owned();
+    assert_eq!(text("/livez").await, "ok");
+    let verbose = text("/readyz?verbose").await;
+    for line in [
+        "[+]ping ok",
+        "[+]etcd ok",
+        "[+]poststarthook/rbac/bootstrap-roles ok",
+        "[+]autoregister-completion ok",
+        "[+]shutdown ok",
+        "readyz check passed",
+    ] {
+        assert!(verbose.lines().any(|l| l == line), "{line} is not in\n{verbose}");
+    }
+    let excluded = text("/readyz?verbose&exclude=etcd&exclude=nothing").await;
+    assert!(excluded.contains("[+]etcd excluded: ok\n"));
+    assert!(excluded.contains("warn: some health checks cannot be excluded: no matches for \"nothing\"\n"));
+    assert_eq!(text("/readyz/ping").await, "ok");
+    assert_eq!(
+        f.send("GET", "/readyz/nothing", Value::Null).await.0,
+        StatusCode::NOT_FOUND
+    );
+    assert_eq!(
+        f.send("GET", "/debug/pprof/heap", Value::Null).await.0,
+        StatusCode::NOT_FOUND
+    );
+}
+
+#[tokio::test]
+async fn a_timeout_that_is_none_is_refused() {
+    let f = fixture().await;
+    let (code, error) = f.send("GET", "/api/v1/pods?timeout=soon", Value::Null).await;
+    assert_eq!(code, StatusCode::BAD_REQUEST);
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .starts_with("invalid timeout specified in the request URL")
+    );
+    assert_eq!(
+        f.send("GET", "/api/v1/pods?timeout=5s", Value::Null).await.0,
+        StatusCode::OK
+    );
+}
