@@ -1,4 +1,5 @@
-//! `cargo xtask generate`: the schema table, written from upstream's Go types by the program in `generate/`.
+//! `cargo xtask generate`: the schema table and the texts beside it, written from upstream's Go types by the
+//! program in `generate/`.
 
 use std::path::Path;
 use std::process::Command;
@@ -8,20 +9,27 @@ use anyhow::{Context, Result, bail};
 use crate::test::workspace_tests;
 
 const TABLE: &str = "src/apimachinery/schema/v1.35.txt";
+const TEXTS: &str = "src/apimachinery/schema/v1.35.texts.z";
 
-/// Writes the schema table anew.
+/// Writes the schema table and the texts anew.
 pub(crate) fn run() -> Result<()> {
-    let path = root().join(TABLE);
-    std::fs::write(&path, table()?).with_context(|| format!("write {}", path.display()))
+    for (file, bytes) in [(TABLE, table()?), (TEXTS, go(&["run", ".", "texts"])?)] {
+        let path = root().join(file);
+        std::fs::write(&path, bytes).with_context(|| format!("write {}", path.display()))?;
+    }
+    Ok(())
 }
 
-/// Fails when the committed table is not what the generator writes today.
+/// Fails when the committed table and texts are not what the generator writes today.
 pub(crate) fn check() -> Result<()> {
     let path = root().join(TABLE);
     let committed = std::fs::read(&path).with_context(|| format!("read {}", path.display()))?;
     if committed != table()? {
         bail!("{TABLE} is out of date: run `cargo xtask generate` and commit it");
     }
+    let texts = root().join(TEXTS);
+    go(&["run", ".", "same-texts", &texts.to_string_lossy()])
+        .with_context(|| format!("{TEXTS} is out of date: run `cargo xtask generate` and commit it"))?;
     let module = go(&["list", "-m", "-f", "{{.Dir}}", "k8s.io/api"])?;
     let data = Path::new(String::from_utf8_lossy(&module).trim()).join("testdata/HEAD");
     let status = workspace_tests(&["--quiet", "--test", "upstream"])

@@ -3,7 +3,7 @@
 //! In: resources, built-in and custom; for custom ones, their definitions. Out: JSON trees that kubectl's
 //! apply, explain, diff and server-side validation read, and v2 in gnostic's protobuf form, which is the only
 //! one that client-go's `OpenAPISchema` accepts. Names, extensions (`x-kubernetes-*`) and operations are
-//! upstream's; texts come from [`Descriptions`], for the table holds facts only.
+//! upstream's; texts come from [`Descriptions`], which [`Texts`] are.
 //!
 //! Making a document takes milliseconds: the caller keeps the bytes.
 
@@ -12,6 +12,7 @@ mod gnostic;
 mod operations;
 mod parameters;
 mod paths;
+mod texts;
 
 use serde_json::{Map, Value, json};
 
@@ -19,6 +20,7 @@ use crate::resources::ResourceDef;
 use definitions::Definitions;
 
 pub use gnostic::v2_to_protobuf;
+pub use texts::Texts;
 
 /// What clients put into Accept for [`v2_to_protobuf`]'s bytes: older ones the second form.
 pub const V2_PROTOBUF_ACCEPT: [&str; 2] = [

@@ -85,6 +85,38 @@ pub fn list<'a>(
     Ok(envelope(api_version, list_kind, &body.into_bytes()))
 }
 
+/// A list that grows item by item: of what is encoded, no tree has to be kept.
+#[derive(Debug)]
+pub struct ListEncoder {
+    body: Writer,
+}
+
+impl ListEncoder {
+    /// An empty list with its `metadata`.
+    ///
+    /// # Errors
+    /// `metadata` that is no `ListMeta`.
+    pub fn new(metadata: &Value) -> Result<ListEncoder, EncodeError> {
+        let mut body = Writer::default();
+        body.bytes(1, &encode_body(metadata, special::list_meta())?);
+        Ok(ListEncoder { body })
+    }
+
+    /// Adds an item.
+    ///
+    /// # Errors
+    /// A value that does not fit the type.
+    pub fn push(&mut self, item: &Value, def: &TypeDef) -> Result<(), EncodeError> {
+        self.body.try_nested(2, |out| encode::message(out, item, def))
+    }
+
+    /// The list in its envelope.
+    #[must_use]
+    pub fn finish(self, api_version: &str, list_kind: &str) -> Vec<u8> {
+        envelope(api_version, list_kind, &self.body.into_bytes())
+    }
+}
+
 /// One event of a watch stream: a 4-byte big-endian length, then a `WatchEvent` round an enveloped object.
 pub fn watch_frame(event_type: &str, object: &[u8]) -> Vec<u8> {
     let mut out = Writer::default();

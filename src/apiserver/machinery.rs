@@ -215,6 +215,23 @@ fn proto_type(gvk: &Gvk) -> Option<&'static TypeDef> {
     schema.type_by_name(&name)
 }
 
+/// A list of a built-in kind in protobuf; of its objects there is one tree at a time.
+pub(crate) fn protobuf_list(
+    def: &ResourceDef,
+    metadata: &Value,
+    items: impl Iterator<Item = Value>,
+) -> Result<Vec<u8>> {
+    let fault = |e: protobuf::EncodeError| -> Box<Status> {
+        Status::internal_error(&format!("{} cannot be encoded: {e}", def.list_kind)).into()
+    };
+    let item_type = def.type_def();
+    let mut list = protobuf::ListEncoder::new(metadata).map_err(fault)?;
+    for item in items {
+        list.push(&item, item_type).map_err(fault)?;
+    }
+    Ok(list.finish(&def.api_version(), def.list_kind))
+}
+
 /// A watch event as a length-delimited protobuf frame.
 pub(crate) fn protobuf_watch_frame(kind: &str, object: &Value) -> Vec<u8> {
     protobuf::watch_frame(kind, &to_protobuf(object).unwrap_or_default())
@@ -371,7 +388,7 @@ pub(crate) fn table_row(gvk: &Gvk, object: &Value, include: Option<&str>, now: T
 
 /// The Swagger document of all resources.
 pub(crate) fn openapi_v2(resources: &[ResourceDef], custom: &[openapi::CustomDefinition]) -> Value {
-    openapi::v2(resources, custom, &openapi::NoDescriptions, crate::VERSION)
+    openapi::v2(resources, custom, &openapi::Texts::unpack(), crate::VERSION)
 }
 
 /// The OpenAPI v3 document of one group and version.
@@ -386,7 +403,7 @@ pub(crate) fn openapi_v3(
         version,
         resources,
         custom,
-        &openapi::NoDescriptions,
+        &openapi::Texts::unpack(),
         crate::VERSION,
     )
 }

@@ -442,13 +442,10 @@ async fn paths_queries_and_headers() {
             request = request.header(name, value);
         }
         let request = request.body(kube::client::Body::empty()).unwrap();
-        // The server may close the connection while the client still writes.
+        // Refused, or borne: the server may also close the connection while the client still writes.
         if let Ok(response) = api.0.send(request).await {
-            assert!(
-                response.status().is_client_error(),
-                "{count} headers: {}",
-                response.status()
-            );
+            let code = response.status();
+            assert!(!code.is_server_error(), "{count} headers: {code}");
         }
     }
     api.get(maps).await;

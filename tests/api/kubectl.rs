@@ -172,6 +172,18 @@ fn reads() {
                 "ENUM:\n    Recreate\n    RollingUpdate",
             ),
             ("explain pods --recursive", "ephemeralContainers"),
+            (
+                "explain pod.spec.restartPolicy",
+                "Restart policy for all containers within the pod.",
+            ),
+            (
+                "explain pod.metadata.name",
+                "Name must be unique within a namespace.",
+            ),
+            (
+                "explain service.spec.ports.targetPort",
+                "Number or name of the port to access on the pods targeted by the service.",
+            ),
             ("explain hpa --api-version=autoscaling/v1", "VERSION:    v1"),
             ("auth can-i create pods", "yes"),
             ("auth can-i --list", "*.*"),

@@ -18,6 +18,10 @@ type world struct {
 	fieldDocs  map[*types.Var]markers
 	typeDocs   map[string]markers
 	enumValues map[string][]string
+	typeTexts  map[string]string
+	fieldTexts map[*types.Var]string
+	// enumTexts is what each value of an enumerated type is for, by type and value.
+	enumTexts map[string]map[string]string
 }
 
 // markers are a comment's `+name=value` lines.
@@ -39,7 +43,10 @@ func load() (*table, error) {
 	if err != nil {
 		return nil, err
 	}
-	w := &world{map[string]*types.Package{}, map[*types.Var]markers{}, map[string]markers{}, map[string][]string{}}
+	w := &world{
+		map[string]*types.Package{}, map[*types.Var]markers{}, map[string]markers{}, map[string][]string{},
+		map[string]string{}, map[*types.Var]string{}, map[string]map[string]string{},
+	}
 	for _, p := range loaded {
 		if len(p.Errors) > 0 {
 			return nil, fmt.Errorf("%s: %v", p.PkgPath, p.Errors[0])
@@ -100,6 +107,9 @@ func (w *world) read(p *packages.Package) {
 		}
 		for _, decl := range file.Decls {
 			general, ok := decl.(*ast.GenDecl)
+			if ok && general.Tok == token.CONST {
+				w.readConstantTexts(p, general)
+			}
 			if !ok || general.Tok != token.TYPE {
 				continue
 			}
@@ -127,6 +137,7 @@ func (w *world) readType(p *packages.Package, decl *ast.GenDecl, spec *ast.TypeS
 		collect(found, block)
 	}
 	w.typeDocs[p.PkgPath+"."+spec.Name.Name] = found
+	w.typeTexts[p.PkgPath+"."+spec.Name.Name] = text(doc)
 	structure, ok := spec.Type.(*ast.StructType)
 	if !ok {
 		return
@@ -136,12 +147,31 @@ func (w *world) readType(p *packages.Package, decl *ast.GenDecl, spec *ast.TypeS
 		if field.Doc != nil {
 			collect(found, field.Doc)
 		}
+		if len(field.Names) == 0 {
+			if object, ok := p.TypesInfo.Defs[embeddedName(field.Type)].(*types.Var); ok {
+				w.fieldTexts[object] = text(field.Doc)
+			}
+		}
 		for _, name := range field.Names {
 			if object, ok := p.TypesInfo.Defs[name].(*types.Var); ok {
 				w.fieldDocs[object] = found
+				w.fieldTexts[object] = text(field.Doc)
 			}
 		}
 	}
+}
+
+// embeddedName is the name that an embedded field has from its type.
+func embeddedName(kind ast.Expr) *ast.Ident {
+	switch kind := kind.(type) {
+	case *ast.StarExpr:
+		return embeddedName(kind.X)
+	case *ast.SelectorExpr:
+		return kind.Sel
+	case *ast.Ident:
+		return kind
+	}
+	return nil
 }
 
 // readConstants notes the values of every string type that is marked +enum.

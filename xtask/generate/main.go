@@ -71,10 +71,24 @@ func main() {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
-	out := bufio.NewWriter(os.Stdout)
-	table.print(out)
-	if err := out.Flush(); err != nil {
+	if err := run(table, os.Args[1:]); err != nil {
 		fmt.Fprintln(os.Stderr, "generate:", err)
 		os.Exit(1)
 	}
+}
+
+// run writes the schema table, or the texts, or compares a file of texts with what they are today.
+func run(table *table, args []string) error {
+	out := bufio.NewWriter(os.Stdout)
+	defer out.Flush()
+	switch {
+	case len(args) == 0:
+		table.print(out)
+		return nil
+	case args[0] == "texts":
+		return table.packTexts(out)
+	case args[0] == "same-texts" && len(args) == 2:
+		return table.compareTexts(args[1])
+	}
+	return fmt.Errorf("unknown arguments %q", args)
 }

@@ -21,6 +21,9 @@ type table struct {
 type definition struct {
 	atomic bool
 	fields []string
+	// text and fieldTexts are what the type and its fields are for; name, then text.
+	text       string
+	fieldTexts [][2]string
 }
 
 func newTable(w *world) *table { return &table{w, map[string]map[string]*definition{}} }
@@ -61,6 +64,7 @@ func (t *table) add(object *types.TypeName) error {
 	}
 	docs := t.world.typeDocs[fullName(object)]
 	def := &definition{atomic: docs.first("structType") == "atomic" || docs.first("mapType") == "atomic"}
+	def.text = t.world.typeTexts[fullName(object)]
 	t.lines[path][object.Name()] = def
 	structure, ok := object.Type().Underlying().(*types.Struct)
 	if !ok {
@@ -104,6 +108,7 @@ func (t *table) addFields(def *definition, structure *types.Struct, path string,
 			return fmt.Errorf("%s: %w", field.Name(), err)
 		}
 		def.fields = append(def.fields, line)
+		def.fieldTexts = append(def.fieldTexts, [2]string{name, t.world.fieldTexts[field] + t.enumText(field.Type())})
 	}
 	return nil
 }

@@ -75,6 +75,10 @@ fn lists_and_frames_are_assembled() {
         value,
         json!({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":[pod, pod]})
     );
+    let mut same = ListEncoder::new(&json!({"resourceVersion":"7"})).unwrap();
+    same.push(&pod, def(POD)).unwrap();
+    same.push(&pod, def(POD)).unwrap();
+    assert_eq!(same.finish("v1", "PodList"), bytes);
     let frame = watch_frame("ADDED", b"k8s\0");
     assert_eq!(frame, b"\0\0\0\x0f\x0a\x05ADDED\x12\x06\x0a\x04k8s\0");
 }

@@ -13,7 +13,7 @@ const FIXED32: u32 = 5;
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct WireType(u32);
 
-#[derive(Default)]
+#[derive(Debug, Default)]
 pub(crate) struct Writer {
     out: Vec<u8>,
 }

@@ -328,5 +328,7 @@ pub(crate) fn check_namespace(def: &ResourceDef, namespace: &str, object: &mut V
 /// Canonical stored bytes: compact, sorted, without `resourceVersion`.
 pub(crate) fn to_bytes(object: &mut Value) -> Bytes {
     meta::remove(object, "resourceVersion");
-    serde_json::to_vec(object).unwrap_or_default().into()
+    let bytes = serde_json::to_vec(object).unwrap_or_default();
+    // They are kept for as long as the object lives: without the room that they grew in.
+    Bytes::from(bytes.into_boxed_slice())
 }

@@ -15,6 +15,7 @@ use crate::{
     cacher::{Cacher, Obj, Snapshot},
     core::{Core, group_resource, object_key, store_key},
     error::{self, Result},
+    machinery,
     request::{
         Encoding, Media, Shape,
         options::{ListOptions, VersionMatch, parse_version},
@@ -114,24 +115,37 @@ pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
             shape: Shape::Object,
             pretty: false,
         } if page.objects.iter().all(|o| convert::is_plain(&ctx.def, o)) => json_list(ctx, &page),
+        Media {
+            encoding: Encoding::Protobuf,
+            shape: Shape::Object,
+            ..
+        } if ctx.def.custom().is_none() => {
+            let items = page.objects.iter().map(|o| served(ctx, o));
+            machinery::protobuf_list(&ctx.def, &list_meta(&page), items)?
+        }
         media => {
-            let stored = page.objects.iter().map(|o| o.to_value()).collect();
-            let items = convert::served(&ctx.core, &ctx.def, stored).await?.into_iter();
+            // One tree at a time, unless a webhook converts them together.
+            let items: Box<dyn Iterator<Item = Value> + Send> = if ctx.def.custom().is_none() {
+                Box::new(page.objects.iter().map(|o| served(ctx, o)))
+            } else {
+                let stored = page.objects.iter().map(|o| o.to_value()).collect();
+                Box::new(convert::served(&ctx.core, &ctx.def, stored).await?.into_iter())
+            };
             let meta = list_meta(&page);
             let value = match media.shape {
-                Shape::Object => json!({
-                    "kind": ctx.def.list_kind,
-                    "apiVersion": api_version(ctx.def.group, ctx.def.version),
-                    "metadata": meta,
-                    "items": items.collect::<Vec<_>>(),
-                }),
+                Shape::Object => with_items(
+                    ctx.def.list_kind,
+                    &api_version(ctx.def.group, ctx.def.version),
+                    meta,
+                    items,
+                ),
                 Shape::Table => table::list(ctx, items, meta),
-                Shape::PartialMetadata => json!({
-                    "kind": "PartialObjectMetadataList",
-                    "apiVersion": "meta.k8s.io/v1",
-                    "metadata": meta,
-                    "items": items.map(|i| table::partial_metadata(&i)).collect::<Vec<_>>(),
-                }),
+                Shape::PartialMetadata => with_items(
+                    "PartialObjectMetadataList",
+                    "meta.k8s.io/v1",
+                    meta,
+                    items.map(|i| table::partial_metadata(&i)),
+                ),
             };
             render::encode(&value, media)?
         }
@@ -142,6 +156,18 @@ pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
         bytes.into(),
         &ctx.headers,
     ))
+}
+
+/// A built-in object as it is served.
+fn served(ctx: &Context, object: &Obj) -> Value {
+    convert::to_served(&ctx.def, object.to_value())
+}
+
+/// A list's tree; `json!` would copy the items.
+fn with_items(kind: &str, api_version: &str, meta: Value, items: impl Iterator<Item = Value>) -> Value {
+    let mut list = json!({"kind": kind, "apiVersion": api_version, "metadata": meta});
+    list["items"] = Value::Array(items.collect());
+    list
 }
 
 /// Evaluates list options over the cache, or over the store's history where they ask for the past.

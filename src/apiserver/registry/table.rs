@@ -40,8 +40,10 @@ pub(crate) fn of(
         None => machinery::table_columns(&gvk),
         Some(own) => columns::definitions(&gvk, own.version()),
     };
-    json!({
+    let mut table = json!({
         "kind": "Table", "apiVersion": "meta.k8s.io/v1", "metadata": meta,
-        "columnDefinitions": definitions, "rows": rows,
-    })
+        "columnDefinitions": definitions,
+    });
+    table["rows"] = Value::Array(rows);
+    table
 }

@@ -1,0 +1,94 @@
+//! The table.
+
+use crate::load::Outcome;
+use crate::measure::Report;
+
+/// A row: what it is, a figure of a report, and its unit.
+type Row<'a> = (String, Box<dyn Fn(&Report) -> f64 + 'a>, &'static str);
+
+pub(crate) fn print(reports: &[Report]) {
+    let mut rows: Vec<Row<'_>> = vec![("start to ready".into(), Box::new(|r| r.ready_ms), "ms")];
+    type Series = fn(&Report) -> &Vec<(usize, Outcome)>;
+    let series: [(&str, Series); 2] = [("create", |r| &r.creates), ("update", |r| &r.updates)];
+    for (name, of) in series {
+        for at in 0..reports[0].creates.len() {
+            let clients = of(&reports[0])[at].0;
+            let what = format!("{name} 2 KiB pods, {clients} clients");
+            rows.push((what.clone(), Box::new(move |r| of(r)[at].1.per_second), "/s"));
+            rows.push((
+                format!("{what}, p99"),
+                Box::new(move |r| of(r)[at].1.p99_ms),
+                "ms",
+            ));
+        }
+    }
+    rows.push((
+        "create at half load, p50".into(),
+        Box::new(|r| r.half_load.p50_ms),
+        "ms",
+    ));
+    rows.push((
+        "create at half load, p99".into(),
+        Box::new(|r| r.half_load.p99_ms),
+        "ms",
+    ));
+    rows.push(("get, 16 clients".into(), Box::new(|r| r.gets.per_second), "/s"));
+    rows.push(("get, p99".into(), Box::new(|r| r.gets.p99_ms), "ms"));
+    for (name, of) in [
+        ("JSON", (|r| &r.list_json) as fn(&Report) -> &Outcome),
+        ("protobuf", |r| &r.list_protobuf),
+    ] {
+        rows.push((
+            format!("list 10,000 pods, {name}"),
+            Box::new(move |r| of(r).p50_ms),
+            "ms",
+        ));
+        rows.push((
+            format!("list 10,000 pods, {name}"),
+            Box::new(move |r| of(r).bytes_per_second / 1e6),
+            "MB/s",
+        ));
+    }
+    rows.push((
+        "1 write to 1,000 watchers, p50".into(),
+        Box::new(|r| r.fan_out_p50_ms),
+        "ms",
+    ));
+    rows.push((
+        "1 write to 1,000 watchers, p99".into(),
+        Box::new(|r| r.fan_out_p99_ms),
+        "ms",
+    ));
+    rows.push((
+        "the same, CPU time of the server".into(),
+        Box::new(|r| r.fan_out_cpu_ms),
+        "ms",
+    ));
+    for at in 0..reports[0].memory.len() {
+        let objects = reports[0].memory[at].0;
+        rows.push((
+            format!("memory at {objects} objects"),
+            Box::new(move |r| r.memory[at].1 as f64 / 1024.0),
+            "MiB",
+        ));
+    }
+    let names: Vec<&str> = reports.iter().map(|r| r.name).collect();
+    println!("| what | {} |", names.join(" | "));
+    println!("|---|{}", "---:|".repeat(names.len()));
+    for (what, figure, unit) in rows {
+        let cells: Vec<String> = reports
+            .iter()
+            .map(|r| format!("{} {unit}", short(figure(r))))
+            .collect();
+        println!("| {what} | {} |", cells.join(" | "));
+    }
+}
+
+/// Three digits that matter.
+fn short(value: f64) -> String {
+    match value.abs() {
+        v if v >= 100.0 => format!("{value:.0}"),
+        v if v >= 10.0 => format!("{value:.1}"),
+        _ => format!("{value:.2}"),
+    }
+}

@@ -1,0 +1,260 @@
+//! Starting a server on an empty folder, and what it weighs.
+
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, Result, bail};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
+
+use crate::Options;
+use crate::load::Connection;
+
+/// How to reach a server as its administrator.
+#[derive(Clone)]
+pub(crate) struct Target {
+    pub(crate) address: std::net::SocketAddr,
+    pub(crate) tls: ClientConfig,
+    pub(crate) token: Option<String>,
+}
+
+/// A server's processes; dropping it ends them.
+pub(crate) struct Running {
+    pub(crate) name: &'static str,
+    pub(crate) target: Target,
+    /// From the start of the first process to the first good answer of `/readyz`.
+    pub(crate) ready: Duration,
+    children: Vec<Child>,
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        for child in self.children.iter_mut().rev() {
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+    }
+}
+
+impl Running {
+    /// Memory in use by all processes, in KiB.
+    pub(crate) fn resident_kib(&self) -> u64 {
+        let of = |child: &Child| {
+            let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
+            let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
+            line.split_whitespace().next()?.parse::<u64>().ok()
+        };
+        self.children.iter().filter_map(of).sum()
+    }
+
+    /// CPU time used by all processes so far.
+    pub(crate) fn cpu(&self) -> Duration {
+        let of = |child: &Child| {
+            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
+            let rest = stat.rsplit_once(')')?.1;
+            let fields: Vec<u64> = rest.split_whitespace().filter_map(|f| f.parse().ok()).collect();
+            // After the state: utime and stime are the 11th and 12th numbers, in ticks of 10 ms.
+            Some(fields.get(10)? + fields.get(11)?)
+        };
+        Duration::from_millis(10 * self.children.iter().filter_map(of).sum::<u64>())
+    }
+}
+
+fn free_port() -> Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0")?;
+    Ok(listener.local_addr()?.port())
+}
+
+fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
+    let log = std::fs::File::create(log)?;
+    command
+        .stdin(Stdio::null())
+        .stdout(Stdio::null())
+        .stderr(log)
+        .spawn()
+        .with_context(|| format!("start {}", command.get_program().display()))
+}
+
+/// `rkind apiserver` on an empty folder.
+pub(crate) async fn rkind(options: &Options) -> Result<Running> {
+    let folder = options.folder.join("rkind");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    let port = free_port()?;
+    let began = Instant::now();
+    let child = spawn(
+        Command::new(&options.rkind)
+            .args(["apiserver", "--secure-port", &port.to_string(), "--data-dir"])
+            .arg(folder.join("data")),
+        &folder.join("log"),
+    )?;
+    let mut running = Running {
+        name: "rkind",
+        target: Target {
+            address: ([127, 0, 0, 1], port).into(),
+            tls: tls(None)?,
+            token: None,
+        },
+        ready: Duration::ZERO,
+        children: vec![child],
+    };
+    running.ready = ready(&running.target, began).await?;
+    let kubeconfig = std::fs::read_to_string(folder.join("data/kubeconfig"))?;
+    let kubeconfig: serde_json::Value = serde_saphyr::from_str(&kubeconfig)?;
+    let field = |name: &str| -> Result<Vec<u8>> {
+        let text = kubeconfig["users"][0]["user"][name].as_str();
+        Ok(STANDARD.decode(text.with_context(|| format!("no {name} in the kubeconfig"))?)?)
+    };
+    let pair = (field("client-certificate-data")?, field("client-key-data")?);
+    running.target.tls = tls(Some(pair))?;
+    Ok(running)
+}
+
+/// kube-apiserver and etcd on an empty folder, as plain as they can be.
+pub(crate) async fn upstream(options: &Options) -> Result<Running> {
+    let Some((server, etcd)) = &options.peer else {
+        bail!("no kube-apiserver is named");
+    };
+    let folder = options.folder.join("upstream");
+    let _ = std::fs::remove_dir_all(&folder);
+    std::fs::create_dir_all(&folder)?;
+    let (client, peer, port) = (free_port()?, free_port()?, free_port()?);
+    std::fs::write(folder.join("tokens"), "bench,admin,admin,system:masters\n")?;
+    let key = rcgen::KeyPair::generate()?;
+    std::fs::write(folder.join("sa.key"), key.serialize_pem())?;
+    std::fs::write(folder.join("sa.pub"), key.public_key_pem())?;
+    let url = |port: u16| format!("http://127.0.0.1:{port}");
+    let began = Instant::now();
+    let storage = spawn(
+        Command::new(etcd)
+            .arg("--data-dir")
+            .arg(folder.join("etcd"))
+            .args([
+                "--listen-client-urls",
+                &url(client),
+                "--advertise-client-urls",
+                &url(client),
+            ])
+            .args([
+                "--listen-peer-urls",
+                &url(peer),
+                "--initial-advertise-peer-urls",
+                &url(peer),
+            ])
+            .args([
+                "--initial-cluster",
+                &format!("default={}", url(peer)),
+                "--log-level",
+                "error",
+            ])
+            .args(["--quota-backend-bytes", "8589934592"]),
+        &folder.join("etcd.log"),
+    )?;
+    let api = spawn(
+        Command::new(server)
+            .args(["--etcd-servers", &url(client), "--secure-port", &port.to_string()])
+            .args(["--bind-address", "127.0.0.1", "--authorization-mode", "RBAC"])
+            .args(["--disable-admission-plugins", "ServiceAccount"])
+            .args(["--service-cluster-ip-range", "10.96.0.0/16"])
+            .args([
+                "--service-account-issuer",
+                "https://kubernetes.default.svc.cluster.local",
+            ])
+            .arg("--service-account-key-file")
+            .arg(folder.join("sa.pub"))
+            .arg("--service-account-signing-key-file")
+            .arg(folder.join("sa.key"))
+            .arg("--token-auth-file")
+            .arg(folder.join("tokens"))
+            .arg("--cert-dir")
+            .arg(folder.join("certificates")),
+        &folder.join("kube-apiserver.log"),
+    )?;
+    let mut running = Running {
+        name: "kube-apiserver + etcd",
+        target: Target {
+            address: ([127, 0, 0, 1], port).into(),
+            tls: tls(None)?,
+            token: Some("bench".into()),
+        },
+        ready: Duration::ZERO,
+        children: vec![storage, api],
+    };
+    running.ready = ready(&running.target, began).await?;
+    Ok(running)
+}
+
+/// Waits for `/readyz`.
+async fn ready(target: &Target, began: Instant) -> Result<Duration> {
+    while began.elapsed() < Duration::from_secs(120) {
+        if let Ok(mut connection) = Connection::open(target).await
+            && let Ok((200, _)) = connection.send("GET", "/readyz", None, "*/*").await
+        {
+            return Ok(began.elapsed());
+        }
+        // A port that nothing listens at yet offers nothing to await.
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    bail!("the server did not get ready in 2 minutes; its log lies in the bench's folder")
+}
+
+/// Believes any server: what is measured is on this machine.
+#[derive(Debug)]
+struct AnyServer(Arc<rustls::crypto::CryptoProvider>);
+
+impl ServerCertVerifier for AnyServer {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+/// A client's side of TLS, with its certificate and key in PEM, if any.
+fn tls(pair: Option<(Vec<u8>, Vec<u8>)>) -> Result<ClientConfig> {
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()?
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(AnyServer(provider)));
+    Ok(match pair {
+        Some((certificate, key)) => builder.with_client_auth_cert(
+            vec![CertificateDer::from_pem_slice(&certificate)?],
+            PrivateKeyDer::from_pem_slice(&key)?,
+        )?,
+        None => builder.with_no_client_auth(),
+    })
+}
