@@ -21,6 +21,17 @@ pub(crate) fn say(what: &str) {
 pub(crate) fn cargo(args: &[&str]) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root()).args(args);
+    // What cargo tells this process about itself would make build scripts run anew, and with
+    // them most of the dependencies be built anew, whenever a developer calls cargo in between.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_")
+            || name.starts_with("CARGO_MANIFEST_")
+            || name.starts_with("CARGO_BIN_")
+        {
+            command.env_remove(&*name);
+        }
+    }
     command
 }
 

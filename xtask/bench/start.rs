@@ -100,7 +100,7 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     let report = Report {
         nodes: args.nodes,
         binary_bytes: std::fs::metadata(&bench.rkind)?.len(),
-        node_image_bytes: node_image_bytes()?,
+        node_image_bytes: node_image_bytes(&bench.rkind)?,
         rounds: rounds?,
     };
     print(&report);
@@ -217,21 +217,14 @@ fn sum(listing: &str) -> BTreeMap<String, u64> {
     total
 }
 
-fn node_image_bytes() -> Result<u64> {
-    let mut docker = Command::new("docker");
-    docker.args([
-        "images",
-        "--filter",
-        "label=dev.rkind.node-image",
-        "--format",
-        "{{.ID}}",
-    ]);
-    let ids = capture(&mut docker)?;
-    let id = ids
-        .lines()
-        .next()
-        .context("no image carries the label dev.rkind.node-image")?;
-    let size = capture(Command::new("docker").args(["image", "inspect", "--format", "{{.Size}}", id]))?;
+/// Of the node image that this binary starts nodes from.
+fn node_image_bytes(rkind: &Path) -> Result<u64> {
+    let version = capture(Command::new(rkind).args(["version", "--output", "json"]))?;
+    let version: serde_json::Value = serde_json::from_str(&version)?;
+    let image = version["nodeImage"]
+        .as_str()
+        .context("`rkind version` names no node image")?;
+    let size = capture(Command::new("docker").args(["image", "inspect", "--format", "{{.Size}}", image]))?;
     Ok(size.trim().parse()?)
 }
 
