@@ -84,15 +84,20 @@ fn describe(command: &Command) -> String {
 /// The `rkind` binary of the given cargo profile, freshly built.
 pub(crate) fn build_rkind(profile: &str) -> Result<PathBuf> {
     say(&format!("building rkind ({profile})"));
+    built_rkind(cargo(&["build", "--package", "rkind-cli", "--profile", profile]))
+}
+
+/// The `rkind` binary that this call of cargo builds.
+pub(crate) fn built_rkind(mut build: Command) -> Result<PathBuf> {
     let output = capture(
-        cargo(&["build", "--package", "rkind-cli", "--profile", profile])
+        build
             .args(["--message-format", "json-render-diagnostics"])
             .stderr(Stdio::inherit()),
     )?;
     output
         .lines()
         .filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok())
-        .filter(|message| message["target"]["name"] == "rkind")
+        .filter(|message| message["target"]["name"] == "rkind" && message["profile"]["test"] == false)
         .find_map(|message| message["executable"].as_str().map(PathBuf::from))
         .context("cargo reported no executable named rkind")
 }

@@ -3,7 +3,7 @@
 //! drive the release binary on real nodes.
 
 use crate::host::{self, Consent};
-use crate::run::{build_rkind, capture, cargo, root, run, say};
+use crate::run::{build_rkind, built_rkind, capture, cargo, root, run, say};
 use anyhow::{Context, Result};
 use serde::Deserialize;
 use std::process::Command;
@@ -65,7 +65,8 @@ fn api(name: &str) -> Result<()> {
     std::fs::create_dir_all(&cache)?;
     let kubectl = host::kubectl(&cache)?;
     let clients = host::api_clients(&cache)?;
-    let rkind = build_rkind("dev")?;
+    // The binary of the command line's own tests: built already, and with the same features.
+    let rkind = built_rkind(workspace_tests(&["--no-run", "--test", "cli"]))?;
     say("tests of the API");
     run(workspace_tests(&["--test", "api", "--", name])
         .env("RKIND_BIN", rkind)

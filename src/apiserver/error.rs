@@ -15,6 +15,8 @@ pub(crate) fn store(gr: &GroupResource, error: &rkind_store::Error) -> Box<Statu
         .into(),
         rkind_store::Error::TooLarge { .. } => Status::request_entity_too_large(&error.to_string()).into(),
         rkind_store::Error::Future { requested, current } => too_large_version(*requested, *current),
+        // Only the server's own end closes it.
+        rkind_store::Error::Closed => Status::service_unavailable("the server is shutting down").into(),
         _ => {
             tracing::error!(resource = %gr, %error, "store refused");
             Status::internal_error(&error.to_string()).into()

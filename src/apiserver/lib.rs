@@ -78,6 +78,10 @@ pub use user::UserInfo;
 /// The Kubernetes version served.
 pub const VERSION: &str = "v1.35.0";
 
+/// Bytes of stack for each thread that answers requests. Decoding follows the nesting of a body, as
+/// deep as its limits allow; a megabyte or two of stack is gone before they are reached.
+pub const STACK: usize = 8 << 20;
+
 /// Why a server cannot start.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

@@ -58,7 +58,9 @@ fn main() -> ExitCode {
     let serves = matches!(cli.command, Command::Apiserver(_));
     printer::start_log(cli.global.verbose, if serves { "warn" } else { "off" });
     let mut builder = tokio::runtime::Builder::new_multi_thread();
-    if !serves {
+    if serves {
+        builder.thread_stack_size(rkind_apiserver::STACK);
+    } else {
         builder.worker_threads(2);
     }
     let runtime = match builder.enable_all().build() {

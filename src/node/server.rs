@@ -19,6 +19,7 @@ const NAMESPACE: &str = "default";
 
 pub(crate) fn run(node: NodeConfig) -> Result<(), Error> {
     tokio::runtime::Builder::new_multi_thread()
+        .thread_stack_size(rkind_apiserver::STACK)
         .enable_all()
         .build()
         .map_err(Error::room("could not start the server's runtime"))?

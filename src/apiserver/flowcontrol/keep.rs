@@ -69,6 +69,10 @@ async fn one(core: &Arc<Core>, resource: &str, prefix: &str, mut wanted: Value) 
 
 /// Looks after everything until shutdown.
 pub(crate) async fn run(core: Arc<Core>) {
+    core.shutdown.run_until_cancelled(look_after(&core)).await;
+}
+
+async fn look_after(core: &Arc<Core>) {
     let (Some(schemas), Some(levels)) = (core.cache.cacher(SCHEMAS), core.cache.cacher(LEVELS)) else {
         return;
     };
@@ -78,14 +82,13 @@ pub(crate) async fn run(core: Arc<Core>) {
     loop {
         schemas.mark_unchanged();
         levels.mark_unchanged();
-        if let Err(error) = ensure(&core).await {
+        if let Err(error) = ensure(core).await {
             tracing::warn!(message = %error.message, "cannot keep flow control's objects");
         }
-        dangling(&core).await;
+        dangling(core).await;
         // Until one of the objects changes, only seats are lent.
         loop {
             tokio::select! {
-                () = core.shutdown.cancelled() => return,
                 told = schemas.changed() => match told {
                     Ok(()) => break,
                     Err(_) => return,

@@ -19,7 +19,7 @@ pub(crate) mod table;
 pub(crate) mod update;
 pub(crate) mod watch;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -38,6 +38,9 @@ use crate::{
 
 /// Largest request body in bytes, upstream's `MaxRequestBodyBytes`.
 pub(crate) const MAX_BODY: usize = 3 * 1024 * 1024;
+
+/// How long the rest of a body that is too large is read.
+const LINGER: Duration = Duration::from_secs(1);
 
 /// A request for a resource, parsed and allowed.
 pub(crate) struct Context {
@@ -97,13 +100,31 @@ impl Context {
 /// # Errors
 /// 413 above [`MAX_BODY`].
 pub(crate) async fn read_body(body: Body) -> Result<Bytes> {
-    match Limited::new(body, MAX_BODY).collect().await {
+    let mut body = body;
+    match Limited::new(&mut body, MAX_BODY).collect().await {
         Ok(collected) => Ok(collected.to_bytes()),
         Err(error) if error.is::<LengthLimitError>() => {
+            drop_rest(body).await;
             Err(Status::request_entity_too_large(&format!("limit is {MAX_BODY}")).into())
         }
         Err(error) => Err(Status::bad_request(format!("unable to read the request body: {error}")).into()),
     }
+}
+
+/// Reads on for a moment: a client that still writes when the connection closes sees that, and not
+/// the answer.
+async fn drop_rest(mut body: Body) {
+    let read = async {
+        let mut left = 4 * MAX_BODY;
+        while let Some(Ok(frame)) = body.frame().await {
+            left = left.saturating_sub(frame.data_ref().map_or(0, Bytes::len));
+            if left == 0 {
+                return;
+            }
+        }
+    };
+    // Whoever goes on for longer has been told by the closed connection.
+    let _ = tokio::time::timeout(LINGER, read).await;
 }
 
 /// Answers a request for a resource.
