@@ -1,12 +1,8 @@
 //! Names of fields in expressions: what is no CEL identifier is escaped
 //! (`apiextensions.k8s.io/v1` `x-kubernetes-validations`).
 
-/// Words that upstream escapes: `namespace` -> `__namespace__`.
-const RESERVED: [&str; 21] = [
-    "true",
-    "false",
-    "null",
-    "in",
+/// Words that the language keeps for itself.
+pub(crate) const RESERVED: [&str; 17] = [
     "as",
     "break",
     "const",
@@ -26,11 +22,19 @@ const RESERVED: [&str; 21] = [
     "while",
 ];
 
+/// Words that mean something in expressions.
+const KEYWORDS: [&str; 4] = ["true", "false", "null", "in"];
+
+fn is_escaped(word: &str) -> bool {
+    RESERVED.contains(&word) || KEYWORDS.contains(&word)
+}
+
 /// The name by which an expression reaches a field: `a-b` -> `a__dash__b`.
 /// `None` when no expression can.
 #[must_use]
 pub fn escape(name: &str) -> Option<String> {
-    if RESERVED.contains(&name) {
+    // `namespace` -> `__namespace__`.
+    if is_escaped(name) {
         return Some(format!("__{name}__"));
     }
     let first = name.chars().next()?;
@@ -61,7 +65,7 @@ pub fn escape(name: &str) -> Option<String> {
 #[must_use]
 pub fn unescape(escaped: &str) -> Option<String> {
     if let Some(word) = escaped.strip_prefix("__").and_then(|s| s.strip_suffix("__"))
-        && RESERVED.contains(&word)
+        && is_escaped(word)
     {
         return Some(word.to_owned());
     }

@@ -17,26 +17,6 @@ const LIMIT: usize = 250;
 /// Characters that upstream's parser reads.
 const MAX_LENGTH: usize = 100_000;
 
-const RESERVED: [&str; 17] = [
-    "as",
-    "break",
-    "const",
-    "continue",
-    "else",
-    "for",
-    "function",
-    "if",
-    "import",
-    "let",
-    "loop",
-    "package",
-    "namespace",
-    "return",
-    "var",
-    "void",
-    "while",
-];
-
 const EXPECTED: &str = "{'[', '{', '(', '.', '-', '!', 'true', 'false', 'null', NUM_FLOAT, NUM_INT, NUM_UINT, STRING, BYTES, IDENTIFIER}";
 
 pub(crate) struct Parser {
@@ -465,7 +445,7 @@ impl Parser {
     }
 
     fn identifier(&mut self, at: u32, name: String) -> Parsed {
-        if RESERVED.contains(&name.as_str()) {
+        if crate::names::RESERVED.contains(&name.as_str()) {
             self.issues.push(Issue {
                 at,
                 message: format!("reserved identifier: {name}"),

@@ -57,6 +57,8 @@ pub(super) async fn run(core: Arc<Core>, backend: Weak<Backend>, stop: Cancellat
         wait = if passed { PERIOD } else { (wait * 2).min(PERIOD) };
         let mark = stamp(&core, &held);
         drop(held);
+        // A backend tells nobody when it fails or recovers: it is asked from time to time, and at
+        // once when its Service or endpoints change.
         let asleep = tokio::time::sleep(if passed { PERIOD } else { wait / 2 });
         tokio::pin!(asleep);
         loop {

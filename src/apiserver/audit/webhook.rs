@@ -70,6 +70,7 @@ async fn send(remote: &Remote, body: Vec<u8>) {
             Err(error) => {
                 tracing::warn!(%error, attempt, "audit webhook does not take events");
                 if attempt < TRIES {
+                    // A back-off: the other end says nothing when it takes events again.
                     tokio::time::sleep(BACKOFF).await;
                 }
             }

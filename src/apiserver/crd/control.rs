@@ -63,6 +63,7 @@ pub(crate) async fn run(core: Arc<Core>) {
             () = core.shutdown.cancelled() => return,
             still = changed.changed() => if still.is_err() { return },
             () = moved => {}
+            // A write that was refused is tried again; nothing announces that it would pass.
             () = tokio::time::sleep(RETRY), if failed => {}
         }
     }
