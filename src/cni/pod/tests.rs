@@ -62,13 +62,13 @@ mod needs_root {
     }
 
     /// Sends a word from `from` to a listener in `to` and returns the address the
-    /// listener saw.
-    fn peer_seen(from: &Namespace, to: &Namespace, address: IpAddr, port: u16) -> IpAddr {
-        let listener = to
-            .run(|| Ok(TcpListener::bind((address, port)).unwrap()))
-            .unwrap();
+    /// listener saw. The port is a new one each time: a child that another test starts just then
+    /// holds a copy of the last listener until it becomes its program.
+    fn peer_seen(from: &Namespace, to: &Namespace, address: IpAddr) -> IpAddr {
+        let listener = to.run(|| Ok(TcpListener::bind((address, 0)).unwrap())).unwrap();
+        let at = listener.local_addr().unwrap();
         let client = from
-            .run(|| Ok(TcpStream::connect_timeout(&(address, port).into(), PATIENCE)))
+            .run(|| Ok(TcpStream::connect_timeout(&at, PATIENCE)))
             .unwrap()
             .expect("connect");
         let (_, peer) = listener.accept().unwrap();
@@ -136,30 +136,30 @@ mod needs_root {
 
         let (p1, p2, p3) = (&pods[0].0, &pods[1].0, &pods[2].0);
         assert_eq!(
-            peer_seen(p1, p2, address(&two), 80),
+            peer_seen(p1, p2, address(&two)),
             address(&one),
             "pod to pod on one node"
         );
         assert_eq!(
-            peer_seen(p1, p3, address(&three), 80),
+            peer_seen(p1, p3, address(&three)),
             address(&one),
             "pod to pod across nodes"
         );
-        assert_eq!(peer_seen(p3, p1, address(&one), 80), address(&three), "and back");
-        assert_eq!(peer_seen(p1, p1, address(&one), 80), address(&one), "to itself");
+        assert_eq!(peer_seen(p3, p1, address(&one)), address(&three), "and back");
+        assert_eq!(peer_seen(p1, p1, address(&one)), address(&one), "to itself");
         assert_eq!(
-            peer_seen(&a.0, p1, address(&one), 81).to_string(),
+            peer_seen(&a.0, p1, address(&one)).to_string(),
             "10.244.1.1",
             "node to its pod"
         );
         assert_eq!(
-            peer_seen(&a.0, p3, address(&three), 81).to_string(),
+            peer_seen(&a.0, p3, address(&three)).to_string(),
             "172.18.0.2",
             "node to another's pod"
         );
         let node_a = ip("172.18.0.2/32").addr();
         assert_eq!(
-            peer_seen(p3, &a.0, node_a, 10250),
+            peer_seen(p3, &a.0, node_a),
             address(&three),
             "pod to another node"
         );
