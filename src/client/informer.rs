@@ -2,20 +2,18 @@
 
 use std::any::{Any, TypeId};
 use std::collections::HashMap;
-use std::fmt::Debug;
 use std::sync::Arc;
 
-use futures::TryStreamExt;
+use kube::Resource;
 use kube::api::{ApiResource, DynamicObject};
 use kube::core::PartialObjectMeta;
 use kube::runtime::watcher;
-use kube::{Api, Resource};
 use parking_lot::Mutex;
 use serde::de::DeserializeOwned;
 use tokio::sync::watch;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use crate::reflect::reflect;
+use crate::reflect::{Typed, reflect};
 use crate::store::Store;
 use crate::{Client, ObjectKey, Subscription};
 
@@ -66,6 +64,16 @@ struct Slot {
     filter: Filter,
 }
 
+impl Slot {
+    fn metadata(resource: &ApiResource) -> Self {
+        Slot {
+            kind: TypeId::of::<MetaObject>(),
+            resource: format!("{}/{}", resource.api_version, resource.plural),
+            filter: Filter::default(),
+        }
+    }
+}
+
 struct Registry {
     client: Client,
     informers: Mutex<HashMap<Slot, Box<dyn Any + Send + Sync>>>,
@@ -97,7 +105,7 @@ impl Informers {
     /// The informer of all objects of a kind. Must be called within a tokio runtime.
     pub fn get<K>(&self) -> Informer<K>
     where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + DeserializeOwned + Send + Sync + 'static,
     {
         self.filtered(Filter::default())
     }
@@ -105,56 +113,52 @@ impl Informers {
     /// The informer of those objects of a kind that match.
     pub fn filtered<K>(&self, filter: Filter) -> Informer<K>
     where
-        K: Resource<DynamicType = ()> + Clone + DeserializeOwned + Debug + Send + Sync + 'static,
+        K: Resource<DynamicType = ()> + DeserializeOwned + Send + Sync + 'static,
     {
-        let config = filter.config();
-        self.slot(String::new(), filter, |client| {
-            let what = K::kind(&()).into_owned();
-            Informer::start(what, watcher(Api::<K>::all(client), config))
-        })
+        let slot = Slot {
+            kind: TypeId::of::<K>(),
+            resource: String::new(),
+            filter,
+        };
+        self.informer(slot, || ApiResource::erase::<K>(&()), |_| {})
     }
 
     /// The metadata-only informer of any kind, for who owns whom: of the metadata labels and annotations
     /// are left out, as a process that watches every kind holds every object.
     pub fn metadata(&self, resource: &ApiResource) -> Informer<MetaObject> {
-        let name = format!("{}/{}", resource.api_version, resource.plural);
-        let filter = Filter::default();
-        let config = filter.config();
-        self.slot(name.clone(), filter, |client| {
-            let events = watcher(Api::<MetaObject>::all_with(client, resource), config);
-            Informer::start(name, events.map_ok(|event| event.modify(lean)))
-        })
+        self.informer(Slot::metadata(resource), || resource.clone(), lean)
     }
 
     /// Forgets a metadata informer (its kind is no longer served).
     pub fn forget_metadata(&self, resource: &ApiResource) {
-        let slot = Slot {
-            kind: TypeId::of::<MetaObject>(),
-            resource: format!("{}/{}", resource.api_version, resource.plural),
-            filter: Filter::default(),
-        };
-        self.registry.informers.lock().remove(&slot);
+        self.registry.informers.lock().remove(&Slot::metadata(resource));
     }
 
-    fn slot<K>(
-        &self,
-        resource: String,
-        filter: Filter,
-        start: impl FnOnce(Client) -> Informer<K>,
-    ) -> Informer<K>
+    /// The slot's informer, started if this is its first use.
+    fn informer<K>(&self, slot: Slot, resource: impl FnOnce() -> ApiResource, trim: fn(&mut K)) -> Informer<K>
     where
-        K: Resource + Send + Sync + 'static,
+        K: Resource + DeserializeOwned + Send + Sync + 'static,
     {
-        let slot = Slot {
-            kind: TypeId::of::<K>(),
-            resource,
-            filter,
-        };
         let mut informers = self.registry.informers.lock();
         if let Some(informer) = informers.get(&slot).and_then(|i| i.downcast_ref::<Informer<K>>()) {
             return informer.clone();
         }
-        let informer = start(self.registry.client.clone());
+        let store = Arc::new(Store::new());
+        let (sender, synced) = watch::channel(false);
+        let stop = CancellationToken::new();
+        tokio::spawn(reflect(
+            self.registry.client.clone(),
+            resource(),
+            slot.filter.config(),
+            Arc::new(Typed::new(store.clone(), trim)),
+            sender,
+            stop.clone(),
+        ));
+        let informer = Informer {
+            store,
+            synced,
+            _stop: Arc::new(stop.drop_guard()),
+        };
         informers.insert(slot, Box::new(informer.clone()));
         informer
     }
@@ -185,24 +189,6 @@ impl<K> Clone for Informer<K> {
 }
 
 impl<K: Resource + Send + Sync + 'static> Informer<K> {
-    fn start(
-        what: String,
-        events: impl futures::Stream<Item = watcher::Result<watcher::Event<K>>> + Send + 'static,
-    ) -> Self
-    where
-        K: Debug,
-    {
-        let store = Arc::new(Store::new());
-        let (sender, synced) = watch::channel(false);
-        let stop = CancellationToken::new();
-        tokio::spawn(reflect(what, events, store.clone(), sender, stop.clone()));
-        Self {
-            store,
-            synced,
-            _stop: Arc::new(stop.drop_guard()),
-        }
-    }
-
     /// The object, if it is in the cache.
     pub fn get(&self, key: &ObjectKey) -> Option<Arc<K>> {
         self.store.get(key)

@@ -28,6 +28,7 @@ mod store;
 mod subscription;
 #[doc(hidden)]
 pub mod testing;
+mod unread;
 pub mod wait;
 mod workers;
 

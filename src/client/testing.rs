@@ -374,8 +374,9 @@ fn watch_lines(inner: &Inner, target: &Target, from: u64, metadata_only: bool) -
     for logged in inner.log.iter().filter(|l| l.revision > from) {
         if logged.resource == target.served && target.selects(&logged.object) {
             let object = shape(logged.object.clone(), metadata_only);
-            lines.push_str(&json!({"type": logged.kind, "object": object}).to_string());
-            lines.push('\n');
+            // The type comes first, as from every API server.
+            let kind = json!(logged.kind);
+            lines.push_str(&format!("{{\"type\":{kind},\"object\":{object}}}\n"));
         }
     }
     lines

@@ -246,9 +246,8 @@ impl Encoder {
         if self.media.encoding == Encoding::Protobuf {
             return machinery::protobuf_watch_frame(kind, object).into();
         }
-        let mut bytes = serde_json::to_vec(&json!({"type": kind, "object": object})).unwrap_or_default();
-        bytes.push(b'\n');
-        bytes.into()
+        // The type comes first, as upstream writes it: readers then need not buffer the object.
+        format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n").into()
     }
 }
 
