@@ -14,7 +14,6 @@ use crate::exit::CODES;
     version,
     about = "Kubernetes clusters on this machine, in about a second",
     after_help = CODES,
-    disable_help_subcommand = true,
     infer_subcommands = false,
     max_term_width = 100
 )]

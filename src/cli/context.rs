@@ -44,7 +44,7 @@ pub(crate) fn profile(global: &Global, name: Option<&str>) -> Result<String, Fai
 }
 
 pub(crate) fn check_name(name: &str) -> Result<(), Failure> {
-    rkind_config::check_cluster_name(name).map_err(Failure::usage)
+    rkind_config::check_cluster_name(name).map_err(|why| Failure::usage(format!("the cluster's name: {why}")))
 }
 
 pub(crate) fn locations(file: Option<&Path>) -> Result<Locations, Failure> {

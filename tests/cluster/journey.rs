@@ -48,6 +48,13 @@ fn start(user: &User) {
         again.contains(user.profile()),
         "starting a running cluster says so: {again}"
     );
+    let other = user.rkind_command(&["start", "--nodes", "9"]).output();
+    let other = other.expect("rkind starts");
+    let said = String::from_utf8_lossy(&other.stderr);
+    assert!(
+        other.status.success() && said.contains("--nodes changed nothing"),
+        "{said}"
+    );
 }
 
 fn nodes(user: &User) {

@@ -59,6 +59,16 @@ pub(crate) async fn run(global: &Global, name: Option<String>, args: StartArgs) 
     } else {
         format!("{count} nodes")
     };
+    if outcome != Started::Created {
+        let ignored = shape_flags(&args, count);
+        if !ignored.is_empty() {
+            progress.warn(&format!(
+                "{name} was made before and keeps its shape: {} changed nothing; to make it anew, \
+                 `rkind delete -p {name}` first",
+                ignored.join(", ")
+            ));
+        }
+    }
     match outcome {
         Started::AlreadyRunning => progress.line(&format!("Cluster {name} is running already: {nodes}.")),
         Started::Created | Started::Resumed => {
@@ -78,6 +88,38 @@ pub(crate) async fn run(global: &Global, name: Option<String>, args: StartArgs) 
         }
     }
     Ok(ExitStatus::Success)
+}
+
+/// The flags given that only a new cluster can follow. `--nodes` is none of them where it is how many
+/// nodes there are.
+fn shape_flags(args: &StartArgs, nodes: usize) -> Vec<&'static str> {
+    let other_count = args.nodes.is_some_and(|wanted| wanted as usize != nodes);
+    let given = [
+        ("--nodes", other_count),
+        ("--config", args.config.is_some()),
+        ("--cpus", args.cpus.is_some()),
+        ("--memory", args.memory.is_some()),
+        ("--image", args.image.is_some()),
+        ("--ports", !args.ports.is_empty()),
+        ("--mount", !args.mount.is_empty()),
+        ("--port", args.port.is_some()),
+        ("--apiserver-address", args.apiserver_address.is_some()),
+        ("--apiserver-names", !args.apiserver_names.is_empty()),
+        ("--subnet", args.subnet.is_some()),
+        ("--pod-subnet", args.pod_subnet.is_some()),
+        (
+            "--service-cluster-ip-range",
+            args.service_cluster_ip_range.is_some(),
+        ),
+        ("--dns-domain", args.dns_domain.is_some()),
+        ("--feature-gates", !args.feature_gates.is_empty()),
+        ("--extra-config", !args.extra_config.is_empty()),
+        ("--log-level", args.log_level.is_some()),
+    ];
+    given
+        .into_iter()
+        .filter_map(|(flag, given)| given.then_some(flag))
+        .collect()
 }
 
 /// File and flags -> one valid cluster.
