@@ -2,13 +2,13 @@
 
 use std::{
     convert::Infallible,
-    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
 };
 
 use axum::body::Body;
 use bytes::Bytes;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{Request, Response};
 
 use crate::{authn::Identity, core::Core, pipeline, user::UserInfo};
@@ -34,7 +34,7 @@ where
 {
     type Response = Response<Body>;
     type Error = Infallible;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+    type Future = BoxFuture<'static, Result<Response<Body>, Infallible>>;
 
     fn poll_ready(&mut self, _: &mut Context<'_>) -> Poll<Result<(), Infallible>> {
         Poll::Ready(Ok(()))
@@ -44,6 +44,6 @@ where
         let core = self.core.clone();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Identity(self.user.clone()));
-        Box::pin(async move { Ok(pipeline::handle(core, request).await) })
+        pipeline::handle(core, request).map(Ok).boxed()
     }
 }

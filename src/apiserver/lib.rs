@@ -62,6 +62,7 @@ mod tests;
 use std::{net::IpAddr, sync::Arc};
 
 use axum::{Router, body::Body, extract::State};
+use futures::future::BoxFuture;
 use http::{Request, Response};
 use ipnet::IpNet;
 use rkind_apimachinery::{resources, status::Status};
@@ -164,7 +165,14 @@ impl ApiServer {
     ///
     /// # Errors
     /// When the store cannot be read, a key is no good, or a bootstrap object is refused.
-    pub async fn new(mut options: Options) -> Result<Self, Error> {
+    ///
+    /// Futures of the doors here are boxed: their code is made once, in this crate, and not in each
+    /// that awaits them.
+    pub fn new(options: Options) -> BoxFuture<'static, Result<Self, Error>> {
+        Box::pin(Self::load(options))
+    }
+
+    async fn load(mut options: Options) -> Result<Self, Error> {
         if let Some(config) = &options.features.encryption {
             options.store = Arc::new(encryption::Encrypted::new(options.store, config)?);
         }
@@ -289,13 +297,13 @@ impl ApiServer {
     ///
     /// # Errors
     /// None at present; accept failures are logged and outlived.
-    pub async fn serve(
+    pub fn serve(
         &self,
         listener: TcpListener,
         tls: Arc<ServerConfig>,
         shutdown: CancellationToken,
-    ) -> std::io::Result<()> {
-        server::serve(self.core.clone(), listener, tls, shutdown).await
+    ) -> BoxFuture<'static, std::io::Result<()>> {
+        Box::pin(server::serve(self.core.clone(), listener, tls, shutdown))
     }
 
     /// Ends all watches and the following of the store: nothing can be asked any more.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use axum::body::Body;
-use futures::FutureExt as _;
+use futures::{FutureExt as _, future::BoxFuture};
 use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header, request::Parts};
 use rkind_apimachinery::status::Status;
 
@@ -33,7 +33,14 @@ use crate::{
 };
 
 /// Answers one request.
-pub(crate) async fn handle(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
+///
+/// The future is boxed: the code of the whole way is made once, in this crate, and not in each that
+/// makes a transport of its own kind.
+pub(crate) fn handle(core: Arc<Core>, request: Request<Body>) -> BoxFuture<'static, Response<Body>> {
+    Box::pin(answer(core, request))
+}
+
+async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<authn::Connection>().and_then(|c| c.peer);

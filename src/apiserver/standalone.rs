@@ -6,6 +6,7 @@ use std::{
     sync::Arc,
 };
 
+use futures::future::BoxFuture;
 use ipnet::IpNet;
 use rkind_store::embedded::EmbeddedStore;
 use tokio::net::TcpListener;
@@ -124,7 +125,11 @@ fn pki(dir: &Path) -> Result<rkind_pki::ClusterPki, Error> {
 ///
 /// # Errors
 /// When the folder, the store or the address cannot be used.
-pub async fn start(options: Options) -> Result<Standalone, Error> {
+pub fn start(options: Options) -> BoxFuture<'static, Result<Standalone, Error>> {
+    Box::pin(prepare(options))
+}
+
+async fn prepare(options: Options) -> Result<Standalone, Error> {
     let dir = &options.data_dir;
     // Before anything is made.
     Chain::without(&options.disabled_admission).map_err(Error::UnknownPlugin)?;
@@ -223,7 +228,11 @@ impl Standalone {
     ///
     /// # Errors
     /// Of the listener.
-    pub async fn serve(self, shutdown: CancellationToken) -> Result<(), Error> {
+    pub fn serve(self, shutdown: CancellationToken) -> BoxFuture<'static, Result<(), Error>> {
+        Box::pin(self.serve_and_close(shutdown))
+    }
+
+    async fn serve_and_close(self, shutdown: CancellationToken) -> Result<(), Error> {
         let served = self
             .server
             .serve(self.listener, self.tls, shutdown)

@@ -10,6 +10,7 @@
 
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use ipnet::IpNet;
 use rkind_client::{Client, Informers};
 use thiserror::Error;
@@ -90,7 +91,17 @@ pub enum Error {
 ///
 /// # Errors
 /// Unusable options (nothing was started), or a controller that died.
-pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+///
+/// The future is boxed: its code is made once, in this crate, and not in each that awaits it.
+pub fn run(
+    client: Client,
+    options: Options,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(run_all(client, options, shutdown))
+}
+
+async fn run_all(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
     if let Some(cidr) = options.cluster_cidr
         && !(cidr.prefix_len()..=cidr.max_prefix_len()).contains(&options.node_cidr_mask)
     {

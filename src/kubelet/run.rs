@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use k8s_openapi::api::core::v1::{Pod, Service};
 use rkind_client::{Client, EventRecorder, Filter, Informers};
 use rkind_cri::Runtime;
@@ -57,7 +58,18 @@ pub enum Error {
 /// # Errors
 /// Only for what can't mend itself: unusable directories, certificates, or a taken port. A missing
 /// API server or runtime is waited for.
-pub async fn run(
+///
+/// The future is boxed: its code is made once, in this crate, and not in each that awaits it.
+pub fn run(
+    client: Client,
+    runtime: Arc<dyn Runtime>,
+    options: Options,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(run_agent(client, runtime, options, shutdown))
+}
+
+async fn run_agent(
     client: Client,
     runtime: Arc<dyn Runtime>,
     options: Options,

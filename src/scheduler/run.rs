@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Instant};
 
-use futures::{Stream, StreamExt as _, stream};
+use futures::{Stream, StreamExt as _, future::BoxFuture, stream};
 use k8s_openapi::api::{
     core::v1::{Namespace, Node, PersistentVolume, PersistentVolumeClaim, Pod, Service},
     policy::v1::PodDisruptionBudget,
@@ -62,7 +62,17 @@ pub enum Error {
 ///
 /// # Errors
 /// [`Error::InformersStopped`].
-pub async fn run(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
+///
+/// The future is boxed: its code is made once, in this crate, and not in each that awaits it.
+pub fn run(
+    client: Client,
+    options: Options,
+    shutdown: CancellationToken,
+) -> BoxFuture<'static, Result<(), Error>> {
+    Box::pin(place(client, options, shutdown))
+}
+
+async fn place(client: Client, options: Options, shutdown: CancellationToken) -> Result<(), Error> {
     let informers = options
         .informers
         .clone()
