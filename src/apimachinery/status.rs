@@ -62,9 +62,13 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
-/// `metav1.ListMeta` of a status: always empty here, but present on the wire.
+/// `metav1.ListMeta` of a status: present on the wire, and nearly always empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct EmptyMeta {}
+pub struct StatusMeta {
+    /// Where a list may be gone on with although its version is gone.
+    #[serde(rename = "continue", default, skip_serializing_if = "String::is_empty")]
+    pub next: String,
+}
 
 /// `metav1.Status.status`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -81,7 +85,7 @@ pub struct Status {
     pub kind: String,
     pub api_version: String,
     #[serde(default)]
-    pub metadata: EmptyMeta,
+    pub metadata: Box<StatusMeta>,
     #[serde(default)]
     pub status: Outcome,
     #[serde(default, skip_serializing_if = "String::is_empty")]
@@ -101,7 +105,7 @@ impl Status {
         Self {
             kind: "Status".into(),
             api_version: "v1".into(),
-            metadata: EmptyMeta {},
+            metadata: Box::default(),
             status: Outcome::Failure,
             message: message.into(),
             reason: reason.into(),
@@ -116,7 +120,7 @@ impl Status {
         Self {
             kind: "Status".into(),
             api_version: "v1".into(),
-            metadata: EmptyMeta {},
+            metadata: Box::default(),
             status: Outcome::Success,
             message: String::new(),
             reason: String::new(),

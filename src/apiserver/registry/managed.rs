@@ -1,7 +1,11 @@
 //! Field ownership (`metadata.managedFields`) and server-side apply (KEP-555).
 
 use jiff::Timestamp;
-use rkind_apimachinery::{apply, meta::api_version, resources};
+use rkind_apimachinery::{
+    apply,
+    meta::{self, api_version},
+    resources,
+};
 use serde_json::Value;
 
 use super::create::Write;
@@ -27,6 +31,29 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
     match write.def.custom() {
         None => apply::track(&request, old, new),
         Some(own) => apply::track_custom(&request, &own.version().schema, old, new),
+    }
+}
+
+/// Takes new times of `managedFields` back where nothing else is new, so that a write of what is there
+/// already is none. Upstream: `managedfields.IgnoreManagedFieldsTimestampsTransformer`.
+pub(crate) fn keep_times(old: &Value, new: &mut Value) {
+    let entries = |object: &Value| -> Option<Vec<Value>> {
+        let mut entries = object["metadata"]["managedFields"].as_array()?.clone();
+        for entry in &mut entries {
+            entry["time"] = Value::Null;
+        }
+        Some(entries)
+    };
+    let managers = |object: &Value| object["metadata"]["managedFields"].clone();
+    if managers(old) == managers(new) || entries(old) != entries(new) {
+        return;
+    }
+    let (times, version) = (managers(new), meta::resource_version(new).to_owned());
+    meta::set(new, "managedFields", managers(old));
+    meta::set(new, "resourceVersion", meta::resource_version(old));
+    if *new != *old {
+        meta::set(new, "managedFields", times);
+        meta::set(new, "resourceVersion", version);
     }
 }
 

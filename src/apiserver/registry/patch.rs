@@ -110,6 +110,40 @@ fn check_identity(ctx: &Context, name: &str, served: &Value, patched: &Value) ->
     Ok(())
 }
 
+/// What strict decoding objects to in an applied object, as warnings. Fields that a kind does not have
+/// fail an apply whatever `fieldValidation` says: what has no place in the schema has no owner. Upstream:
+/// `managedfields/internal/structuredmerge.go` and then `applyPatcher` of `endpoints/handlers/patch.go`.
+///
+/// # Errors
+/// 400, where upstream answers 500 to a fault of the client's.
+fn declared(found: Vec<String>, validation: FieldValidation, what: &str) -> Result<Vec<String>> {
+    let unknown = |text: &String| {
+        let path = text.strip_prefix("unknown field \"")?.strip_suffix('"')?;
+        Some(format!(".{path}: field not declared in schema"))
+    };
+    let undeclared: Vec<String> = found.iter().filter_map(unknown).collect();
+    let faults = match undeclared.as_slice() {
+        [] => None,
+        [one] => Some(one.clone()),
+        many => Some(format!("errors:\n  {}", many.join("\n  "))),
+    };
+    if let Some(faults) = faults {
+        let message = format!("failed to create typed patch object ({what}): {faults}");
+        return Err(Status::bad_request(message).into());
+    }
+    match validation {
+        FieldValidation::Strict if !found.is_empty() => {
+            let faults = found.join(", ");
+            Err(Status::bad_request(format!(
+                "error strict decoding YAML: error converting YAML to JSON: {faults}"
+            ))
+            .into())
+        }
+        FieldValidation::Strict | FieldValidation::Warn => Ok(found),
+        FieldValidation::Ignore => Ok(Vec::new()),
+    }
+}
+
 /// Server-side apply.
 async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
     let options = ctx.write_options("ApplyOptions")?;
@@ -123,13 +157,9 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
         return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors).into());
     }
     let def = &ctx.def;
-    // Upstream: unknown fields fail an apply unless they are to be ignored.
-    let validation = match options.field_validation {
-        FieldValidation::Warn if ctx.param("fieldValidation").is_none() => FieldValidation::Warn,
-        other => other,
-    };
     let name = ctx.info.path_name();
-    let (mut applied, warnings) = rules::read(def, bytes, crate::request::Encoding::Yaml, validation)?;
+    let encoding = crate::request::Encoding::Yaml;
+    let (mut applied, found) = rules::read(def, bytes, encoding, FieldValidation::Warn)?;
     if meta::name(&applied).is_empty() {
         meta::set(&mut applied, "name", name);
     }
@@ -149,6 +179,8 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
         &mut applied,
     )?;
     let mut write = Write::of(ctx, options.clone());
+    let what = format!("{}/{name}; {}", write.namespace, write.gvk());
+    let warnings = declared(found, options.field_validation, &what)?;
     write.retry = meta::resource_version(&applied).is_empty();
     write.applying = true;
     let key = store_key(def, &write.namespace, name);

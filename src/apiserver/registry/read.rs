@@ -87,11 +87,23 @@ struct Token {
     start: String,
 }
 
-fn expired_token() -> Box<Status> {
-    Status::expired(
-        "The provided continue parameter is too old to display a consistent list result. You can start a new list without the continue parameter.",
-    )
-    .into()
+/// 410 with a token for the rest of the list as it is now.
+fn expired_token(start: &str) -> Box<Status> {
+    let mut status = Status::expired(
+        "The provided continue parameter is too old to display a consistent list result. You can start a new \
+         list without the continue parameter, or use the continue token in this response to retrieve the \
+         remainder of the results. Continuing with the provided token results in an inconsistent list - \
+         objects that were created, modified, or deleted between the time the first chunk was returned and \
+         now may show up in the list.",
+    );
+    status.metadata.next = continue_token(-1, start.to_owned());
+    status.into()
+}
+
+/// What names the rest of a list: after a key, at a version; -1 is whatever is current.
+fn continue_token(rv: i64, start: String) -> String {
+    let v = "meta.k8s.io/v1".into();
+    B64.encode(serde_json::to_vec(&Token { v, rv, start }).unwrap_or_default())
 }
 
 /// One page of a list.
@@ -190,7 +202,7 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
         let snapshot = if token.rv > 0 {
             exact(ctx, &cacher, token.rv as u64)
                 .await
-                .map_err(|_| expired_token())?
+                .map_err(|_| expired_token(&token.start))?
         } else {
             cacher.snapshot(core.cache.catch_up().await)
         };
@@ -243,12 +255,7 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
     };
     if more {
         let start = page.objects.last().map(|o| o.key.to_string()).unwrap_or_default();
-        let token = Token {
-            v: "meta.k8s.io/v1".into(),
-            rv: snapshot.revision as i64,
-            start,
-        };
-        page.next = Some(B64.encode(serde_json::to_vec(&token).unwrap_or_default()));
+        page.next = Some(continue_token(snapshot.revision as i64, start));
         page.remaining = everything.then(|| seen - limit as u64);
         cacher.keep(&snapshot);
     }

@@ -179,6 +179,7 @@ impl Write {
                 .await?;
         }
         managed::updated(self, Some(&old), &mut new);
+        managed::keep_times(&old, &mut new);
         if self.options.dry_run {
             return Ok(Outcome::Done(self.tree(new)));
         }
