@@ -14,7 +14,7 @@ use kube::api::{DynamicObject, ListParams, PostParams};
 use kube::{Api, Resource};
 use parking_lot::Mutex;
 use rkind_apimachinery::quota::{self, Amounts, Evaluator};
-use rkind_client::{Action, Change, ErrorExt, Informer, ObjectKey, WorkQueue, run_workers};
+use rkind_client::{Action, Change, ErrorExt, Informer, MetaObject, ObjectKey, WorkQueue, run_workers};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -71,13 +71,24 @@ fn plan(quota: &ResourceQuota, used: Amounts) -> Result<Option<ResourceQuota>, R
     Ok(Some(new))
 }
 
+/// Whether a quota's status is about the limits that its spec has.
+fn is_counted(quota: &ResourceQuota) -> bool {
+    let hard = quota.spec.as_ref().and_then(|spec| spec.hard.as_ref());
+    let counted = quota.status.as_ref().and_then(|status| status.hard.as_ref());
+    hard.is_none() || hard == counted
+}
+
 pub(crate) async fn run(context: Context) {
     let quotas = context.informers.get::<ResourceQuota>();
     let queue = WorkQueue::new();
     context.feed(&quotas, &queue, |change| {
         let hard = |quota: &Option<Arc<ResourceQuota>>| quota.as_ref().map(|q| q.spec.clone());
         let stays = change.old.is_some() && hard(&change.old) == hard(&change.new);
-        (!stays).then(|| change.key.clone()).into_iter().collect()
+        let holds = change.new.as_deref().is_none_or(is_counted);
+        (!stays || !holds)
+            .then(|| change.key.clone())
+            .into_iter()
+            .collect()
     });
     let counter = Arc::new(Counter {
         pods: context.informers.get(),
@@ -171,7 +182,7 @@ impl Counter {
         let mut used = Amounts::new();
         let mut again = RESYNC;
         for (group, plural) in resources.into_keys() {
-            match self.objects(&key, &group, &plural).await? {
+            match self.objects(&key, &group, &plural, !is_counted(&quota)).await? {
                 Some(objects) => {
                     let now = jiff::Timestamp::now();
                     used.extend(Evaluator::of(&group, &plural).total(&value, objects.iter(), now));
@@ -190,23 +201,46 @@ impl Counter {
     }
 
     /// All objects of a resource in a quota's namespace; `None` when nobody serves it. Of resources
-    /// that count by number only, each is null.
+    /// that count by number only, each may be null.
+    ///
+    /// Until a quota is counted, admission adds nothing to it, and a cache may not have seen what was
+    /// made just before: then the server is asked.
     async fn objects(
         &self,
         key: &ObjectKey,
         group: &str,
         plural: &str,
+        ask: bool,
     ) -> Result<Option<Vec<Value>>, ReconcileError> {
         let namespace = key.namespace();
-        match (group, plural) {
-            ("", "pods") => return values(&self.pods.list_in(namespace)).map(Some),
-            ("", "services") => return values(&self.services.list_in(namespace)).map(Some),
-            ("", "persistentvolumeclaims") => return values(&self.claims.list_in(namespace)).map(Some),
-            _ => {}
+        let cached = match (group, plural) {
+            ("", "pods") => Some(values(&self.pods.list_in(namespace))?),
+            ("", "services") => Some(values(&self.services.list_in(namespace))?),
+            ("", "persistentvolumeclaims") => Some(values(&self.claims.list_in(namespace))?),
+            _ => None,
+        };
+        if let (Some(objects), false) = (&cached, ask) {
+            return Ok(Some(objects.clone()));
         }
         let Some(known) = self.find(group, plural).await? else {
-            return Ok(None);
+            return Ok(cached);
         };
+        let informer = cached.is_none().then(|| self.follow(&known, group, plural));
+        if ask || (group, plural) == ("resource.k8s.io", "resourceclaims") {
+            let api: Api<DynamicObject> = known.api(self.context.client.clone(), Some(namespace));
+            let list = api.list(&ListParams::default()).await?;
+            let all = list.items.iter().map(serde_json::to_value);
+            return Ok(Some(all.collect::<Result<_, _>>()?));
+        }
+        let Some(informer) = informer else {
+            return Ok(cached);
+        };
+        informer.synced().await;
+        Ok(Some(vec![Value::Null; informer.list_in(namespace).len()]))
+    }
+
+    /// Counts a namespace anew when an object of a resource that is only counted goes.
+    fn follow(&self, known: &Discovered, group: &str, plural: &str) -> Informer<MetaObject> {
         let informer = self.context.informers.metadata(&known.resource);
         if self.followed.lock().insert(format!("{group}/{plural}")) {
             let quotas = self.quotas.clone();
@@ -217,14 +251,7 @@ impl Counter {
                 in_namespace(&quotas, change.key.namespace())
             });
         }
-        if (group, plural) == ("resource.k8s.io", "resourceclaims") {
-            let api: Api<DynamicObject> = known.api(self.context.client.clone(), Some(namespace));
-            let list = api.list(&ListParams::default()).await?;
-            let all = list.items.iter().map(serde_json::to_value);
-            return Ok(Some(all.collect::<Result<_, _>>()?));
-        }
-        informer.synced().await;
-        Ok(Some(vec![Value::Null; informer.list_in(namespace).len()]))
+        informer
     }
 
     /// Asks the server what it has when the resource is not known.
