@@ -15,7 +15,6 @@ mod policies;
 mod protobuf;
 mod quota;
 mod semantics;
-mod streams;
 mod watches;
 mod webhooks;
 
@@ -44,18 +43,7 @@ impl Drop for Fixture {
 }
 
 pub(crate) async fn fixture() -> Fixture {
-    fixture_with(None).await
-}
-
-/// With a certificate and key to show to kubelets, and their authority.
-pub(crate) async fn fixture_with(kubelet: Option<(String, String, String)>) -> Fixture {
-    fixture_of(|options| {
-        if let Some((ca, cert, key)) = kubelet {
-            options.ca_cert = ca;
-            options.kubelet_client = Some((cert, key));
-        }
-    })
-    .await
+    fixture_of(|_| {}).await
 }
 
 /// With options of the test's own.

@@ -21,7 +21,7 @@ spec:
 
 /// Runs calls in order, `~` standing for a space within a word; each must succeed and print what it should.
 #[track_caller]
-fn run(server: &Server, calls: &[(&str, &str)]) {
+pub(crate) fn run(server: &Server, calls: &[(&str, &str)]) {
     for (call, wanted) in calls {
         let words: Vec<String> = call.split(' ').map(|word| word.replace('~', " ")).collect();
         let said = server.kubectl(&words.iter().map(String::as_str).collect::<Vec<_>>());

@@ -6,14 +6,19 @@
 
 mod admission;
 mod auth;
+mod behaviours;
 mod clients;
 mod endpoints;
 mod golden;
 mod hostile;
 mod kubectl;
+mod kubectl_custom;
 mod lists;
 mod namespaces;
 mod objects;
 mod server;
+mod streams;
+mod tls;
+
 mod validation;
 mod watches;

@@ -80,6 +80,17 @@ impl Server {
         Server::start_in(folder, &[])
     }
 
+    /// Path of the administrator's kubeconfig.
+    pub(crate) fn kubeconfig(&self) -> &Path {
+        &self.kubeconfig
+    }
+
+    /// Authorities and keys of the cluster that this server is.
+    pub(crate) fn pki(&self) -> rkind_pki::ClusterPkiPem {
+        let text = std::fs::read(self.folder.path().join("data/pki.json")).expect("keys");
+        serde_json::from_slice(&text).expect("keys")
+    }
+
     /// Whether the process is still there.
     pub(crate) fn is_alive(&mut self) -> bool {
         matches!(self.child.try_wait(), Ok(None))

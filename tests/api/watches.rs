@@ -1,10 +1,8 @@
 //! Watches: where they begin, what they show, how they end.
 
-use futures::{AsyncBufReadExt as _, StreamExt as _};
-use http::Request;
 use serde_json::{Value, json};
 
-use crate::server::{Api, Server, config_map};
+use crate::server::{Server, config_map};
 
 fn shown(events: &[Value]) -> Vec<String> {
     let word = |event: &Value| {
@@ -69,94 +67,6 @@ async fn beginnings() {
         let (got, reason, message) = api.refused("GET", &watch(query), &json!(null)).await;
         assert_eq!(got, code, "{query}: {reason} {message}");
     }
-}
-
-#[tokio::test]
-async fn every_watcher_sees_the_same_order() {
-    let server = Server::start();
-    let api = server.api().await;
-    let maps = format!("{}/configmaps", api.namespace("order").await);
-    let version = api.get(&maps).await["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    let path = format!("{maps}?watch=1&resourceVersion={version}&timeoutSeconds=20");
-    let mut watchers = Vec::new();
-    for _ in 0..10 {
-        let request = Request::get(&path).body(Vec::new()).unwrap();
-        watchers.push(api.0.request_stream(request).await.unwrap().lines());
-    }
-    let writers = (0..4).map(|writer| {
-        let (api, maps) = (api.clone(), maps.clone());
-        async move {
-            for i in 0..10 {
-                let name = format!("w{writer}-{i}");
-                api.post(&maps, &config_map(&name)).await;
-                api.delete(&format!("{maps}/{name}")).await;
-            }
-        }
-    });
-    futures::future::join_all(writers).await;
-    let mut orders = Vec::new();
-    for watcher in watchers {
-        let lines: Vec<Value> = watcher
-            .take(80)
-            .map(|line| serde_json::from_str(&line.unwrap()).unwrap())
-            .collect()
-            .await;
-        let versions: Vec<u64> = lines
-            .iter()
-            .map(|e| {
-                e["object"]["metadata"]["resourceVersion"]
-                    .as_str()
-                    .unwrap()
-                    .parse()
-                    .unwrap()
-            })
-            .collect();
-        assert!(versions.is_sorted_by(|a, b| a < b), "{versions:?}");
-        orders.push(shown(&lines));
-    }
-    assert!(orders.windows(2).all(|pair| pair[0] == pair[1]));
-}
-
-#[tokio::test]
-async fn selectors_turn_changes_into_additions_and_deletions() {
-    let server = Server::start();
-    let api = server.api().await;
-    let maps = format!("{}/configmaps", api.namespace("turns").await);
-    let version = api.get(&maps).await["metadata"]["resourceVersion"]
-        .as_str()
-        .unwrap()
-        .to_owned();
-    api.post(&maps, &config_map("a")).await;
-    let one = format!("{maps}/a");
-    for labels in [
-        json!({"on": "y"}),
-        json!({"more": "z"}),
-        json!({"on": null}),
-        json!({"on": "y"}),
-    ] {
-        let patch = json!({"metadata": {"labels": labels}});
-        Api::expect("patch", api.send("PATCH", &one, &patch).await);
-    }
-    api.delete(&one).await;
-    let path = format!("{maps}?watch=1&resourceVersion={version}&labelSelector=on%3Dy&timeoutSeconds=20");
-    let events = api.events(&path, |seen| seen.len() == 5).await;
-    assert_eq!(
-        shown(&events),
-        ["ADDED a", "MODIFIED a", "DELETED a", "ADDED a", "DELETED a"]
-    );
-    // What left the selection is shown as it was, at the version of the change.
-    assert_eq!(events[2]["object"]["metadata"]["labels"]["on"], "y");
-    let version = |i: usize| -> u64 {
-        events[i]["object"]["metadata"]["resourceVersion"]
-            .as_str()
-            .unwrap()
-            .parse()
-            .unwrap()
-    };
-    assert!(version(2) > version(1));
 }
 
 #[tokio::test]

@@ -1,6 +1,6 @@
 //! pods/proxy, services/proxy and nodes/proxy. Upstream: `apimachinery/pkg/util/proxy`.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{Request, Response, header};
@@ -61,11 +61,25 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
     }
     let inner = forwarded(&request, &path)?;
     let sender = if ctx.def.resource == "nodes" {
-        let mut address = kubelet::node_address(&ctx.core, name)?;
-        if let Ok(port) = port.parse() {
-            address.port = port;
+        let address = kubelet::node_address(&ctx.core, name)?;
+        let addresses = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
+        let addresses =
+            addresses.map_err(|e| Status::bad_request(format!("lookup {}: {e}", address.host)))?;
+        for found in addresses {
+            allowed(found.ip())?;
         }
-        ctx.core.kubelet.connect(&address).await?
+        match port.parse() {
+            // Another port of the node is not the kubelet's to vouch for.
+            Ok(port) if port != address.port => {
+                let target = Target {
+                    https: scheme == "https",
+                    host: address.host,
+                    port,
+                };
+                connect(&target).await?
+            }
+            _ => ctx.core.kubelet.connect(&address).await?,
+        }
     } else {
         let target = if ctx.def.resource == "pods" {
             pod(ctx, scheme, name, port).await?
@@ -130,6 +144,19 @@ fn forwarded(request: &Request<Body>, path: &str) -> Result<Request<Body>> {
     Ok(inner)
 }
 
+/// Whether requests may be passed on to an address: what only this machine or its link knows is not
+/// for those who may write a pod's or a node's status. Go's `IsGlobalUnicast`.
+fn allowed(address: IpAddr) -> Result<()> {
+    let local = match address {
+        IpAddr::V4(v4) => v4.is_link_local() || v4.is_broadcast(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    if local || address.is_unspecified() || address.is_loopback() || address.is_multicast() {
+        return Err(Status::bad_request("address not allowed").into());
+    }
+    Ok(())
+}
+
 /// `[scheme:]name[:port]`.
 fn split(text: &str) -> (&str, &str, &str) {
     let parts: Vec<&str> = text.split(':').collect();
@@ -163,12 +190,14 @@ async fn pod(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Targ
                 })?,
         }
     };
-    let Some(host) = pod["status"]["podIP"].as_str().filter(|ip| !ip.is_empty()) else {
-        return Err(Status::bad_request("address not allowed").into());
-    };
+    let host: IpAddr = pod["status"]["podIP"]
+        .as_str()
+        .and_then(|ip| ip.parse().ok())
+        .ok_or_else(|| Status::bad_request("address not allowed"))?;
+    allowed(host)?;
     Ok(Target {
         https: scheme == "https",
-        host: host.into(),
+        host: host.to_string(),
         port: u16::try_from(number).unwrap_or(80),
     })
 }

@@ -1,6 +1,8 @@
 // apiclient does what operators do with client-go, in protobuf where the kind has it, and says what failed.
 //
 // KUBECONFIG names the server. One line per check goes to standard output; the exit code is 1 when any failed.
+//
+// `apiclient kubelet CERTIFICATE KEY CLIENT-CA` is a node's side of the API server instead.
 package main
 
 import (
@@ -44,6 +46,10 @@ func checks() []check {
 }
 
 func main() {
+	if len(os.Args) == 5 && os.Args[1] == "kubelet" {
+		fmt.Fprintln(os.Stderr, "apiclient:", kubelet(os.Args[2], os.Args[3], os.Args[4]))
+		os.Exit(1)
+	}
 	config, err := clientcmd.BuildConfigFromFlags("", os.Getenv("KUBECONFIG"))
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "apiclient: KUBECONFIG:", err)
