@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod conformance;
 mod generate;
 mod host;
 mod layers;
@@ -32,6 +33,8 @@ enum Verb {
     Check(check::Args),
     /// Every test: unit, contract, crash and end to end on real nodes
     Test(test::Args),
+    /// Upstream's conformance tests against two nodes; prints a table by area
+    Conformance(conformance::Args),
     /// Measure; prints a table and, with --json, the raw figures
     Bench(bench::Args),
     /// Build the node image with the release binary
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Verb::Start(args) => start::start(&args),
         Verb::Check(args) => check::check(&args),
         Verb::Test(args) => test::test(&args),
+        Verb::Conformance(args) => conformance::conformance(&args),
         Verb::Bench(args) => bench::bench(&args),
         Verb::Image(args) => start::image(&args),
         Verb::Layers(args) => layers::layers(&args),
