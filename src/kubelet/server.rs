@@ -23,7 +23,7 @@ use crate::agent::Agent;
 use crate::pod::PodExt;
 
 mod container_logs;
-mod logs;
+pub(crate) mod logs;
 mod spdy;
 mod stats;
 mod streams;

@@ -6,6 +6,11 @@ use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
+use crate::server::logs;
+
+#[cfg(test)]
+mod tests;
+
 /// Most bytes of a termination message.
 const MAX_MESSAGE: u64 = 4096;
 /// Most bytes and lines taken from a log instead.
@@ -22,14 +27,16 @@ pub(crate) fn log_tail(path: &Path) -> String {
     let Ok(raw) = read_tail(path, 64 * 1024) else {
         return String::new();
     };
-    let lines: Vec<&str> = raw
-        .lines()
-        .filter_map(|line| line.splitn(4, ' ').nth(3))
-        .collect();
-    let text = lines[lines.len().saturating_sub(MAX_LINES)..]
-        .iter()
-        .map(|l| format!("{l}\n"))
-        .collect::<String>();
+    let mut text = Vec::new();
+    for line in raw.lines().filter_map(|line| logs::parse(line.as_bytes())) {
+        text.extend_from_slice(line.text);
+        if !line.partial {
+            text.push(b'\n');
+        }
+    }
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.split_inclusive('\n').collect();
+    let text = lines[lines.len().saturating_sub(MAX_LINES)..].concat();
     let mut start = text.len().saturating_sub(MAX_LOG);
     while !text.is_char_boundary(start) {
         start += 1;
