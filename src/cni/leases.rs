@@ -18,20 +18,21 @@ use serde::{Deserialize, Serialize};
 use crate::plugin::{Code, Failure};
 
 /// A port of the node that leads to a port of a container (the CNI capability
-/// `portMappings`).
+/// `portMappings`). containerd writes Go's names, which Go's plugins take for the same.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct PortMapping {
     /// On the node; 0 asks for nothing.
-    #[serde(default)]
+    #[serde(default, alias = "HostPort")]
     pub host_port: u16,
     /// In the container.
+    #[serde(alias = "ContainerPort")]
     pub container_port: u16,
     /// `tcp`, `udp` or `sctp`, in any case.
-    #[serde(default = "tcp")]
+    #[serde(default = "tcp", alias = "Protocol")]
     pub protocol: String,
     /// Only on this address of the node; empty or all zeros: on every one.
-    #[serde(default, rename = "hostIP")]
+    #[serde(default, rename = "hostIP", alias = "HostIP")]
     pub host_ip: String,
 }
 

@@ -63,3 +63,14 @@ mod needs_root_and_nft {
             .unwrap();
     }
 }
+
+#[test]
+fn a_mapping_is_read_in_both_spellings() {
+    for text in [
+        r#"{"hostPort":8080,"containerPort":80,"protocol":"udp","hostIP":"127.0.0.1"}"#,
+        r#"{"HostPort":8080,"ContainerPort":80,"Protocol":"udp","HostIP":"127.0.0.1"}"#,
+    ] {
+        let read: PortMapping = serde_json::from_str(text).unwrap();
+        assert_eq!(read, mapping("127.0.0.1", "udp"));
+    }
+}
