@@ -58,6 +58,7 @@ where
         watches::from_a_revision_sees_history_first,
         watches::from_the_future_skips_what_is_before,
         watches::events_carry_what_was_before,
+        watches::what_is_told_can_be_read,
         watches::keeps_to_its_prefix,
         watches::started_amid_writes_misses_nothing,
         watches::an_acknowledged_write_is_queued,

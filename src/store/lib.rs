@@ -167,7 +167,7 @@ pub trait Store: Send + Sync + 'static {
 
     /// Changes of keys that start with `prefix`, from revision `from` on (0: from now), in revision
     /// order, none twice, none missing. `from` may lie in the future: earlier events are then left
-    /// out.
+    /// out. What is yielded can be read: [`Store::revision`] has reached it.
     ///
     /// The stream never ends while the store is open, except with one error: [`Error::Slow`] when
     /// the consumer lets too much pile up, [`Error::Closed`] when the store closes. A slow consumer

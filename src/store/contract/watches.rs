@@ -66,6 +66,28 @@ pub(super) async fn events_carry_what_was_before(case: &Case) {
     assert!(matches!(&events[3], Event::Put { entry, prev: None } if entry.create_revision == fourth));
 }
 
+pub(super) async fn what_is_told_can_be_read(case: &Case) {
+    const WRITES: usize = 500;
+    let mut watch = case.watch(0).await;
+    let write = async {
+        for number in 0..WRITES {
+            case.create(&format!("k{number:03}"), "1").await;
+        }
+    };
+    let read = async {
+        let mut seen = 0;
+        while seen < WRITES {
+            for event in watch.next().await.expect("watch ended").expect("watch failed") {
+                assert!(case.store.revision() >= event.revision());
+                let (found, _) = case.store.get(event.key(), None).await.expect("get");
+                assert!(found.is_some_and(|entry| entry.mod_revision >= event.revision()));
+                seen += 1;
+            }
+        }
+    };
+    futures::join!(write, read);
+}
+
 pub(super) async fn keeps_to_its_prefix(case: &Case) {
     let base = case.store.revision();
     let mut pods = case.store.watch(&case.key("pods/"), 0).await.expect("watch");

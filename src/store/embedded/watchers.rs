@@ -251,6 +251,13 @@ impl Stream for Live {
             return Poll::Ready(Some(Ok(batch)));
         }
         let count = ready!(this.receiver.poll_recv_many(cx, &mut this.gathered, GATHER));
+        if let (Some(last), Some(hub)) = (this.gathered.last(), this.registration.hub.upgrade())
+            && hub.snapshot().revision < last.revision
+        {
+            // Watches are fed a moment before readers see the change, and the writer may lose its
+            // processor in between. It holds this lock over both: behind it, both are done.
+            drop(hub.groups.lock());
+        }
         if count == 0 {
             let error = match this.slow.load(Ordering::Acquire) {
                 0 => Error::Closed,
