@@ -20,6 +20,8 @@ mod managers;
 mod set;
 mod typed;
 
+use std::sync::LazyLock;
+
 use jiff::Timestamp;
 use serde_json::Value;
 
@@ -51,7 +53,7 @@ pub struct Request<'a> {
 }
 
 /// Fields nobody owns.
-fn unowned() -> Set {
+static UNOWNED: LazyLock<Set> = LazyLock::new(|| {
     let mut s = Set::new();
     for f in ["apiVersion", "kind", "metadata"] {
         s.insert_path(&[f]);
@@ -70,7 +72,7 @@ fn unowned() -> Set {
         s.insert_path(&["metadata", f]);
     }
     s
-}
+});
 
 /// What a write to a resource can't change: `status` through the main
 /// resource of a kind that has the subresource, all but `status` (and
@@ -99,8 +101,10 @@ pub fn manager_of(user_agent: &str) -> String {
 }
 
 impl Request<'_> {
-    fn owned(&self, set: &Set) -> Set {
-        set.difference(&unowned()).recursive_difference(self.ignored)
+    fn owned(&self, mut set: Set) -> Set {
+        set.remove_all(&UNOWNED);
+        set.remove_below(self.ignored);
+        set
     }
 
     /// An object of this type before anything is set.
@@ -155,9 +159,19 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
         (None, entries) => (&r.empty(), entries.unwrap_or_default()),
     };
     // managedFields differ too, but nobody owns them.
-    let c = typed::compare(old, new, shape);
-    let mine = r.owned(&c.added.union(&c.modified));
-    let changed = c.added.union(&c.modified).union(&c.removed);
+    let typed::Comparison {
+        added,
+        modified,
+        removed,
+    } = typed::compare(old, new, shape);
+    let touched = added.joined(modified);
+    // Without managers there is nobody to lose a field.
+    let changed = if entries.is_empty() {
+        Set::new()
+    } else {
+        touched.clone().joined(removed)
+    };
+    let mine = r.owned(touched);
     let id = Id::new(r.manager, false, r.api_version, r.subresource);
     managers::record(&mut entries, &changed, &mine, &id, r.now);
     let crowded = managers::too_many(&entries);
@@ -252,7 +266,7 @@ fn attempt(
         && all.is_empty()
     {
         let c = typed::compare(&r.empty(), live, shape);
-        let set = r.owned(&c.added.union(&c.modified));
+        let set = r.owned(c.added.joined(c.modified));
         let id = Id::new("before-first-apply", false, r.api_version, "");
         let time = Some(meta::time(r.now));
         all.0.insert(
@@ -271,7 +285,7 @@ fn attempt(
     // Names and versions of the configuration count while pruning: they keep
     // the metadata that nobody owns. Nobody comes to own them.
     let named = typed::field_set(config, shape).recursive_difference(r.ignored);
-    let set = r.owned(&named);
+    let set = r.owned(named.clone());
     let last = all.0.get(&id).map(|e| e.set.clone());
     let time = all.0.get(&id).and_then(|e| e.time.clone());
     let merged = typed::merge(&old, config, shape);

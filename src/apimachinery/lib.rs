@@ -12,6 +12,7 @@ pub mod codec;
 pub mod custom;
 pub mod defaults;
 pub mod field;
+pub mod json;
 pub mod jsonpath;
 pub mod meta;
 pub mod names;

@@ -12,12 +12,14 @@
 
 mod decode;
 mod encode;
+mod source;
 mod special;
 pub(crate) mod wire;
 
 use serde_json::Value;
 
 use crate::codec::{self, TypeMeta};
+use crate::json::Place;
 use crate::schema::TypeDef;
 use wire::{Reader, Writer};
 
@@ -50,19 +52,38 @@ pub fn encode_body(value: &Value, def: &TypeDef) -> Result<Vec<u8>, EncodeError>
     Ok(out.into_bytes())
 }
 
+/// [`encode`] from JSON text in place, which is compact: what is stored, without a tree.
+///
+/// # Errors
+/// As [`encode`].
+pub fn encode_text(object: Place<'_>, def: &TypeDef) -> Result<Vec<u8>, EncodeError> {
+    let mut body = Writer::with_capacity(object.raw().len());
+    encode::message(&mut body, object, def)?;
+    let text = |name: &str| object.get(name).and_then(Place::as_str).unwrap_or_default();
+    Ok(envelope(&text("apiVersion"), &text("kind"), &body.into_bytes()))
+}
+
 /// Puts a message into an envelope.
 pub fn envelope(api_version: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let mut out = Writer::default();
+    let mut out = Writer::with_capacity(body.len() + api_version.len() + kind.len() + 32);
+    open_envelope(&mut out, api_version, kind);
+    out.bytes(2, body);
+    close_envelope(&mut out);
+    out.into_bytes()
+}
+
+fn open_envelope(out: &mut Writer, api_version: &str, kind: &str) {
     out.raw(&MAGIC);
     out.nested(1, |meta| {
         meta.bytes(1, api_version.as_bytes());
         meta.bytes(2, kind.as_bytes());
     });
-    out.bytes(2, body);
-    // contentEncoding and contentType: empty, but Go writes them.
+}
+
+/// contentEncoding and contentType: empty, but Go writes them.
+fn close_envelope(out: &mut Writer) {
     out.bytes(3, b"");
     out.bytes(4, b"");
-    out.into_bytes()
 }
 
 /// A list in its envelope, from its `metadata` and items made by [`encode_body`].
@@ -92,12 +113,12 @@ pub struct ListEncoder {
 }
 
 impl ListEncoder {
-    /// An empty list with its `metadata`.
+    /// An empty list with its `metadata`; `size` is about how many bytes it will have.
     ///
     /// # Errors
     /// `metadata` that is no `ListMeta`.
-    pub fn new(metadata: &Value) -> Result<ListEncoder, EncodeError> {
-        let mut body = Writer::default();
+    pub fn new(metadata: &Value, size: usize) -> Result<ListEncoder, EncodeError> {
+        let mut body = Writer::with_capacity(size);
         body.bytes(1, &encode_body(metadata, special::list_meta())?);
         Ok(ListEncoder { body })
     }
@@ -110,10 +131,25 @@ impl ListEncoder {
         self.body.try_nested(2, |out| encode::message(out, item, def))
     }
 
-    /// The list in its envelope.
+    /// Adds an item from JSON text in place, which is compact.
+    ///
+    /// # Errors
+    /// As [`ListEncoder::push`].
+    pub fn push_text(&mut self, item: Place<'_>, def: &TypeDef) -> Result<(), EncodeError> {
+        self.body.try_nested(2, |out| encode::message(out, item, def))
+    }
+
+    /// The list in its envelope, in three pieces that follow each other: it may be large, and is not
+    /// moved.
     #[must_use]
-    pub fn finish(self, api_version: &str, list_kind: &str) -> Vec<u8> {
-        envelope(api_version, list_kind, &self.body.into_bytes())
+    pub fn finish(self, api_version: &str, list_kind: &str) -> [Vec<u8>; 3] {
+        let body = self.body.into_bytes();
+        let mut before = Writer::default();
+        open_envelope(&mut before, api_version, list_kind);
+        before.length(2, body.len());
+        let mut after = Writer::default();
+        close_envelope(&mut after);
+        [before.into_bytes(), body, after.into_bytes()]
     }
 }
 

@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use rkind_apimachinery::{
     codec, defaults,
     field::ErrorList,
+    json::{Place, Tape},
     meta::Gvk,
     openapi, protobuf,
     resources::{self, ResourceDef},
@@ -215,21 +216,62 @@ fn proto_type(gvk: &Gvk) -> Option<&'static TypeDef> {
     schema.type_by_name(&name)
 }
 
-/// A list of a built-in kind in protobuf; of its objects there is one tree at a time.
-pub(crate) fn protobuf_list(
-    def: &ResourceDef,
-    metadata: &Value,
-    items: impl Iterator<Item = Value>,
-) -> Result<Vec<u8>> {
-    let fault = |e: protobuf::EncodeError| -> Box<Status> {
-        Status::internal_error(&format!("{} cannot be encoded: {e}", def.list_kind)).into()
-    };
-    let item_type = def.type_def();
-    let mut list = protobuf::ListEncoder::new(metadata).map_err(fault)?;
-    for item in items {
-        list.push(&item, item_type).map_err(fault)?;
+/// A list of a built-in kind in protobuf.
+pub(crate) struct ProtobufList {
+    def: &'static ResourceDef,
+    list: protobuf::ListEncoder,
+    tape: Tape,
+}
+
+impl ProtobufList {
+    /// An empty list with its metadata; it will have about `size` bytes.
+    pub(crate) fn new(def: &'static ResourceDef, metadata: &Value, size: usize) -> Result<Self> {
+        let list = protobuf::ListEncoder::new(metadata, size).map_err(|e| unencodable(def.list_kind, &e))?;
+        Ok(ProtobufList {
+            def,
+            list,
+            tape: Tape::default(),
+        })
     }
-    Ok(list.finish(&def.api_version(), def.list_kind))
+
+    /// Adds an object as it is served.
+    pub(crate) fn push(&mut self, object: &Value) -> Result<()> {
+        let pushed = self.list.push(object, self.def.type_def());
+        pushed.map_err(|e| unencodable(self.def.kind, &e))
+    }
+
+    /// Adds an object whose bytes are what is served.
+    pub(crate) fn push_bytes(&mut self, object: &[u8]) -> Result<()> {
+        let place = in_place(&mut self.tape, object, self.def)?;
+        let pushed = self.list.push_text(place, self.def.type_def());
+        pushed.map_err(|e| unencodable(self.def.kind, &e))
+    }
+
+    /// The list in its envelope, in pieces that follow each other.
+    pub(crate) fn finish(self) -> [Vec<u8>; 3] {
+        self.list.finish(&self.def.api_version(), self.def.list_kind)
+    }
+}
+
+fn unencodable(kind: &str, why: &dyn std::fmt::Display) -> Box<Status> {
+    Status::internal_error(&format!("{kind} cannot be encoded: {why}")).into()
+}
+
+fn in_place<'t>(tape: &'t mut Tape, object: &'t [u8], def: &ResourceDef) -> Result<Place<'t>> {
+    let text = std::str::from_utf8(object).map_err(|e| unencodable(def.kind, &e))?;
+    tape.read(text).map_err(|e| unencodable(def.kind, &e))
+}
+
+/// The bytes of a built-in object as it is served, in Kubernetes' protobuf envelope.
+pub(crate) fn protobuf_of(def: &ResourceDef, object: &[u8]) -> Result<Vec<u8>> {
+    let mut tape = Tape::default();
+    let place = in_place(&mut tape, object, def)?;
+    protobuf::encode_text(place, def.type_def()).map_err(|e| unencodable(def.kind, &e))
+}
+
+/// A watch event of the bytes of an object as it is served, as a length-delimited protobuf frame.
+pub(crate) fn protobuf_watch_frame_of(def: &ResourceDef, kind: &str, object: &[u8]) -> Vec<u8> {
+    protobuf::watch_frame(kind, &protobuf_of(def, object).unwrap_or_default())
 }
 
 /// A watch event as a length-delimited protobuf frame.

@@ -45,7 +45,11 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<authn::Connection>().and_then(|c| c.peer);
     let _inflight = core.metrics.begin();
-    let info = RequestInfo::parse(&parts.method, parts.uri.path(), parts.uri.query());
+    let info = Arc::new(RequestInfo::parse(
+        &parts.method,
+        parts.uri.path(),
+        parts.uri.query(),
+    ));
     let audit_id = audit_id(&parts.headers);
     let encoding = match media::clauses(&parts.headers).first() {
         Some(clause) if clause.kind == media::PROTOBUF => Encoding::Protobuf,
@@ -121,7 +125,7 @@ fn audit_id(headers: &HeaderMap) -> HeaderValue {
 /// The stages; a fault in one request must not end the loop that made it, nor the connection.
 async fn run(
     core: &Arc<Core>,
-    info: &RequestInfo,
+    info: &Arc<RequestInfo>,
     parts: Parts,
     body: Body,
     recording: Option<Arc<Recording>>,
@@ -148,7 +152,7 @@ fn is_long(info: &RequestInfo) -> bool {
 
 async fn stages(
     core: &Arc<Core>,
-    info: &RequestInfo,
+    info: &Arc<RequestInfo>,
     parts: Parts,
     mut body: Body,
     flow: &OnceLock<Flow>,
@@ -232,9 +236,9 @@ async fn place(
 
 async fn resource(
     core: &Arc<Core>,
-    info: &RequestInfo,
+    info: &Arc<RequestInfo>,
     user: UserInfo,
-    parts: Parts,
+    mut parts: Parts,
     body: Body,
 ) -> Result<Response<Body>> {
     let def = core
@@ -280,7 +284,11 @@ async fn resource(
         info: info.clone(),
         user,
         query: parts.uri.query().map(str::to_owned),
-        headers: parts.headers.clone(),
+        // Only streams look at the request once more.
+        headers: match sub {
+            Some(_) => parts.headers.clone(),
+            None => std::mem::take(&mut parts.headers),
+        },
         def,
         sub,
         media,

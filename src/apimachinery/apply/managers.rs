@@ -215,8 +215,9 @@ pub(super) fn record(entries: &mut Vec<Value>, changed: &Set, mine: &Set, id: &I
             "apiVersion": id.api_version,
             "time": meta::time(now),
             "fieldsType": "FieldsV1",
-            "fieldsV1": mine.encode(),
         });
+        // Not by the macro: it would copy the tree.
+        m["fieldsV1"] = mine.encode();
         if !id.subresource.is_empty() {
             m["subresource"] = id.subresource.as_str().into();
         }

@@ -131,6 +131,20 @@ impl Set {
         self.children.iter()
     }
 
+    /// `union` of sets that are not needed any more.
+    #[must_use]
+    pub(super) fn joined(mut self, other: Set) -> Set {
+        if self.is_empty() {
+            return other;
+        }
+        self.members.extend(other.members);
+        for (e, c) in other.children {
+            let below = self.children.remove(&e).unwrap_or_default();
+            self.children.insert(e, below.joined(c));
+        }
+        self
+    }
+
     #[must_use]
     pub fn union(&self, other: &Set) -> Set {
         let mut out = self.clone();
@@ -210,6 +224,22 @@ impl Set {
         for (e, o) in &other.children {
             if let Some(c) = self.children.get_mut(e) {
                 c.remove_all(o);
+                if c.is_empty() {
+                    self.children.remove(e);
+                }
+            }
+        }
+    }
+
+    /// `recursive_difference` in place.
+    pub(super) fn remove_below(&mut self, other: &Set) {
+        for m in &other.members {
+            self.members.remove(m);
+            self.children.remove(m);
+        }
+        for (e, o) in &other.children {
+            if let Some(c) = self.children.get_mut(e) {
+                c.remove_below(o);
                 if c.is_empty() {
                     self.children.remove(e);
                 }

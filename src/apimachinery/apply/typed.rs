@@ -294,9 +294,15 @@ fn compare_part(
     }
     let mut below = Comparison::default();
     compare_parts(old, new, shape, &mut below);
-    c.added.insert_below(e.clone(), below.added);
-    c.removed.insert_below(e.clone(), below.removed);
-    c.modified.insert_below(e.clone(), below.modified);
+    for (into, below) in [
+        (&mut c.added, below.added),
+        (&mut c.removed, below.removed),
+        (&mut c.modified, below.modified),
+    ] {
+        if !below.is_empty() {
+            into.insert_below(e.clone(), below);
+        }
+    }
     match (old, new) {
         (None, Some(_)) => c.added.insert(e),
         (Some(_), None) => c.removed.insert(e),

@@ -1,7 +1,6 @@
-//! JSON tree to protobuf message.
+//! JSON to protobuf message.
 
-use serde_json::{Map, Value};
-
+use super::source::Source;
 use super::special;
 use super::wire::Writer;
 use crate::schema::{Field, Type, TypeDef};
@@ -16,8 +15,8 @@ pub struct EncodeError {
 }
 
 impl EncodeError {
-    pub(super) fn new(found: &Value, wanted: &str) -> EncodeError {
-        let mut found = found.to_string();
+    pub(super) fn new<'s>(found: impl Source<'s>, wanted: &str) -> EncodeError {
+        let mut found = found.json().into_owned();
         if found.len() > 64 {
             found = found.chars().take(61).collect::<String>() + "...";
         }
@@ -37,17 +36,18 @@ impl EncodeError {
 
 type Result<T> = std::result::Result<T, EncodeError>;
 
-pub(super) fn message(out: &mut Writer, value: &Value, def: &TypeDef) -> Result<()> {
-    let Value::Object(object) = value else {
+pub(super) fn message<'s>(out: &mut Writer, value: impl Source<'s>, def: &TypeDef) -> Result<()> {
+    if !value.is_object() {
         return Err(EncodeError::new(value, &def.name));
-    };
-    fields(out, object, def, &def.wire_order, 0)
+    }
+    fields(out, &value.by_field(def), def, &def.wire_order, 0)
 }
 
 /// Writes the fields at `order`, all of which sit in the same (inlined) message, `depth` levels in.
-fn fields(
+/// `values` are by field, or none at all.
+fn fields<'s, S: Source<'s>>(
     out: &mut Writer,
-    object: &Map<String, Value>,
+    values: &[Option<S>],
     def: &TypeDef,
     order: &[u16],
     depth: usize,
@@ -56,49 +56,50 @@ fn fields(
     while let Some((&first, tail)) = rest.split_first() {
         let field = &def.fields[first as usize];
         let Some(&nested) = field.via.get(depth) else {
-            write_field(out, field, object.get(&*field.name)).map_err(|error| error.within(&field.name))?;
+            let value = values.get(first as usize).copied().flatten();
+            write_field(out, field, value).map_err(|error| error.within(&field.name))?;
             rest = tail;
             continue;
         };
         let same = |index: &&u16| def.fields[**index as usize].via.get(depth) == Some(&nested);
         let (inlined, others) = rest.split_at(rest.iter().take_while(same).count());
-        out.try_nested(nested, |out| fields(out, object, def, inlined, depth + 1))?;
+        out.try_nested(nested, |out| fields(out, values, def, inlined, depth + 1))?;
         rest = others;
     }
     Ok(())
 }
 
-fn write_field(out: &mut Writer, field: &Field, value: Option<&Value>) -> Result<()> {
-    let value = value.filter(|value| !value.is_null());
-    match (&field.ty, value) {
-        (_, None) if field.pointer => Ok(()),
-        (ty, None) => {
-            write_zero(out, field.tag, ty);
-            Ok(())
+fn write_field<'s, S: Source<'s>>(out: &mut Writer, field: &Field, value: Option<S>) -> Result<()> {
+    let Some(value) = value.filter(|value| !value.is_null()) else {
+        if !field.pointer {
+            write_zero::<S>(out, field.tag, &field.ty);
         }
-        (Type::List(item), Some(Value::Array(items))) if field.wrapped => out.try_nested(field.tag, |out| {
-            items.iter().try_for_each(|value| single(out, 1, item, value))
+        return Ok(());
+    };
+    match &field.ty {
+        Type::List(item) if value.is_array() && field.wrapped => out.try_nested(field.tag, |out| {
+            value.items().try_for_each(|value| single(out, 1, item, value))
         }),
-        (Type::List(item), Some(Value::Array(items))) => items
-            .iter()
+        Type::List(item) if value.is_array() => value
+            .items()
             .try_for_each(|value| single(out, field.tag, item, value)),
-        (Type::Map(item), Some(Value::Object(entries))) => entries
-            .iter()
-            .try_for_each(|(key, value)| entry(out, field.tag, item, key, value)),
-        (ty, Some(value)) => single(out, field.tag, ty, value),
+        Type::Map(item) if value.is_object() => value
+            .entries()
+            .try_for_each(|(key, value)| entry(out, field.tag, item, &key, value)),
+        ty => single(out, field.tag, ty, value),
     }
 }
 
-fn entry(out: &mut Writer, tag: u32, item: &Type, key: &str, value: &Value) -> Result<()> {
+fn entry<'s, S: Source<'s>>(out: &mut Writer, tag: u32, item: &Type, key: &str, value: S) -> Result<()> {
     out.try_nested(tag, |out| {
         out.bytes(1, key.as_bytes());
-        match (item, value) {
+        match item {
             // A list as a map's value is always a message of its own.
-            (Type::List(inner), Value::Array(items)) => out.try_nested(2, |out| {
-                items.iter().try_for_each(|value| single(out, 1, inner, value))
+            Type::List(inner) if value.is_array() => out.try_nested(2, |out| {
+                value.items().try_for_each(|value| single(out, 1, inner, value))
             }),
-            (_, Value::Null) => {
-                write_zero(out, 2, item);
+            _ if value.is_null() => {
+                write_zero::<S>(out, 2, item);
                 Ok(())
             }
             _ => single(out, 2, item, value),
@@ -108,15 +109,14 @@ fn entry(out: &mut Writer, tag: u32, item: &Type, key: &str, value: &Value) -> R
 }
 
 /// What Go writes for a field that is no pointer and was never set.
-fn write_zero(out: &mut Writer, tag: u32, ty: &Type) {
+fn write_zero<'s, S: Source<'s>>(out: &mut Writer, tag: u32, ty: &Type) {
     match ty {
         Type::Bool | Type::Int32 | Type::Int64 => out.varint(tag, 0),
         Type::Float => out.double(tag, 0.0),
         Type::String => out.bytes(tag, b""),
         Type::Message(id) => {
-            let empty = Map::new();
             let def = id.def();
-            let written = out.try_nested(tag, |out| fields(out, &empty, def, &def.wire_order, 0));
+            let written = out.try_nested(tag, |out| fields::<S>(out, &[], def, &def.wire_order, 0));
             debug_assert!(written.is_ok(), "nothing can be wrong with no value");
         }
         Type::Quantity => out.nested(tag, |out| out.bytes(1, b"0")),
@@ -130,16 +130,22 @@ fn write_zero(out: &mut Writer, tag: u32, ty: &Type) {
 }
 
 /// One value, as a field or as an item of a repeated one.
-pub(super) fn single(out: &mut Writer, tag: u32, ty: &Type, value: &Value) -> Result<()> {
-    match (ty, value) {
-        (Type::Bool, Value::Bool(flag)) => out.varint(tag, i64::from(*flag)),
-        (Type::Int32 | Type::Int64, Value::Number(number)) => match number.as_i64() {
+pub(super) fn single<'s>(out: &mut Writer, tag: u32, ty: &Type, value: impl Source<'s>) -> Result<()> {
+    match ty {
+        Type::Bool => match value.as_bool() {
+            Some(flag) => out.varint(tag, i64::from(flag)),
+            None => return Err(EncodeError::new(value, "Bool")),
+        },
+        Type::Int32 | Type::Int64 => match value.as_i64() {
             Some(integer) => out.varint(tag, integer),
             None => return Err(EncodeError::new(value, "an integer")),
         },
-        (Type::Float, Value::Number(number)) => out.double(tag, number.as_f64().unwrap_or_default()),
-        (Type::String, Value::String(text)) => out.bytes(tag, text.as_bytes()),
-        (Type::Message(id), _) => return out.try_nested(tag, |out| message(out, value, id.def())),
+        Type::Float if value.is_number() => out.double(tag, value.as_f64().unwrap_or_default()),
+        Type::String => match value.as_str() {
+            Some(text) => out.bytes(tag, text.as_bytes()),
+            None => return Err(EncodeError::new(value, "String")),
+        },
+        Type::Message(id) => return out.try_nested(tag, |out| message(out, value, id.def())),
         _ => return special::encode(out, tag, ty, value),
     }
     Ok(())

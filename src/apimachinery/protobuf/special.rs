@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::decode::{DecodeError, nested_message};
 use super::encode::{EncodeError, message, single};
+use super::source::Source;
 use super::wire::{Reader, Writer};
 use crate::codec::scalar;
 use crate::schema::{Schema, Type, TypeDef};
@@ -23,27 +24,33 @@ pub(super) fn list_meta() -> &'static TypeDef {
     &DEF
 }
 
-pub(super) fn encode(out: &mut Writer, tag: u32, ty: &Type, value: &Value) -> Result<(), EncodeError> {
+pub(super) fn encode<'s>(
+    out: &mut Writer,
+    tag: u32,
+    ty: &Type,
+    value: impl Source<'s>,
+) -> Result<(), EncodeError> {
     let unfit = |wanted: &str| Err(EncodeError::new(value, wanted));
-    match (ty, value) {
-        (Type::Bytes, Value::String(text)) => match STANDARD.decode(text) {
+    let text = value.as_str();
+    match (ty, text.as_deref()) {
+        (Type::Bytes, Some(text)) => match STANDARD.decode(text) {
             Ok(bytes) => out.bytes(tag, &bytes),
             Err(_) => return unfit("base64"),
         },
-        (Type::Quantity, Value::String(text)) => out.nested(tag, |out| out.bytes(1, text.as_bytes())),
-        (Type::Quantity, Value::Number(number)) => {
-            out.nested(tag, |out| out.bytes(1, number.to_string().as_bytes()));
+        (Type::Quantity, Some(text)) => out.nested(tag, |out| out.bytes(1, text.as_bytes())),
+        (Type::Quantity, None) if value.is_number() => {
+            out.nested(tag, |out| out.bytes(1, value.json().as_bytes()));
         }
-        (Type::IntOrString, Value::String(text)) => int_or_string(out, tag, 1, 0, text),
-        (Type::IntOrString, Value::Number(number)) => match number.as_i64() {
+        (Type::IntOrString, Some(text)) => int_or_string(out, tag, 1, 0, text),
+        (Type::IntOrString, None) if value.is_number() => match value.as_i64() {
             Some(integer) => int_or_string(out, tag, 0, integer, ""),
             None => return unfit("an integer or a string"),
         },
-        (Type::Time, Value::String(text)) => match text.parse::<Timestamp>() {
+        (Type::Time, Some(text)) => match text.parse::<Timestamp>() {
             Ok(at) => timestamp(out, tag, at.as_second(), 0),
             Err(_) => return unfit("a time"),
         },
-        (Type::MicroTime, Value::String(text)) => match text.parse::<Timestamp>() {
+        (Type::MicroTime, Some(text)) => match text.parse::<Timestamp>() {
             Ok(at) => {
                 let micros = at.as_microsecond();
                 timestamp(
@@ -55,38 +62,39 @@ pub(super) fn encode(out: &mut Writer, tag: u32, ty: &Type, value: &Value) -> Re
             }
             Err(_) => return unfit("a time"),
         },
-        (Type::Duration, Value::String(text)) => match scalar::parse_duration(text) {
+        (Type::Duration, Some(text)) => match scalar::parse_duration(text) {
             Ok(nanos) => out.nested(tag, |out| out.varint(1, nanos)),
             Err(_) => return unfit("a duration"),
         },
-        (Type::RawExtension | Type::FieldsV1 | Type::Json, value) => {
-            out.nested(tag, |out| out.bytes(1, value.to_string().as_bytes()));
+        (Type::RawExtension | Type::FieldsV1 | Type::Json, _) => {
+            out.nested(tag, |out| out.bytes(1, value.json().as_bytes()));
         }
-        (Type::SchemaOrBool, Value::Bool(allows)) => {
-            out.nested(tag, |out| out.varint(1, i64::from(*allows)));
-        }
-        (Type::SchemaOrBool, Value::Object(_)) => {
+        (Type::SchemaOrBool, None) if value.is_object() => {
             return out.try_nested(tag, |out| {
                 out.varint(1, 1);
                 out.try_nested(2, |out| message(out, value, Schema::json_schema_props()))
             });
         }
-        (Type::SchemaOrArray | Type::SchemaOrStrings, Value::Object(_)) => {
+        (Type::SchemaOrBool, None) => match value.as_bool() {
+            Some(allows) => out.nested(tag, |out| out.varint(1, i64::from(allows))),
+            None => return unfit(&format!("{ty:?}")),
+        },
+        (Type::SchemaOrArray | Type::SchemaOrStrings, None) if value.is_object() => {
             return out.try_nested(tag, |out| {
                 out.try_nested(1, |out| message(out, value, Schema::json_schema_props()))
             });
         }
-        (Type::SchemaOrArray, Value::Array(items)) => {
+        (Type::SchemaOrArray, None) if value.is_array() => {
             return out.try_nested(tag, |out| {
-                items.iter().try_for_each(|item| {
+                value.items().try_for_each(|item| {
                     out.try_nested(2, |out| message(out, item, Schema::json_schema_props()))
                 })
             });
         }
-        (Type::SchemaOrStrings, Value::Array(items)) => {
+        (Type::SchemaOrStrings, None) if value.is_array() => {
             return out.try_nested(tag, |out| {
-                items
-                    .iter()
+                value
+                    .items()
                     .try_for_each(|item| single(out, 2, &Type::String, item))
             });
         }

@@ -32,6 +32,9 @@ proptest! {
         let meta = peek(&bytes).unwrap();
         prop_assert_eq!((&*meta.api_version, &*meta.kind), (&*resource.api_version(), resource.kind));
         prop_assert_eq!(difference(&decode(&bytes, def).unwrap(), &value, def.go_name()), None);
+        let text = value.to_string();
+        let mut tape = crate::json::Tape::default();
+        prop_assert_eq!(encode_text(tape.read(&text).unwrap(), def).unwrap(), bytes);
     }
 
     /// Bytes that mean nothing give an error or an object, never a panic.
@@ -75,10 +78,10 @@ fn lists_and_frames_are_assembled() {
         value,
         json!({"apiVersion":"v1","kind":"PodList","metadata":{"resourceVersion":"7"},"items":[pod, pod]})
     );
-    let mut same = ListEncoder::new(&json!({"resourceVersion":"7"})).unwrap();
+    let mut same = ListEncoder::new(&json!({"resourceVersion":"7"}), 0).unwrap();
     same.push(&pod, def(POD)).unwrap();
     same.push(&pod, def(POD)).unwrap();
-    assert_eq!(same.finish("v1", "PodList"), bytes);
+    assert_eq!(same.finish("v1", "PodList").concat(), bytes);
     let frame = watch_frame("ADDED", b"k8s\0");
     assert_eq!(frame, b"\0\0\0\x0f\x0a\x05ADDED\x12\x06\x0a\x04k8s\0");
 }

@@ -19,6 +19,12 @@ pub(crate) struct Writer {
 }
 
 impl Writer {
+    pub(crate) fn with_capacity(bytes: usize) -> Writer {
+        Writer {
+            out: Vec::with_capacity(bytes),
+        }
+    }
+
     pub(crate) fn into_bytes(self) -> Vec<u8> {
         self.out
     }
@@ -51,9 +57,14 @@ impl Writer {
     }
 
     pub(crate) fn bytes(&mut self, tag: u32, bytes: &[u8]) {
-        self.key(tag, LENGTH);
-        self.put_varint(bytes.len() as u64);
+        self.length(tag, bytes.len());
         self.raw(bytes);
+    }
+
+    /// What stands before so many bytes.
+    pub(crate) fn length(&mut self, tag: u32, bytes: usize) {
+        self.key(tag, LENGTH);
+        self.put_varint(bytes as u64);
     }
 
     pub(crate) fn nested(&mut self, tag: u32, write: impl FnOnce(&mut Writer)) {

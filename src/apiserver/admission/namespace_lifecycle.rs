@@ -3,7 +3,7 @@
 
 use async_trait::async_trait;
 use rkind_apimachinery::{
-    meta::{self, GroupResource},
+    meta::GroupResource,
     status::{Cause, Status},
 };
 
@@ -42,8 +42,8 @@ impl Admit for NamespaceLifecycle {
                     .ok_or_else(|| Status::not_found(&gr, request.namespace))?
             }
         };
-        let namespace = namespace.to_value();
-        if !meta::is_deleting(&namespace) && namespace["status"]["phase"] != "Terminating" {
+        let deleting = namespace.scalar(&["metadata", "deletionTimestamp"]).is_some();
+        if !deleting && namespace.scalar(&["status", "phase"]).as_deref() != Some("Terminating") {
             return Ok(());
         }
         let why = format!(

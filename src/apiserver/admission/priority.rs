@@ -66,10 +66,9 @@ impl Admit for Priority {
 fn default_class(request: &Request<'_>) -> Option<Value> {
     let classes = request.core.cache.cacher("scheduling.k8s.io/priorityclasses")?;
     let snapshot = classes.snapshot(0);
-    let all = snapshot
-        .objects
-        .values()
-        .map(|c: &std::sync::Arc<Obj>| c.to_value());
-    all.filter(|c| c["globalDefault"] == true)
-        .min_by_key(|c| c["value"].as_i64())
+    let default = |class: &&std::sync::Arc<Obj>| class.scalar(&["globalDefault"]).as_deref() == Some("true");
+    let defaults = snapshot.objects.values().filter(default);
+    defaults
+        .map(|class| class.to_value())
+        .min_by_key(|class| class["value"].as_i64())
 }

@@ -35,7 +35,7 @@ impl Admit for PodTopologyLabels {
             return Ok(());
         };
         for label in LABELS {
-            let Some(value) = node.labels.get(label) else {
+            let Some(value) = node.labels().get(label) else {
                 continue;
             };
             let labels = meta::metadata_mut(request.object)

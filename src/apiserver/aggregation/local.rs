@@ -105,7 +105,7 @@ pub(super) async fn sync(core: &Arc<Core>) {
         if service.spec.service.is_some() {
             continue;
         }
-        let gone = object.labels.get(MANAGED) == Some("true")
+        let gone = object.labels().get(MANAGED) == Some("true")
             && !wanted.contains(&(service.spec.group.as_str(), service.spec.version.as_str()));
         if gone {
             remove(core, object.name()).await;

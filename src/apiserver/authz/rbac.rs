@@ -253,7 +253,7 @@ impl Index {
                     .cloned()
                     .unwrap_or_default();
                 for other in cluster_roles.values() {
-                    if selectors.iter().any(|s| simple_match(s, &other.labels))
+                    if selectors.iter().any(|s| simple_match(s, other.labels()))
                         && let Ok(other) = other.typed::<Role>()
                     {
                         rules.extend(other.rules.unwrap_or_default());
@@ -333,7 +333,7 @@ fn bind(into: &mut BySubject, name: &str, binding: Binding) {
 }
 
 /// `matchLabels` only: aggregation selectors use nothing else in practice; an expression matches nothing.
-fn simple_match(selector: &Value, labels: &crate::cacher::Labels) -> bool {
+fn simple_match(selector: &Value, labels: crate::cacher::Labels<'_>) -> bool {
     let Some(wanted) = selector["matchLabels"].as_object() else {
         return false;
     };

@@ -1,9 +1,9 @@
 //! Selectable fields of each resource. Upstream: each registry's `GetAttrs` / `ToSelectableFields`
 //! and the field label conversions of the API groups.
 
-use std::{borrow::Cow, collections::BTreeMap};
+use rkind_apimachinery::json::Place;
 
-use serde_json::{Value, value::RawValue};
+use super::object::Text;
 
 /// A selectable field beside `metadata.name` and `metadata.namespace`.
 #[derive(Debug)]
@@ -81,36 +81,13 @@ pub(crate) fn table(resource: &str) -> &'static [Selectable] {
     }
 }
 
-/// Values of the fields of [`table`] for one object.
-pub(super) fn extract(resource: &str, key: &str, top: &BTreeMap<Cow<'_, str>, &RawValue>) -> Box<[Box<str>]> {
-    let table = table(resource);
-    if table.is_empty() {
-        return Box::default();
-    }
-    // One tree per top-level field that is needed at most, and only for the resources above.
-    let mut trees: BTreeMap<&str, Value> = BTreeMap::new();
-    let name = key.rsplit('/').next().unwrap_or_default();
-    table
-        .iter()
-        .map(|field| {
-            if field.path == ["metadata", "name"] {
-                return name.into();
-            }
-            let first = field.path[0];
-            let tree = trees.entry(first).or_insert_with(|| {
-                top.get(first)
-                    .and_then(|raw| serde_json::from_str(raw.get()).ok())
-                    .unwrap_or_default()
-            });
-            let value = field.path[1..].iter().fold(&*tree, |at, step| &at[*step]);
-            match value {
-                Value::String(text) => text.as_str().into(),
-                Value::Bool(flag) => flag.to_string().into(),
-                Value::Number(number) => number.to_string().into(),
-                _ => field.default.into(),
-            }
-        })
-        .collect()
+/// Values of the fields of [`table`] for one object; `None` where the default holds.
+pub(super) fn extract(resource: &str, root: Place<'_>) -> Box<[Option<Text>]> {
+    let find = |field: &Selectable| {
+        let mut steps = field.path.iter();
+        Text::of(steps.try_fold(root, |at, step| at.get(step))?)
+    };
+    table(resource).iter().map(find).collect()
 }
 
 /// Value of a selectable field; `None` when the resource has no such field.
@@ -119,8 +96,10 @@ pub(crate) fn value<'a>(resource: &str, object: &'a super::Obj, field: &str) -> 
         "metadata.name" => Some(object.name()),
         "metadata.namespace" => Some(object.namespace()),
         _ => {
-            let at = table(resource).iter().position(|f| f.name == field)?;
-            object.fields.get(at).map(|v| &**v)
+            let table = table(resource);
+            let at = table.iter().position(|f| f.name == field)?;
+            let known = object.fields.get(at)?.as_ref();
+            Some(known.map_or(table[at].default, |text| text.get(object.stored())))
         }
     }
 }

@@ -18,7 +18,14 @@ mod resource;
 #[cfg(test)]
 mod tests;
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use futures::StreamExt;
@@ -34,14 +41,13 @@ pub(crate) use resource::{
 /// Prefix of every object's key in the store.
 pub(crate) const ROOT: &str = "/registry/";
 
-/// How often a store is asked whether it shows what it has told.
-const VISIBLE_TRIES: usize = 10_000;
-
 /// All caches and the mark how far they have come.
 pub(crate) struct Cache {
     store: Arc<dyn Store>,
     cachers: ArcSwap<HashMap<String, Arc<Cacher>>>,
     progress: watch::Sender<Revision>,
+    /// The same, for a look in passing.
+    reached: AtomicU64,
     wanted: mpsc::UnboundedSender<Wanted>,
     /// Taken by the task that follows the store.
     wants: Mutex<mpsc::UnboundedReceiver<Wanted>>,
@@ -65,6 +71,7 @@ impl Cache {
             store,
             cachers: ArcSwap::from_pointee(cachers),
             progress: watch::Sender::new(0),
+            reached: AtomicU64::new(0),
             wanted,
             wants: Mutex::new(wants),
         });
@@ -124,7 +131,7 @@ impl Cache {
 
     /// Revision up to which every cache is complete.
     pub(crate) fn revision(&self) -> Revision {
-        *self.progress.borrow()
+        self.reached.load(Ordering::Acquire)
     }
 
     /// Waits until the caches hold everything committed before this call.
@@ -137,10 +144,12 @@ impl Cache {
 
     /// Waits until the caches have reached `target`; the error is how far they had come in time.
     pub(crate) async fn reach(&self, target: Revision, limit: Duration) -> Result<Revision, Revision> {
-        let mut seen = self.progress.subscribe();
-        if *seen.borrow() >= target {
-            return Ok(*seen.borrow());
+        // Nearly always: a subscription and a timer would cost more than all else here.
+        let now = self.revision();
+        if now >= target {
+            return Ok(now);
         }
+        let mut seen = self.progress.subscribe();
         let reached = tokio::time::timeout(limit, seen.wait_for(|r| *r >= target)).await;
         match reached {
             Ok(Ok(revision)) => Ok(*revision),
@@ -191,25 +200,19 @@ impl Cache {
                 None => return rkind_store::Error::Closed,
                 Some(Ok(events)) => {
                     let revision = stream.revision();
-                    self.visible(revision).await;
                     self.apply(events);
-                    self.progress
-                        .send_if_modified(|r| std::mem::replace(r, revision.max(*r)) < revision);
+                    self.advance(revision);
                 }
                 Some(Err(error)) => return error,
             }
         }
     }
 
-    /// Waits until the store shows what it has told: who sees a change in a cache may read it there.
-    /// A store tells a moment before it shows, so this is a matter of microseconds.
-    async fn visible(&self, revision: Revision) {
-        for _ in 0..VISIBLE_TRIES {
-            if self.store.revision() >= revision {
-                return;
-            }
-            tokio::task::yield_now().await;
-        }
+    /// Tells that all caches are complete up to `revision`.
+    fn advance(&self, revision: Revision) {
+        self.reached.fetch_max(revision, Ordering::Release);
+        self.progress
+            .send_if_modified(|r| std::mem::replace(r, revision.max(*r)) < revision);
     }
 
     fn apply(&self, events: Vec<Event>) {
@@ -242,7 +245,7 @@ impl Cache {
                 first,
             );
         }
-        self.progress.send_replace(range.revision);
+        self.advance(range.revision);
         Ok(())
     }
 }

@@ -1,29 +1,85 @@
 //! One cached object: the store's bytes and the few parsed fields that selectors need.
 
-use std::{borrow::Cow, collections::BTreeMap, sync::Arc};
+use std::sync::Arc;
 
 use bytes::Bytes;
+use rkind_apimachinery::json::{self, Malformed, Place, Tape};
 use rkind_store::{Entry, Revision};
 use serde::Deserialize;
-use serde_json::{Value, value::RawValue};
+use serde_json::Value;
 
 use super::fields;
 
-/// Labels of an object, sorted by key.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Labels(Box<[(Box<str>, Box<str>)]>);
+/// Why stored bytes are no object.
+#[derive(Clone, Copy, Debug, thiserror::Error)]
+pub(crate) enum Unreadable {
+    #[error(transparent)]
+    Json(#[from] Malformed),
+    #[error("not UTF-8")]
+    Text(#[from] std::str::Utf8Error),
+    #[error("object without metadata")]
+    NoMetadata,
+}
 
-impl Labels {
-    /// Value of a label.
-    pub(crate) fn get(&self, key: &str) -> Option<&str> {
-        self.0
-            .binary_search_by(|(k, _)| (**k).cmp(key))
-            .ok()
-            .map(|at| &*self.0[at].1)
+/// A piece of an object's bytes: nearly every text that selectors ask for stands there as it is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Text {
+    Span(u32, u32),
+    /// It stands there with escapes. Rare, and boxed twice to keep the others small.
+    Own(Box<Box<str>>),
+}
+
+impl Text {
+    fn piece(start: usize, text: &str, raw: &str) -> Text {
+        // The places of escapes are longer than what they stand for.
+        if text.len() == raw.len() {
+            return Text::Span(start as u32, raw.len() as u32);
+        }
+        Text::Own(Box::new(text.into()))
     }
 
-    fn from_map(map: BTreeMap<Cow<'_, str>, Cow<'_, str>>) -> Self {
-        Labels(map.into_iter().map(|(k, v)| (k.into(), v.into())).collect())
+    /// A scalar, a string without its quotes.
+    pub(super) fn of(place: Place<'_>) -> Option<Text> {
+        if place.is_object() || place.is_array() || place.is_null() {
+            return None;
+        }
+        let raw = place.raw();
+        Some(match place.as_str() {
+            Some(text) => Text::piece(place.start() + 1, &text, &raw[1..raw.len() - 1]),
+            None => Text::piece(place.start(), raw, raw),
+        })
+    }
+
+    pub(super) fn get<'a>(&'a self, bytes: &'a [u8]) -> &'a str {
+        match self {
+            Text::Own(text) => text,
+            Text::Span(start, len) => {
+                let piece = bytes.get(*start as usize..(*start + *len) as usize);
+                piece
+                    .and_then(|piece| std::str::from_utf8(piece).ok())
+                    .unwrap_or_default()
+            }
+        }
+    }
+}
+
+/// Labels of an object.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Labels<'a> {
+    bytes: &'a [u8],
+    all: &'a [(Text, Text)],
+}
+
+impl<'a> Labels<'a> {
+    /// Value of a label.
+    pub(crate) fn get(&self, key: &str) -> Option<&'a str> {
+        let found = self.all.iter().rfind(|(known, _)| known.get(self.bytes) == key);
+        found.map(|(_, value)| value.get(self.bytes))
+    }
+
+    /// The keys of all labels.
+    pub(crate) fn keys(self) -> impl Iterator<Item = &'a str> {
+        self.all.iter().map(move |(key, _)| key.get(self.bytes))
     }
 }
 
@@ -38,27 +94,15 @@ pub(crate) struct Obj {
     /// Revision at which the bytes were written: older than `revision` in the last state of a deleted
     /// object.
     pub written: Revision,
-    /// `metadata.labels`.
-    pub labels: Labels,
-    /// Values of the resource's selectable fields, in the order of [`fields::table`].
-    pub fields: Box<[Box<str>]>,
+    labels: Box<[(Text, Text)]>,
+    /// Values of the resource's selectable fields, in the order of [`fields::table`]; `None` where
+    /// the default holds.
+    pub(super) fields: Box<[Option<Text>]>,
     value: Bytes,
     /// Offset just behind the opening brace of `metadata`.
     splice_at: u32,
     /// Whether a comma must follow the spliced field.
     comma: bool,
-}
-
-#[derive(Deserialize)]
-struct Metadata<'a> {
-    #[serde(borrow, default, deserialize_with = "null_default")]
-    labels: BTreeMap<Cow<'a, str>, Cow<'a, str>>,
-}
-
-fn null_default<'de, D: serde::Deserializer<'de>, T: Default + Deserialize<'de>>(
-    d: D,
-) -> Result<T, D::Error> {
-    Ok(Option::<T>::deserialize(d)?.unwrap_or_default())
 }
 
 impl Obj {
@@ -67,7 +111,7 @@ impl Obj {
     ///
     /// # Errors
     /// When the bytes are not a JSON object with `metadata`.
-    pub(crate) fn parse(resource: &str, key: &str, entry: &Entry) -> Result<Obj, serde_json::Error> {
+    pub(crate) fn parse(resource: &str, key: &str, entry: &Entry) -> Result<Obj, Unreadable> {
         Self::from_bytes(resource, key, entry.value.clone(), entry.mod_revision)
     }
 
@@ -77,23 +121,44 @@ impl Obj {
         key: &str,
         value: Bytes,
         revision: Revision,
-    ) -> Result<Obj, serde_json::Error> {
-        let top: BTreeMap<Cow<'_, str>, &RawValue> = serde_json::from_slice(&value)?;
-        let raw = top
-            .get("metadata")
-            .ok_or_else(|| serde::de::Error::custom("object without metadata"))?;
-        let metadata: Metadata<'_> = serde_json::from_str(raw.get())?;
-        let offset = raw.get().as_ptr() as usize - value.as_ptr() as usize;
-        let comma = raw.get()[1..].trim_start().as_bytes().first() != Some(&b'}');
-        let labels = Labels::from_map(metadata.labels);
-        let fields = fields::extract(resource, key, &top);
+    ) -> Result<Obj, Unreadable> {
+        let mut tape = Tape::default();
+        let root = tape.read(std::str::from_utf8(&value)?)?;
+        let metadata = root.get("metadata").filter(|place| place.is_object());
+        let metadata = metadata.ok_or(Unreadable::NoMetadata)?;
+        let labels = metadata.get("labels").into_iter().flat_map(labels).collect();
+        let fields = fields::extract(resource, root);
+        let splice_at = metadata.start() as u32 + 1;
+        let comma = metadata.items().next().is_some();
         Ok(Obj {
             key: key.into(),
             revision,
             written: revision,
             labels,
             fields,
-            splice_at: u32::try_from(offset + 1).map_err(serde::de::Error::custom)?,
+            splice_at,
+            comma,
+            value,
+        })
+    }
+
+    /// An object that is only to be sent: nothing that selectors need is read.
+    ///
+    /// # Errors
+    /// As [`Obj::parse`].
+    pub(crate) fn to_send(key: &str, value: Bytes, revision: Revision) -> Result<Obj, Unreadable> {
+        let metadata = json::member(&value, "metadata").ok_or(Unreadable::NoMetadata)?;
+        if value.get(metadata) != Some(&b'{') {
+            return Err(Unreadable::NoMetadata);
+        }
+        let comma = value.get(metadata + 1) != Some(&b'}');
+        Ok(Obj {
+            key: key.into(),
+            revision,
+            written: revision,
+            labels: Box::default(),
+            fields: Box::default(),
+            splice_at: metadata as u32 + 1,
             comma,
             value,
         })
@@ -111,6 +176,19 @@ impl Obj {
             splice_at: self.splice_at,
             comma: self.comma,
         }
+    }
+
+    /// `metadata.labels`.
+    pub(crate) fn labels(&self) -> Labels<'_> {
+        Labels {
+            bytes: &self.value,
+            all: &self.labels,
+        }
+    }
+
+    /// The bytes as stored, without `resourceVersion`.
+    pub(super) fn stored(&self) -> &Bytes {
+        &self.value
     }
 
     /// Length in bytes of [`Obj::write_json`]'s output, at most.
@@ -145,6 +223,14 @@ impl Obj {
         value
     }
 
+    /// A scalar somewhere in the object, without a tree; `None` where there is none.
+    pub(crate) fn scalar(&self, path: &[&str]) -> Option<String> {
+        let mut tape = Tape::default();
+        let root = tape.read(std::str::from_utf8(&self.value).ok()?).ok()?;
+        let found = path.iter().try_fold(root, |at, step| at.get(step))?;
+        Some(Text::of(found)?.get(&self.value).to_owned())
+    }
+
     /// Reads the object into a type.
     ///
     /// # Errors
@@ -162,4 +248,12 @@ impl Obj {
     pub(crate) fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
     }
+}
+
+/// Keys and values of a `labels` map.
+fn labels(map: Place<'_>) -> impl Iterator<Item = (Text, Text)> {
+    map.items().filter_map(|value| {
+        let (start, raw) = value.key_raw();
+        Some((Text::piece(start, &value.key(), raw), Text::of(value)?))
+    })
 }

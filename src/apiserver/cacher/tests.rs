@@ -13,7 +13,7 @@ fn the_version_is_spliced_in() {
         text,
         r#"{"kind":"Pod","metadata":{"resourceVersion":"7","labels":{"a":"b"},"name":"a"},"spec":{"nodeName":"n1"}}"#
     );
-    assert_eq!(object.labels.get("a"), Some("b"));
+    assert_eq!(object.labels().get("a"), Some("b"));
     assert_eq!(fields::value("core/pods", &object, "spec.nodeName"), Some("n1"));
     assert_eq!(
         fields::value("core/pods", &object, "spec.hostNetwork"),

@@ -53,7 +53,7 @@ pub(crate) fn sliced(cache: &Cache, namespace: &str, name: &str, port: &str) -> 
         return targets;
     };
     for slice in slices.snapshot(0).range(&format!("{namespace}/"), None) {
-        if slice.labels.get("kubernetes.io/service-name") != Some(name) {
+        if slice.labels().get("kubernetes.io/service-name") != Some(name) {
             continue;
         }
         let slice = slice.to_value();
@@ -130,7 +130,7 @@ pub(crate) fn has_slices(cache: &Cache, namespace: &str, name: &str) -> bool {
     let prefix = format!("{namespace}/");
     let mut own = snapshot
         .range(&prefix, None)
-        .filter(|s| s.labels.get("kubernetes.io/service-name") == Some(name));
+        .filter(|s| s.labels().get("kubernetes.io/service-name") == Some(name));
     own.next().is_some()
         || cache
             .cacher("core/endpoints")

@@ -150,14 +150,16 @@ impl Write {
         check_namespace(&self.def, &self.namespace, &mut object)?;
         let generate = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
         let base = meta::generate_name(&object).to_owned();
+        if !generate {
+            let name = meta::name(&object).to_owned();
+            return self.create_named(object, &name).await;
+        }
         for attempt in 1.. {
             let mut object = object.clone();
-            if generate {
-                meta::set(&mut object, "name", meta::generated_name(&base));
-            }
+            meta::set(&mut object, "name", meta::generated_name(&base));
             let name = meta::name(&object).to_owned();
             match self.create_named(object, &name).await {
-                Err(error) if generate && error.reason == "AlreadyExists" => {
+                Err(error) if error.reason == "AlreadyExists" => {
                     if attempt == NAME_TRIES {
                         return Err(Status::generate_name_conflict(&gr, &name, 1).into());
                     }

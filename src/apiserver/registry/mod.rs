@@ -45,7 +45,7 @@ const LINGER: Duration = Duration::from_secs(1);
 /// A request for a resource, parsed and allowed.
 pub(crate) struct Context {
     pub core: Arc<Core>,
-    pub info: RequestInfo,
+    pub info: Arc<RequestInfo>,
     pub user: UserInfo,
     pub query: Option<String>,
     pub headers: HeaderMap,

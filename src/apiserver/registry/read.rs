@@ -4,15 +4,17 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
+use bytes::Bytes;
 use http::{Response, StatusCode};
-use rkind_apimachinery::{meta::api_version, status::Status};
-use rkind_store::Revision;
+use rkind_apimachinery::{meta::api_version, resources::ResourceDef, status::Status};
+use rkind_store::{Entry, Revision};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::{Context, convert, render, table};
 use crate::{
     cacher::{Cacher, Obj, Snapshot},
+    catalog::Def,
     core::{Core, group_resource, object_key, store_key},
     error::{self, Result},
     machinery,
@@ -25,6 +27,11 @@ use crate::{
 /// How long a read waits for a revision that the server has not reached.
 const VERSION_WAIT: Duration = Duration::from_secs(3);
 
+/// Lists from this size in bytes on are sent in pieces while they are made.
+const STREAMED: usize = 64 * 1024;
+/// About the size of such a piece.
+const PIECE: usize = 128 * 1024;
+
 /// One object by name.
 ///
 /// # Errors
@@ -35,7 +42,10 @@ pub(crate) async fn get(ctx: &Context) -> Result<Response<Body>> {
     if version > ctx.core.cache.revision() {
         reach(&ctx.core, version).await?;
     }
-    let object = current(&ctx.core, &ctx.def, &ctx.info.namespace, ctx.info.path_name()).await?;
+    let (namespace, name) = (&ctx.info.namespace, ctx.info.path_name());
+    let entry = stored(&ctx.core, &ctx.def, namespace, name).await?;
+    let key = object_key(&ctx.def, namespace, name);
+    let object = Obj::to_send(&key, entry.value, entry.mod_revision).map_err(|e| unreadable(&e))?;
     render::object(
         ctx,
         StatusCode::OK,
@@ -49,23 +59,24 @@ pub(crate) async fn get(ctx: &Context) -> Result<Response<Body>> {
 ///
 /// # Errors
 /// 404.
-pub(crate) async fn current(
-    core: &Core,
-    def: &rkind_apimachinery::resources::ResourceDef,
-    namespace: &str,
-    name: &str,
-) -> Result<Obj> {
+pub(crate) async fn current(core: &Core, def: &ResourceDef, namespace: &str, name: &str) -> Result<Obj> {
+    let entry = stored(core, def, namespace, name).await?;
+    let key = object_key(def, namespace, name);
+    Obj::parse(def.storage_prefix, &key, &entry).map_err(|e| unreadable(&e))
+}
+
+async fn stored(core: &Core, def: &ResourceDef, namespace: &str, name: &str) -> Result<Entry> {
     let gr = group_resource(def);
     let (entry, _) = core
         .store
         .get(&store_key(def, namespace, name), None)
         .await
         .map_err(|e| error::store(&gr, &e))?;
-    let Some(entry) = entry else {
-        return Err(Status::not_found(&gr, name).into());
-    };
-    Obj::parse(def.storage_prefix, &object_key(def, namespace, name), &entry)
-        .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")).into())
+    entry.ok_or_else(|| Status::not_found(&gr, name).into())
+}
+
+fn unreadable(why: &dyn std::fmt::Display) -> Box<Status> {
+    Status::internal_error(&format!("stored object cannot be read: {why}")).into()
 }
 
 /// Waits for a revision.
@@ -121,19 +132,28 @@ pub(crate) struct Page {
 pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
     let options = ListOptions::parse(ctx.query(), &ctx.def, false)?;
     let page = page(ctx, &options).await?;
-    let bytes = match ctx.media {
+    let bytes: Vec<u8> = match ctx.media {
         Media {
             encoding: Encoding::Json,
             shape: Shape::Object,
             pretty: false,
-        } if page.objects.iter().all(|o| convert::is_plain(&ctx.def, o)) => json_list(ctx, &page),
+        } if page.objects.iter().all(|o| convert::is_plain(&ctx.def, o)) => {
+            let size: usize = page.objects.iter().map(|o| o.json_len() + 1).sum();
+            if size >= STREAMED && !render::accepts_gzip(&ctx.headers) {
+                return Ok(render::stream(ctx, json_pieces(ctx, page)));
+            }
+            json_pieces(ctx, page).collect::<Vec<_>>().concat()
+        }
         Media {
             encoding: Encoding::Protobuf,
             shape: Shape::Object,
             ..
-        } if ctx.def.custom().is_none() => {
-            let items = page.objects.iter().map(|o| served(ctx, o));
-            machinery::protobuf_list(&ctx.def, &list_meta(&page), items)?
+        } if let Def::Builtin(def) = &ctx.def => {
+            let pieces = protobuf_list(def, &page)?;
+            if pieces[1].len() >= STREAMED && !render::accepts_gzip(&ctx.headers) {
+                return Ok(render::stream(ctx, pieces.into_iter().map(Bytes::from)));
+            }
+            pieces.concat()
         }
         media => {
             // One tree at a time, unless a webhook converts them together.
@@ -321,22 +341,52 @@ fn list_meta(page: &Page) -> Value {
     meta
 }
 
-fn json_list(ctx: &Context, page: &Page) -> Vec<u8> {
-    let size: usize = page.objects.iter().map(|o| o.json_len() + 1).sum();
-    let mut out = Vec::with_capacity(size + 256);
-    let head = format!(
+/// A list of stored bytes, piece by piece: however long it is, little of it is there at once.
+fn json_pieces(ctx: &Context, page: Page) -> impl Iterator<Item = Bytes> + Send + use<> {
+    let mut out = format!(
         "{{\"kind\":\"{}\",\"apiVersion\":\"{}\",\"metadata\":{},\"items\":[",
         ctx.def.list_kind,
         api_version(ctx.def.group, ctx.def.version),
-        list_meta(page)
-    );
-    out.extend_from_slice(head.as_bytes());
-    for (i, object) in page.objects.iter().enumerate() {
-        if i > 0 {
-            out.push(b',');
+        list_meta(&page)
+    )
+    .into_bytes();
+    let count = page.objects.len();
+    let mut objects = page.objects.into_iter().enumerate();
+    let mut done = false;
+    std::iter::from_fn(move || {
+        if done {
+            return None;
         }
-        object.write_json(&mut out);
+        let mut piece = std::mem::take(&mut out);
+        piece.reserve(PIECE);
+        for (at, object) in objects.by_ref() {
+            object.write_json(&mut piece);
+            if at + 1 < count {
+                piece.push(b',');
+            }
+            if piece.len() >= PIECE - PIECE / 4 {
+                return Some(piece.into());
+            }
+        }
+        done = true;
+        piece.extend_from_slice(b"]}\n");
+        Some(piece.into())
+    })
+}
+
+fn protobuf_list(def: &'static ResourceDef, page: &Page) -> Result<[Vec<u8>; 3]> {
+    let size: usize = page.objects.iter().map(|o| o.json_len()).sum();
+    let mut list = machinery::ProtobufList::new(def, &list_meta(page), size)?;
+    let plain = !convert::needed(&Def::Builtin(def));
+    let mut bytes = Vec::new();
+    for object in &page.objects {
+        if plain {
+            bytes.clear();
+            object.write_json(&mut bytes);
+            list.push_bytes(&bytes)?;
+        } else {
+            list.push(&convert::to_served(&Def::Builtin(def), object.to_value()))?;
+        }
     }
-    out.extend_from_slice(b"]}\n");
-    out
+    Ok(list.finish())
 }

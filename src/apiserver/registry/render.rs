@@ -50,6 +50,16 @@ pub(crate) async fn object(
             bytes.push(b'\n');
             bytes
         }
+        (
+            Payload::Stored(object),
+            Media {
+                encoding: Encoding::Protobuf,
+                shape: Shape::Object,
+                ..
+            },
+        ) if ctx.def.custom().is_none() && convert::is_plain(&ctx.def, object) => {
+            machinery::protobuf_of(&ctx.def, &object.json())?
+        }
         _ => {
             let value = match payload {
                 Payload::Stored(object) => {
@@ -125,7 +135,16 @@ pub(crate) fn respond(
     response
 }
 
-fn accepts_gzip(request: &HeaderMap) -> bool {
+/// A response that is sent while it is made.
+pub(crate) fn stream(ctx: &Context, pieces: impl Iterator<Item = Bytes> + Send + 'static) -> Response<Body> {
+    let content_type = ctx.media.encoding.content_type();
+    let mut response = respond(StatusCode::OK, content_type, Bytes::new(), &ctx.headers);
+    let pieces = pieces.map(Ok::<_, std::convert::Infallible>);
+    *response.body_mut() = Body::from_stream(futures::stream::iter(pieces));
+    response
+}
+
+pub(crate) fn accepts_gzip(request: &HeaderMap) -> bool {
     request
         .get(header::ACCEPT_ENCODING)
         .and_then(|v| v.to_str().ok())

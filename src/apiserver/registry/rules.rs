@@ -258,7 +258,7 @@ impl Write {
             return Ok(Payload::Tree(object));
         }
         let key = object_key(&self.def, &self.namespace, name);
-        Obj::from_bytes(self.def.storage_prefix, &key, bytes, revision)
+        Obj::to_send(&key, bytes, revision)
             .map(|object| Payload::Stored(Arc::new(object)))
             .map_err(|e| Status::internal_error(&format!("written object cannot be read: {e}")).into())
     }

@@ -376,7 +376,7 @@ async fn check_budgets(ctx: &Context, pod: &crate::cacher::Obj, pod_value: &Valu
         .range(&scope, None)
         .filter(|budget| {
             LabelSelector::from_meta(&budget.to_value()["spec"]["selector"])
-                .is_ok_and(|selector| selector.matches_by(|key| pod.labels.get(key)))
+                .is_ok_and(|selector| selector.matches_by(|key| pod.labels().get(key)))
         })
         .cloned()
         .collect();

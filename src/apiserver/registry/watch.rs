@@ -6,7 +6,7 @@
 //! event when that is no longer known; `sendInitialEvents` sends what is there, then a bookmark
 //! marked `k8s.io/initial-events-end`.
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{collections::VecDeque, pin::Pin, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
@@ -15,7 +15,8 @@ use rand::Rng as _;
 use rkind_apimachinery::{meta::api_version, status::Status};
 use rkind_store::Revision;
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, Sleep};
+use tokio_util::sync::WaitForCancellationFutureOwned;
 
 use super::{Context, convert, read, table};
 use crate::{
@@ -78,9 +79,14 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
         changes: None,
         initial: None,
         pending: VecDeque::new(),
-        deadline: Instant::now() + Duration::from_secs(seconds),
+        deadline: Box::pin(tokio::time::sleep(Duration::from_secs(seconds))),
         bookmarks: options.bookmarks,
-        next_bookmark: Instant::now() + BOOKMARK_EVERY,
+        next_bookmark: Box::pin(tokio::time::sleep(BOOKMARK_EVERY)),
+        shutdown: Box::pin(core.shutdown.clone().cancelled_owned()),
+        retired: ctx
+            .def
+            .custom()
+            .map(|own| Box::pin(own.family.retired.clone().cancelled_owned())),
         done: false,
         count: core.metrics.watcher(&ctx.def),
     };
@@ -158,12 +164,12 @@ impl Encoder {
     /// 500 when a conversion webhook fails.
     async fn change(&mut self, change: &Change, kind: ChangeKind) -> Result<Bytes> {
         let object = change.object_as(kind);
-        if self.media.shape != Shape::Object || !convert::is_plain(&self.def, object) {
+        if !self.is_plain(object) {
             return self.tree(kind.as_str(), object.to_value()).await;
         }
         if self.media.encoding == Encoding::Protobuf {
             return Ok(change.frame(kind, FrameForm::Protobuf, |object| {
-                self.frame(kind.as_str(), &object.to_value())
+                machinery::protobuf_watch_frame_of(&self.def, kind.as_str(), &object.json()).into()
             }));
         }
         Ok(change.frame(kind, FrameForm::Json, |object| {
@@ -172,18 +178,21 @@ impl Encoder {
     }
 
     async fn initial(&mut self, object: &Obj) -> Result<Bytes> {
-        if self.is_plain(object) {
-            Ok(crate::cacher::json_frame(ChangeKind::Added, object))
-        } else {
-            self.tree(ChangeKind::Added.as_str(), object.to_value()).await
+        let kind = ChangeKind::Added;
+        if !self.is_plain(object) {
+            return self.tree(kind.as_str(), object.to_value()).await;
         }
+        Ok(match self.media.encoding {
+            Encoding::Protobuf => {
+                machinery::protobuf_watch_frame_of(&self.def, kind.as_str(), &object.json()).into()
+            }
+            _ => crate::cacher::json_frame(kind, object),
+        })
     }
 
-    /// Whether stored bytes are the wire form.
+    /// Whether stored bytes are the wire form, or have the same content.
     fn is_plain(&self, object: &Obj) -> bool {
-        self.media.encoding != Encoding::Protobuf
-            && self.media.shape == Shape::Object
-            && convert::is_plain(&self.def, object)
+        self.media.shape == Shape::Object && convert::is_plain(&self.def, object)
     }
 
     async fn tree(&mut self, kind: &str, stored: Value) -> Result<Bytes> {
@@ -260,6 +269,8 @@ struct Initial {
     bookmark: bool,
 }
 
+type Ended = Pin<Box<WaitForCancellationFutureOwned>>;
+
 struct Watcher {
     core: Arc<Core>,
     encoder: Encoder,
@@ -268,9 +279,13 @@ struct Watcher {
     changes: Option<Subscription>,
     initial: Option<Initial>,
     pending: VecDeque<Bytes>,
-    deadline: Instant,
+    // What ends or interrupts the watch is set up once: an event costs no timer.
+    deadline: Pin<Box<Sleep>>,
     bookmarks: bool,
-    next_bookmark: Instant,
+    next_bookmark: Pin<Box<Sleep>>,
+    shutdown: Ended,
+    /// The definition changed: what is served now is another resource.
+    retired: Option<Ended>,
     done: bool,
     #[allow(dead_code, reason = "counts while it lives")]
     count: crate::metrics::Watching,
@@ -400,28 +415,32 @@ impl Watcher {
                     continue;
                 }
             }
-            let shutdown = self.core.shutdown.clone();
-            let retired = self.encoder.def.custom().map(|own| own.family.retired.clone());
+            let Watcher {
+                deadline,
+                next_bookmark,
+                shutdown,
+                retired,
+                ..
+            } = self;
             let retired = async {
-                match &retired {
-                    Some(token) => token.cancelled().await,
+                match retired {
+                    Some(retired) => retired.await,
                     None => std::future::pending().await,
                 }
             };
-            let (deadline, bookmark_at) = (self.deadline, self.next_bookmark);
             let Some(changes) = &mut self.changes else {
                 continue;
             };
             tokio::select! {
+                biased;
                 waited = changes.wait() => if waited.is_err() { self.done = true },
-                () = tokio::time::sleep_until(bookmark_at), if self.bookmarks => {
-                    self.next_bookmark = Instant::now() + BOOKMARK_EVERY;
+                () = next_bookmark.as_mut(), if self.bookmarks => {
+                    next_bookmark.as_mut().reset(Instant::now() + BOOKMARK_EVERY);
                     let frame = self.encoder.bookmark(revision, false);
                     self.pending.push_back(frame);
                 }
-                () = tokio::time::sleep_until(deadline) => self.done = true,
-                () = shutdown.cancelled() => self.done = true,
-                // The definition changed: what is served now is another resource.
+                () = deadline.as_mut() => self.done = true,
+                () = shutdown.as_mut() => self.done = true,
                 () = retired => self.done = true,
             }
         }

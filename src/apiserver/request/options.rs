@@ -36,7 +36,7 @@ impl Selector {
 
     /// Whether an object of a resource is wanted.
     pub(crate) fn matches(&self, def: &Def, object: &Obj) -> bool {
-        if !self.labels.matches_by(|key| object.labels.get(key)) {
+        if !self.labels.matches_by(|key| object.labels().get(key)) {
             return false;
         }
         if self.fields.is_everything() {

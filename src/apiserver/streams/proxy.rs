@@ -230,7 +230,7 @@ async fn service(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<
     let snapshot = slices.snapshot(complete);
     let mut targets: Vec<(String, u16)> = Vec::new();
     for slice in snapshot.range(&format!("{namespace}/"), None) {
-        if slice.labels.get("kubernetes.io/service-name") != Some(name) {
+        if slice.labels().get("kubernetes.io/service-name") != Some(name) {
             continue;
         }
         let slice = slice.to_value();

@@ -40,7 +40,7 @@ pub(crate) fn endpoint(cache: &Cache, namespace: &str, name: &str, port: u16) ->
     if let Some(slices) = cache.cacher("discovery.k8s.io/endpointslices") {
         let snapshot = slices.snapshot(0);
         for slice in snapshot.range(&format!("{namespace}/"), None) {
-            if slice.labels.get("kubernetes.io/service-name") == Some(name) {
+            if slice.labels().get("kubernetes.io/service-name") == Some(name) {
                 ready(&slice.to_value(), port_name, &mut targets);
             }
         }

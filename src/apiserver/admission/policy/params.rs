@@ -94,7 +94,7 @@ pub(super) fn collect(
                 .objects
                 .values()
                 .filter(|object| !def.namespaced || object.namespace() == namespace)
-                .filter(|object| selector.matches_by(|key| object.labels.get(key)))
+                .filter(|object| selector.matches_by(|key| object.labels().get(key)))
                 .map(|object| served(object))
                 .collect()
         }

@@ -119,7 +119,7 @@ pub(crate) fn namespace_matches(selector: &LabelSelector, request: &Request<'_>)
         .core
         .cached("core/namespaces", scope)
         .ok_or_else(|| Status::not_found(&GroupResource::new("", "namespaces"), scope))?;
-    Ok(selector.matches_by(|key| namespace.labels.get(key)))
+    Ok(selector.matches_by(|key| namespace.labels().get(key)))
 }
 
 fn of_object(hook: &Hook, request: &Request<'_>) -> Result<bool> {
