@@ -1,5 +1,6 @@
 //! The listener: TCP and TLS connections -> requests, and a shutdown that lets them end.
 
+mod coalesce;
 mod front;
 mod tls;
 
@@ -10,13 +11,16 @@ use std::{io, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hyper_util::{
-    rt::{TokioExecutor, TokioIo, TokioTimer},
+    rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
-use tokio_util::{sync::CancellationToken, task::TaskTracker};
+use tokio_util::{
+    sync::CancellationToken,
+    task::{AbortOnDropHandle, TaskTracker},
+};
 
 use crate::{authn, core::Core, pipeline};
 
@@ -134,9 +138,16 @@ async fn connection(
         if chance > 0.0 && request.version() == http::Version::HTTP_2 && rand::random_bool(chance) {
             tell.cancel();
         }
-        async move { Ok::<_, std::convert::Infallible>(answer(core, request).await) }
+        async move {
+            // The streams of HTTP/2 share a task, and answers may take long to make.
+            if request.version() == http::Version::HTTP_2 {
+                return AbortOnDropHandle::new(tokio::spawn(answer(core, request))).await;
+            }
+            Ok(answer(core, request).await)
+        }
     });
-    let mut builder = auto::Builder::new(TokioExecutor::new());
+    let streams = coalesce::Streams::default();
+    let mut builder = auto::Builder::new(streams.clone());
     builder
         .http1()
         .timer(TokioTimer::new())
@@ -148,19 +159,20 @@ async fn connection(
         .max_concurrent_streams(1000)
         .keep_alive_interval(Duration::from_secs(30))
         .adaptive_window(true);
-    let connection = builder.serve_connection_with_upgrades(TokioIo::new(stream), service);
-    tokio::pin!(connection);
-    let ended = tokio::select! {
-        ended = connection.as_mut() => ended,
-        () = goaway.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
+    let io = coalesce::Io::new(stream);
+    let flusher = io.flusher();
+    let ended = async move {
+        let connection = builder.serve_connection_with_upgrades(TokioIo::new(io), service);
+        tokio::pin!(connection);
+        tokio::select! {
+            ended = connection.as_mut() => return ended,
+            () = goaway.cancelled() => {}
+            () = closing.cancelled() => {}
         }
-        () = closing.cancelled() => {
-            connection.as_mut().graceful_shutdown();
-            connection.await
-        }
+        connection.as_mut().graceful_shutdown();
+        connection.await
     };
+    let ended = coalesce::drive(ended, streams, flusher).await;
     if let Err(error) = ended {
         tracing::debug!(%peer, %error, "connection ended");
     }
