@@ -1,6 +1,7 @@
 //! Counters in Prometheus' text form, under upstream's names.
 
 pub(crate) mod layers;
+mod series;
 
 use std::{
     collections::BTreeMap,
@@ -17,34 +18,7 @@ use rkind_apimachinery::resources::ResourceDef;
 
 use crate::request::RequestInfo;
 
-/// Upper bounds of `apiserver_request_duration_seconds`, in seconds.
-const BUCKETS: [f64; 14] = [
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
-];
-
-#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-struct Labels {
-    verb: String,
-    group: String,
-    version: String,
-    resource: String,
-    subresource: String,
-    scope: &'static str,
-}
-
-#[derive(Default)]
-struct Durations {
-    buckets: [u64; BUCKETS.len()],
-    count: u64,
-    seconds: f64,
-}
-
-#[derive(Default)]
-struct Tables {
-    requests: BTreeMap<(Labels, u16), u64>,
-    durations: BTreeMap<Labels, Durations>,
-    watchers: BTreeMap<(String, String, String), Arc<AtomicI64>>,
-}
+use series::BUCKETS;
 
 /// How authentication and authorization ended.
 #[derive(Default)]
@@ -78,7 +52,9 @@ impl Verdicts {
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub verdicts: Verdicts,
-    tables: Mutex<Tables>,
+    requests: series::Requests,
+    /// By group, version and kind.
+    watchers: Mutex<BTreeMap<(String, String, String), Arc<AtomicI64>>>,
     inflight: AtomicI64,
 }
 
@@ -109,51 +85,13 @@ impl Metrics {
 
     /// A request was answered.
     pub(crate) fn finish(&self, info: &RequestInfo, code: u16, took: Duration) {
-        let verb = match info.verb.as_str() {
-            "list" => "LIST",
-            "watch" => "WATCH",
-            "create" => "POST",
-            "update" => "PUT",
-            "patch" => "PATCH",
-            "delete" => "DELETE",
-            "deletecollection" => "DELETECOLLECTION",
-            _ => "GET",
-        };
-        let scope = if !info.is_resource {
-            ""
-        } else if !info.path_name().is_empty() {
-            "resource"
-        } else if info.namespace.is_empty() {
-            "cluster"
-        } else {
-            "namespace"
-        };
-        let labels = Labels {
-            verb: verb.into(),
-            group: info.group.clone(),
-            version: info.version.clone(),
-            resource: info.resource.clone(),
-            subresource: info.subresource.clone(),
-            scope,
-        };
-        let mut tables = self.tables.lock();
-        *tables.requests.entry((labels.clone(), code)).or_default() += 1;
-        if verb == "WATCH" {
-            return;
-        }
-        let durations = tables.durations.entry(labels).or_default();
-        let seconds = took.as_secs_f64();
-        for (bucket, bound) in durations.buckets.iter_mut().zip(BUCKETS) {
-            *bucket += u64::from(seconds <= bound);
-        }
-        durations.count += 1;
-        durations.seconds += seconds;
+        self.requests.count(info, code, took);
     }
 
     /// A watch has begun.
     pub(crate) fn watcher(&self, def: &ResourceDef) -> Watching {
         let key = (def.group.to_owned(), def.version.to_owned(), def.kind.to_owned());
-        let count = self.tables.lock().watchers.entry(key).or_default().clone();
+        let count = self.watchers.lock().entry(key).or_default().clone();
         count.fetch_add(1, Ordering::Relaxed);
         Watching(count)
     }
@@ -161,7 +99,7 @@ impl Metrics {
     /// Everything in text form. `objects` are the stored objects by resource.
     pub(crate) fn render(&self, objects: &[(String, usize)]) -> String {
         let mut out = String::with_capacity(16 * 1024);
-        let tables = self.tables.lock();
+        let (requests, durations) = self.requests.tables();
         let head = |out: &mut String, name: &str, kind: &str, help: &str| {
             // Writing to a string does not fail.
             let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
@@ -172,7 +110,7 @@ impl Metrics {
             "counter",
             "Requests by verb, resource, scope and HTTP code.",
         );
-        for ((l, code), n) in &tables.requests {
+        for ((l, code), n) in &requests {
             let _ = writeln!(
                 out,
                 "apiserver_request_total{{code=\"{code}\",component=\"apiserver\",dry_run=\"\",{}}} {n}",
@@ -185,7 +123,7 @@ impl Metrics {
             "histogram",
             "Response latency in seconds, watches left out.",
         );
-        for (l, d) in &tables.durations {
+        for (l, d) in &durations {
             let text = l.text();
             for (n, bound) in d.buckets.iter().zip(BUCKETS) {
                 let _ = writeln!(
@@ -215,7 +153,7 @@ impl Metrics {
             "gauge",
             "Watches being served.",
         );
-        for ((group, version, kind), n) in &tables.watchers {
+        for ((group, version, kind), n) in self.watchers.lock().iter() {
             let _ = writeln!(
                 out,
                 "apiserver_longrunning_requests{{group=\"{group}\",version=\"{version}\",kind=\"{kind}\",verb=\"WATCH\"}} {}",
@@ -252,15 +190,6 @@ impl Metrics {
             let _ = writeln!(out, "process_resident_memory_bytes {}", kib * 1024);
         }
         out
-    }
-}
-
-impl Labels {
-    fn text(&self) -> String {
-        format!(
-            "group=\"{}\",resource=\"{}\",scope=\"{}\",subresource=\"{}\",verb=\"{}\",version=\"{}\"",
-            self.group, self.resource, self.scope, self.subresource, self.verb, self.version
-        )
     }
 }
 

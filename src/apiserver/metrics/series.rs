@@ -1,0 +1,222 @@
+//! Requests by what they asked for and how they were answered: one series each, counted without a lock.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    hash::{BuildHasher as _, RandomState},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering::Relaxed},
+    },
+    time::Duration,
+};
+
+use parking_lot::RwLock;
+
+use crate::request::RequestInfo;
+
+/// Upper bounds of `apiserver_request_duration_seconds`, in seconds.
+pub(super) const BUCKETS: [f64; 14] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
+];
+/// Paths are the clients' to choose: series beyond so many are not counted.
+const MOST: usize = 10_000;
+
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Labels {
+    verb: &'static str,
+    group: String,
+    version: String,
+    resource: String,
+    subresource: String,
+    scope: &'static str,
+}
+
+impl Labels {
+    pub(super) fn text(&self) -> String {
+        format!(
+            "group=\"{}\",resource=\"{}\",scope=\"{}\",subresource=\"{}\",verb=\"{}\",version=\"{}\"",
+            self.group, self.resource, self.scope, self.subresource, self.verb, self.version
+        )
+    }
+
+    pub(super) fn is_watch(&self) -> bool {
+        self.verb == "WATCH"
+    }
+}
+
+/// What a request is counted by, borrowed.
+#[derive(Hash, PartialEq, Eq)]
+struct Key<'a> {
+    verb: &'static str,
+    group: &'a str,
+    version: &'a str,
+    resource: &'a str,
+    subresource: &'a str,
+    scope: &'static str,
+    code: u16,
+}
+
+impl<'a> Key<'a> {
+    fn of(info: &'a RequestInfo, code: u16) -> Key<'a> {
+        let verb = match info.verb.as_str() {
+            "list" => "LIST",
+            "watch" => "WATCH",
+            "create" => "POST",
+            "update" => "PUT",
+            "patch" => "PATCH",
+            "delete" => "DELETE",
+            "deletecollection" => "DELETECOLLECTION",
+            _ => "GET",
+        };
+        let scope = if !info.is_resource {
+            ""
+        } else if !info.path_name().is_empty() {
+            "resource"
+        } else if info.namespace.is_empty() {
+            "cluster"
+        } else {
+            "namespace"
+        };
+        Key {
+            verb,
+            group: &info.group,
+            version: &info.version,
+            resource: &info.resource,
+            subresource: &info.subresource,
+            scope,
+            code,
+        }
+    }
+}
+
+/// One series.
+struct Series {
+    labels: Labels,
+    code: u16,
+    /// Requests by the first bucket that they fit in; the last is beyond all bounds.
+    buckets: [AtomicU64; BUCKETS.len() + 1],
+    nanoseconds: AtomicU64,
+}
+
+impl Series {
+    fn key(&self) -> Key<'_> {
+        let Labels { verb, scope, .. } = self.labels;
+        Key {
+            verb,
+            group: &self.labels.group,
+            version: &self.labels.version,
+            resource: &self.labels.resource,
+            subresource: &self.labels.subresource,
+            scope,
+            code: self.code,
+        }
+    }
+
+    fn count(&self, took: Duration) {
+        let seconds = took.as_secs_f64();
+        let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
+        self.buckets[bucket.unwrap_or(BUCKETS.len())].fetch_add(1, Relaxed);
+        self.nanoseconds.fetch_add(took.as_nanos() as u64, Relaxed);
+    }
+}
+
+/// How long the requests of some labels took, whatever their code.
+#[derive(Default)]
+pub(super) struct Durations {
+    /// By bucket, those of smaller ones included.
+    pub(super) buckets: [u64; BUCKETS.len()],
+    pub(super) count: u64,
+    pub(super) seconds: f64,
+}
+
+/// All series, by the hash of what they count.
+#[derive(Default)]
+pub(super) struct Requests {
+    hasher: RandomState,
+    known: RwLock<HashMap<u64, Vec<Arc<Series>>>>,
+}
+
+impl Requests {
+    /// A request was answered.
+    pub(super) fn count(&self, info: &RequestInfo, code: u16, took: Duration) {
+        let key = Key::of(info, code);
+        let hash = self.hasher.hash_one(&key);
+        let find = |known: &HashMap<u64, Vec<Arc<Series>>>| {
+            let same = known.get(&hash)?.iter().find(|series| series.key() == key);
+            same.cloned()
+        };
+        let found = find(&self.known.read());
+        let series = found.or_else(|| {
+            let mut known = self.known.write();
+            if let Some(series) = find(&known) {
+                return Some(series);
+            }
+            if known.len() >= MOST {
+                return None;
+            }
+            let series = Arc::new(Series {
+                labels: Labels {
+                    verb: key.verb,
+                    group: key.group.into(),
+                    version: key.version.into(),
+                    resource: key.resource.into(),
+                    subresource: key.subresource.into(),
+                    scope: key.scope,
+                },
+                code,
+                buckets: Default::default(),
+                nanoseconds: AtomicU64::new(0),
+            });
+            known.entry(hash).or_default().push(series.clone());
+            Some(series)
+        });
+        if let Some(series) = series {
+            series.count(took);
+        }
+    }
+
+    /// Numbers of requests by labels and code, and their durations by labels; both sorted.
+    #[allow(clippy::type_complexity, reason = "two tables, named by the line above")]
+    pub(super) fn tables(&self) -> (BTreeMap<(Labels, u16), u64>, BTreeMap<Labels, Durations>) {
+        let (mut requests, mut durations) = (BTreeMap::new(), BTreeMap::<Labels, Durations>::new());
+        for series in self.known.read().values().flatten() {
+            let into = durations.entry(series.labels.clone()).or_default();
+            let mut sum = 0;
+            for (at, bucket) in series.buckets.iter().enumerate() {
+                sum += bucket.load(Relaxed);
+                if let Some(total) = into.buckets.get_mut(at) {
+                    *total += sum;
+                }
+            }
+            into.count += sum;
+            into.seconds += series.nanoseconds.load(Relaxed) as f64 / 1e9;
+            requests.insert((series.labels.clone(), series.code), sum);
+        }
+        durations.retain(|labels, _| !labels.is_watch());
+        (requests, durations)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buckets_hold_what_is_smaller() {
+        let requests = Requests::default();
+        let info = RequestInfo::parse(&http::Method::GET, "/api/v1/namespaces/a/pods/b", None);
+        requests.count(&info, 200, Duration::from_millis(1));
+        requests.count(&info, 404, Duration::from_millis(90));
+        requests.count(&info, 404, Duration::from_secs(100));
+        let (counts, durations) = requests.tables();
+        let codes: Vec<_> = counts.into_iter().map(|((_, code), n)| (code, n)).collect();
+        assert_eq!(codes, [(200, 1), (404, 2)]);
+        let (labels, all) = durations.into_iter().next().unwrap();
+        assert!(labels.text().contains("resource=\"pods\",scope=\"resource\""));
+        assert_eq!(
+            (all.buckets[0], all.buckets[3], all.buckets[13], all.count),
+            (1, 2, 2, 3)
+        );
+        assert!((all.seconds - 100.091).abs() < 1e-6);
+    }
+}
