@@ -7,7 +7,19 @@ use crate::measure::Report;
 type Row<'a> = (String, Box<dyn Fn(&Report) -> f64 + 'a>, &'static str);
 
 pub(crate) fn print(reports: &[Report]) {
-    let mut rows: Vec<Row<'_>> = vec![("start to ready".into(), Box::new(|r| r.ready_ms), "ms")];
+    let mut rows: Vec<Row<'_>> = vec![
+        ("start to ready".into(), Box::new(|r| r.ready_ms), "ms"),
+        (
+            "definition created to served, p50".into(),
+            Box::new(|r| r.definition_p50_ms),
+            "ms",
+        ),
+        (
+            "definition created to served, longest".into(),
+            Box::new(|r| r.definition_max_ms),
+            "ms",
+        ),
+    ];
     type Series = fn(&Report) -> &Vec<(usize, Outcome)>;
     let series: [(&str, Series); 2] = [("create", |r| &r.creates), ("update", |r| &r.updates)];
     for (name, of) in series {
@@ -19,6 +31,16 @@ pub(crate) fn print(reports: &[Report]) {
                 format!("{what}, p99"),
                 Box::new(move |r| of(r)[at].1.p99_ms),
                 "ms",
+            ));
+            rows.push((
+                format!("{what}, CPU of the server each"),
+                Box::new(move |r| of(r)[at].1.server_us),
+                "us",
+            ));
+            rows.push((
+                format!("{what}, CPU of the clients each"),
+                Box::new(move |r| of(r)[at].1.client_us),
+                "us",
             ));
         }
     }
@@ -34,6 +56,11 @@ pub(crate) fn print(reports: &[Report]) {
     ));
     rows.push(("get, 16 clients".into(), Box::new(|r| r.gets.per_second), "/s"));
     rows.push(("get, p99".into(), Box::new(|r| r.gets.p99_ms), "ms"));
+    rows.push((
+        "get, CPU of the server each".into(),
+        Box::new(|r| r.gets.server_us),
+        "us",
+    ));
     for (name, of) in [
         ("JSON", (|r| &r.list_json) as fn(&Report) -> &Outcome),
         ("protobuf", |r| &r.list_protobuf),
@@ -47,6 +74,11 @@ pub(crate) fn print(reports: &[Report]) {
             format!("list 10,000 pods, {name}"),
             Box::new(move |r| of(r).bytes_per_second / 1e6),
             "MB/s",
+        ));
+        rows.push((
+            format!("list 10,000 pods, {name}, CPU of the server"),
+            Box::new(move |r| of(r).server_us / 1e3),
+            "ms",
         ));
     }
     rows.push((

@@ -14,7 +14,7 @@ use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
 use crate::Options;
-use crate::load::Connection;
+use crate::http1::{Connection, Template};
 
 /// How to reach a server as its administrator.
 #[derive(Clone)]
@@ -55,15 +55,21 @@ impl Running {
 
     /// CPU time used by all processes so far.
     pub(crate) fn cpu(&self) -> Duration {
-        let of = |child: &Child| {
-            let stat = std::fs::read_to_string(format!("/proc/{}/stat", child.id())).ok()?;
-            let rest = stat.rsplit_once(')')?.1;
-            let fields: Vec<u64> = rest.split_whitespace().filter_map(|f| f.parse().ok()).collect();
-            // After the state: utime and stime are the 11th and 12th numbers, in ticks of 10 ms.
-            Some(fields.get(10)? + fields.get(11)?)
-        };
-        Duration::from_millis(10 * self.children.iter().filter_map(of).sum::<u64>())
+        self.children.iter().map(|child| process_cpu(child.id())).sum()
     }
+}
+
+/// CPU time used by a process so far, in steps of 10 ms.
+pub(crate) fn process_cpu(id: u32) -> Duration {
+    let ticks = || {
+        let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
+        let rest = stat.rsplit_once(')')?.1;
+        // After the name, with the state as the first: utime and stime are the 12th and 13th.
+        let mut fields = rest.split_whitespace().skip(11);
+        let mut next = || fields.next()?.parse::<u64>().ok();
+        Some(next()? + next()?)
+    };
+    Duration::from_millis(10 * ticks().unwrap_or_default())
 }
 
 fn free_port() -> Result<u16> {
@@ -192,9 +198,10 @@ pub(crate) async fn upstream(options: &Options) -> Result<Running> {
 
 /// Waits for `/readyz`.
 async fn ready(target: &Target, began: Instant) -> Result<Duration> {
+    let asked = Template::new(target, "GET", "/readyz", "*/*", None);
     while began.elapsed() < Duration::from_secs(120) {
         if let Ok(mut connection) = Connection::open(target).await
-            && let Ok((200, _)) = connection.send("GET", "/readyz", None, "*/*").await
+            && let Ok((200, _)) = connection.read(&asked).await
         {
             return Ok(began.elapsed());
         }
