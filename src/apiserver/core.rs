@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     /// Deadline of what is neither a watch nor a stream.
     pub request_timeout: Duration,
     /// How long everything is still accepted when the server is to end.
+    /// Seconds that a watch lives at least, and at most twice of that, unless its client says.
+    pub min_request_timeout: u32,
     pub shutdown_delay: Duration,
     /// How long what is under way may then take.
     pub drain: Duration,

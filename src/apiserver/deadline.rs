@@ -30,6 +30,14 @@ pub(crate) fn of(query: Option<&str>, limit: Duration) -> Result<Duration> {
     })
 }
 
+/// [`parse`], as a flag or a field wants it.
+///
+/// # Errors
+/// In Go's words.
+pub(crate) fn duration(text: &str) -> std::result::Result<Duration, String> {
+    parse(text).ok_or_else(|| format!("time: invalid duration {text:?}"))
+}
+
 /// Go's `time.ParseDuration` for durations that are not negative.
 pub(crate) fn parse(text: &str) -> Option<Duration> {
     let mut rest = text.strip_prefix('+').unwrap_or(text);

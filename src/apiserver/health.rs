@@ -1,5 +1,7 @@
 //! `/healthz`, `/livez`, `/readyz`, `/version`.
 
+use std::collections::BTreeMap;
+
 use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
@@ -28,16 +30,19 @@ fn go_arch() -> &'static str {
 /// Number of stored objects by resource.
 pub(crate) fn object_counts(core: &Core) -> Vec<(String, usize)> {
     let catalog = core.catalog.now();
-    catalog
+    let stored: BTreeMap<&str, (&str, &str)> = catalog
         .all()
         .iter()
-        .filter(|def| def.storage_group == def.group && def.storage_version == def.version)
-        .filter_map(|def| {
-            let count = core.cache.cacher(def.storage_prefix)?.snapshot(0).objects.len();
-            let name = if def.group.is_empty() {
-                def.resource.to_owned()
+        .map(|def| (def.storage_prefix, (def.resource, def.storage_group)))
+        .collect();
+    stored
+        .into_iter()
+        .filter_map(|(prefix, (resource, group))| {
+            let count = core.cache.cacher(prefix)?.snapshot(0).objects.len();
+            let name = if group.is_empty() {
+                resource.to_owned()
             } else {
-                format!("{}.{}", def.resource, def.group)
+                format!("{resource}.{group}")
             };
             Some((name, count))
         })

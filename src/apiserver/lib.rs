@@ -13,7 +13,7 @@
 //! # Map
 //! - [`pipeline`]: the order of the stages; `request`, `authn`, `impersonation`, `authz`,
 //!   `admission`, `registry` are the stages.
-//! - `catalog`: which resources there are, built-in and custom.
+//! - `catalog`: which resources there are, built-in and custom; `apis`: which built-in ones.
 //! - `crd`: what CustomResourceDefinitions declare.
 //! - `cacher`: every resource in memory as bytes, for lists and watches.
 //! - `discovery`, `health`, `metrics`: paths that are for no resource.
@@ -24,6 +24,7 @@
 
 mod admission;
 mod aggregation;
+mod apis;
 mod audit;
 mod authn;
 mod authz;
@@ -65,7 +66,7 @@ use axum::{Router, body::Body, extract::State};
 use futures::future::BoxFuture;
 use http::{Request, Response};
 use ipnet::IpNet;
-use rkind_apimachinery::{resources, status::Status};
+use rkind_apimachinery::status::Status;
 use rkind_store::Store;
 use rustls::ServerConfig;
 use tokio::net::TcpListener;
@@ -110,6 +111,15 @@ pub enum Error {
     InUse(std::path::PathBuf),
     #[error("admission plugin {0:?} is unknown")]
     UnknownPlugin(String),
+    #[error("--runtime-config")]
+    Apis(#[from] apis::Error),
+    #[error("--{flag}: {} cannot be used", path.display())]
+    File {
+        flag: &'static str,
+        path: std::path::PathBuf,
+        #[source]
+        source: Box<Error>,
+    },
     #[error("authentication cannot be set up")]
     Authentication(#[from] authn::Error),
     #[error("authorization cannot be set up")]
@@ -147,8 +157,6 @@ pub struct Options {
     pub front_proxy_ca_cert: String,
     /// Certificate and key shown to kubelets, PEM; without them no kubelet is reached.
     pub kubelet_client: Option<(String, String)>,
-    /// Admission plugins to leave out, by upstream's names.
-    pub disabled_admission: Vec<String>,
     /// What may be switched on beside; [`options::Features::default`] is upstream's defaults.
     pub features: options::Features,
 }
@@ -164,7 +172,8 @@ impl ApiServer {
     /// When this returns the API can be used.
     ///
     /// # Errors
-    /// When the store cannot be read, a key is no good, or a bootstrap object is refused.
+    /// When the store cannot be read, a key or a configuration is no good, or a bootstrap object is
+    /// refused.
     ///
     /// Futures of the doors here are boxed: their code is made once, in this crate, and not in each
     /// that awaits them.
@@ -172,12 +181,27 @@ impl ApiServer {
         Box::pin(Self::load(options))
     }
 
-    async fn load(mut options: Options) -> Result<Self, Error> {
-        if let Some(config) = &options.features.encryption {
+    async fn load(options: Options) -> Result<Self, Error> {
+        let features = options.features.clone();
+        Self::build(options)
+            .await
+            .map_err(|error| match features.blamed(&error) {
+                Some((flag, file)) if !file.path().as_os_str().is_empty() => Error::File {
+                    flag,
+                    path: file.path().to_owned(),
+                    source: Box::new(error),
+                },
+                _ => error,
+            })
+    }
+
+    async fn build(mut options: Options) -> Result<Self, Error> {
+        if let Some(config) = &options.features.encryption_provider_config {
             options.store = Arc::new(encryption::Encrypted::new(options.store, config)?);
         }
-        let mut names: Vec<String> = resources::builtin()
-            .iter()
+        let apis = apis::Enabled::new(&options.features.runtime_config)?;
+        let mut names: Vec<String> = apis
+            .resources()
             .filter(|d| d.has_verb("list"))
             .map(|d| d.storage_prefix.to_owned())
             .collect();
@@ -195,18 +219,23 @@ impl ApiServer {
         let signer = authn::jwt::Signer::from_pem(&options.sa_private_key, own_key)?;
         let verifier = authn::jwt::Verifier::from_pem(&options.sa_public_keys)?;
         let features = options.features;
-        let audiences = match features.authentication.audiences.as_slice() {
+        let admission = admission::Chain::chosen(&features.admission).map_err(Error::UnknownPlugin)?;
+        let front_proxy_ca = match &features
+            .authentication
+            .request_header
+            .requestheader_client_ca_file
+        {
+            Some(other) => other.to_string(),
+            None => options.front_proxy_ca_cert,
+        };
+        let audiences = match features.authentication.api_audiences.as_slice() {
             [] => vec![options.issuer.clone()],
             given => given.to_vec(),
         };
         let tokens = authn::token::Tokens::new(options.issuer, audiences, signer, verifier, cache.clone())
-            .extending(features.authentication.extend_token_expiration)
-            .limited(features.authentication.max_token_expiration);
-        let authn = authn::Authenticators::new(
-            &features.authentication,
-            &options.ca_cert,
-            &options.front_proxy_ca_cert,
-        )?;
+            .extending(features.authentication.service_account_extend_token_expiration)
+            .limited(features.authentication.service_account_max_token_expiration);
+        let authn = authn::Authenticators::new(&features.authentication, &options.ca_cert, &front_proxy_ca)?;
         let kubelet_pair = options
             .kubelet_client
             .as_ref()
@@ -218,7 +247,8 @@ impl ApiServer {
             advertise_address: options.advertise_address,
             advertise_port: options.advertise_port,
             request_timeout: features.serving.request_timeout,
-            shutdown_delay: features.serving.shutdown_delay,
+            min_request_timeout: features.serving.min_request_timeout,
+            shutdown_delay: features.serving.shutdown_delay_duration,
             drain: features.serving.drain,
         };
         let allocators = services::Allocators::new(&settings);
@@ -238,21 +268,20 @@ impl ApiServer {
             )?,
             webhooks: webhook::Webhooks::new(cache.clone()),
             cache,
-            catalog: catalog::Catalog::default(),
+            catalog: catalog::Catalog::new(apis),
             settings,
             tokens,
             authn,
             audit: audit::Auditor::new(&features.audit)?,
-            aggregation: aggregation::Aggregator::new(features.aggregation.proxy_client),
-            admission: admission::Chain::without(&options.disabled_admission)
-                .map_err(Error::UnknownPlugin)?,
+            aggregation: aggregation::Aggregator::new(&features.aggregation),
+            admission,
             services: allocators,
             metrics: metrics::Metrics::default(),
             kubelet,
             flow,
             limits: inflight::Limits::new(
-                features.flow_control.max_requests,
-                features.flow_control.max_mutating_requests,
+                features.flow_control.max_requests_inflight,
+                features.flow_control.max_mutating_requests_inflight,
             ),
             front: server::Front::new(&features.serving)?,
             leaving: CancellationToken::new(),
@@ -261,7 +290,7 @@ impl ApiServer {
         });
         let authorities = Authorities {
             client_ca: options.ca_cert,
-            request_header_ca: options.front_proxy_ca_cert,
+            request_header_ca: front_proxy_ca,
             request_header: features.authentication.request_header,
         };
         core.catalog.refresh(&core).await;

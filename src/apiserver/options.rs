@@ -1,230 +1,104 @@
-//! What may be switched on beside a server's needs. [`Features::default`] is a server with upstream's
-//! defaults and everything optional off: what is not configured costs nothing.
+//! What may be switched on beside a server's needs, as kube-apiserver's flags say it. A field has its
+//! flag's name, unit and default
+//! (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>); where a flag
+//! takes a file, the field is that file's text. What is not configured costs nothing.
 //!
-//! Each field names the kube-apiserver flag that it stands for
-//! (<https://kubernetes.io/docs/reference/command-line-tools-reference/kube-apiserver/>). Where a
-//! flag takes a file, the field takes that file's text.
+//! Two defaults are kubeadm's: the order of authorizers, and the headers of the front proxy.
 
-use std::{path::PathBuf, time::Duration};
+mod audit;
+mod authentication;
+mod authorization;
+mod file;
+mod given;
+mod serving;
+
+#[cfg(test)]
+mod tests;
+
+use clap::Args;
+
+pub use audit::Audit;
+pub use authentication::{Authentication, Oidc, RequestHeader};
+pub use authorization::Authorization;
+pub use file::FileText;
+pub use given::Misuse;
+pub use serving::{Admission, Aggregation, FlowControl, Serving};
+
+use crate::Error;
 
 /// Everything optional, by stage of a request.
-#[derive(Clone, Debug, Default)]
+#[derive(Args, Clone, Debug, Default, PartialEq)]
 pub struct Features {
+    /// Built-in APIs to serve or not: GROUP/VERSION[/RESOURCE]=true|false, or one of api/all, api/ga,
+    /// api/beta, api/alpha
+    #[arg(long, value_name = "API=BOOL", value_delimiter = ',', value_parser = setting, help_heading = "APIs")]
+    pub runtime_config: Vec<(String, String)>,
+    #[command(flatten)]
     pub authentication: Authentication,
+    #[command(flatten)]
     pub authorization: Authorization,
+    #[command(flatten)]
+    pub admission: Admission,
+    #[command(flatten)]
     pub flow_control: FlowControl,
+    #[command(flatten)]
     pub audit: Audit,
-    /// `--encryption-provider-config`: an `apiserver.config.k8s.io/v1 EncryptionConfiguration` as
-    /// YAML or JSON. `None` stores objects as they are.
-    pub encryption: Option<String>,
+    /// File with the configuration of encryption at rest (EncryptionConfiguration)
+    #[arg(long, value_name = "FILE", value_parser = FileText::read, help_heading = "Storage")]
+    pub encryption_provider_config: Option<FileText>,
+    #[command(flatten)]
     pub aggregation: Aggregation,
+    #[command(flatten)]
     pub serving: Serving,
 }
 
-/// Who may be believed.
-#[derive(Clone, Debug)]
-pub struct Authentication {
-    /// `--anonymous-auth`. Does not hold when `config` has an `anonymous` section.
-    pub anonymous: bool,
-    /// `--authentication-config`: an `apiserver.config.k8s.io AuthenticationConfiguration` (v1,
-    /// v1beta1 or v1alpha1) as YAML or JSON: JWT issuers and the paths open to anonymous requests.
-    pub config: Option<String>,
-    /// The classic `--oidc-*` flags. Refused together with `config`.
-    pub oidc: Option<Oidc>,
-    /// `--enable-bootstrap-token-auth`: secrets of type `bootstrap.kubernetes.io/token` in
-    /// `kube-system` authenticate.
-    pub bootstrap_tokens: bool,
-    /// `--token-auth-file`: lines of `token,user,uid,"group1,group2"`.
-    pub token_file: Option<String>,
-    /// `--authentication-token-webhook-config-file`: a kubeconfig that names the webhook.
-    pub webhook: Option<String>,
-    /// `--authentication-token-webhook-cache-ttl`.
-    pub webhook_cache: Duration,
-    /// `--requestheader-*`. Holds only when [`crate::Options::front_proxy_ca_cert`] is not empty.
-    pub request_header: RequestHeader,
-    /// `--api-audiences`; empty: the service-account issuer.
-    pub audiences: Vec<String>,
-    /// `--service-account-extend-token-expiration`: tokens for pods' default projection live a year,
-    /// and their use after the hour they asked for is noted.
-    pub extend_token_expiration: bool,
-    /// `--service-account-max-token-expiration`; zero: no limit.
-    pub max_token_expiration: Duration,
+/// `key=value`; a key alone has an empty value.
+fn setting(text: &str) -> Result<(String, String), std::convert::Infallible> {
+    let (key, value) = text.split_once('=').unwrap_or((text, ""));
+    Ok((key.trim().to_owned(), value.trim().to_owned()))
 }
 
-impl Default for Authentication {
-    fn default() -> Self {
-        Authentication {
-            anonymous: true,
-            config: None,
-            oidc: None,
-            bootstrap_tokens: true,
-            token_file: None,
-            webhook: None,
-            webhook_cache: Duration::from_secs(120),
-            request_header: RequestHeader::default(),
-            audiences: Vec::new(),
-            extend_token_expiration: true,
-            max_token_expiration: Duration::ZERO,
-        }
+/// A name, without blanks round it.
+fn name(text: &str) -> Result<String, std::convert::Infallible> {
+    Ok(text.trim().to_owned())
+}
+
+/// `key=value`.
+fn pair(text: &str) -> Result<(String, String), String> {
+    match text.split_once('=') {
+        Some((key, value)) => Ok((key.to_owned(), value.to_owned())),
+        None => Err("write name=value".to_owned()),
     }
 }
 
-/// One OpenID Connect issuer, as the classic flags say it.
-#[derive(Clone, Debug, Default)]
-pub struct Oidc {
-    /// `--oidc-issuer-url`.
-    pub issuer_url: String,
-    /// `--oidc-client-id`.
-    pub client_id: String,
-    /// Text of `--oidc-ca-file`; empty: the system's authorities.
-    pub ca: String,
-    /// `--oidc-username-claim`; empty: `sub`.
-    pub username_claim: String,
-    /// `--oidc-username-prefix`; empty: the issuer's URL and `#`, unless the claim is `email`. `-`
-    /// is no prefix.
-    pub username_prefix: String,
-    /// `--oidc-groups-claim`.
-    pub groups_claim: String,
-    /// `--oidc-groups-prefix`.
-    pub groups_prefix: String,
-    /// `--oidc-signing-algs`; empty: `RS256`.
-    pub signing_algs: Vec<String>,
-    /// `--oidc-required-claim`: pairs of claim and value.
-    pub required_claims: Vec<(String, String)>,
-}
-
-/// Which headers an authenticating front proxy sets, and which proxies may.
-#[derive(Clone, Debug)]
-pub struct RequestHeader {
-    /// `--requestheader-allowed-names`; empty: every certificate of the front proxy's authority.
-    pub allowed_names: Vec<String>,
-    /// `--requestheader-username-headers`.
-    pub username_headers: Vec<String>,
-    /// `--requestheader-uid-headers`.
-    pub uid_headers: Vec<String>,
-    /// `--requestheader-group-headers`.
-    pub group_headers: Vec<String>,
-    /// `--requestheader-extra-headers-prefix`.
-    pub extra_prefixes: Vec<String>,
-}
-
-impl Default for RequestHeader {
-    fn default() -> Self {
-        let one = |text: &str| vec![text.to_owned()];
-        RequestHeader {
-            allowed_names: one("front-proxy-client"),
-            username_headers: one("X-Remote-User"),
-            uid_headers: one("X-Remote-Uid"),
-            group_headers: one("X-Remote-Group"),
-            extra_prefixes: one("X-Remote-Extra-"),
-        }
-    }
-}
-
-/// Who is asked whether somebody may.
-#[derive(Clone, Debug)]
-pub struct Authorization {
-    /// `--authorization-mode`, in order: `RBAC`, `Node`, `Webhook`, `AlwaysAllow`, `AlwaysDeny`.
-    /// Empty: `Node`, then `RBAC`.
-    pub modes: Vec<String>,
-    /// `--authorization-webhook-config-file`: a kubeconfig that names the webhook.
-    pub webhook: Option<String>,
-    /// `--authorization-webhook-cache-authorized-ttl`.
-    pub authorized_cache: Duration,
-    /// `--authorization-webhook-cache-unauthorized-ttl`.
-    pub unauthorized_cache: Duration,
-}
-
-impl Default for Authorization {
-    fn default() -> Self {
-        Authorization {
-            modes: Vec::new(),
-            webhook: None,
-            authorized_cache: Duration::from_secs(300),
-            unauthorized_cache: Duration::from_secs(30),
-        }
-    }
-}
-
-/// How many requests are served at once, and who waits.
-#[derive(Clone, Debug)]
-pub struct FlowControl {
-    /// `--enable-priority-and-fairness`.
-    pub enabled: bool,
-    /// `--max-requests-inflight`; with `max_mutating_requests` it is the number of seats that
-    /// priority levels share.
-    pub max_requests: usize,
-    /// `--max-mutating-requests-inflight`.
-    pub max_mutating_requests: usize,
-}
-
-impl Default for FlowControl {
-    fn default() -> Self {
-        FlowControl {
-            enabled: true,
-            max_requests: 400,
-            max_mutating_requests: 200,
-        }
-    }
-}
-
-/// What is written down of requests.
-#[derive(Clone, Debug, Default)]
-pub struct Audit {
-    /// `--audit-policy-file`: an `audit.k8s.io/v1 Policy` as YAML or JSON. `None`: no audit.
-    pub policy: Option<String>,
-    /// `--audit-log-path`; `-` is standard output.
-    pub log_path: Option<PathBuf>,
-    /// `--audit-log-maxage` in days; 0: kept for ever.
-    pub log_max_age: u32,
-    /// `--audit-log-maxbackup`; 0: all are kept.
-    pub log_max_backup: u32,
-    /// `--audit-log-maxsize` in megabytes; 0: 100.
-    pub log_max_size: u32,
-    /// `--audit-webhook-config-file`: a kubeconfig that names the webhook.
-    pub webhook: Option<String>,
-    /// `--audit-webhook-batch-max-size`; 0: 400.
-    pub webhook_batch_size: usize,
-    /// `--audit-webhook-batch-max-wait`; zero: 30 s.
-    pub webhook_batch_wait: Duration,
-}
-
-/// APIs that other servers serve.
-#[derive(Clone, Debug, Default)]
-pub struct Aggregation {
-    /// Texts of `--proxy-client-cert-file` and `--proxy-client-key-file`: what this server shows to
-    /// extension API servers. They believe the `X-Remote-*` headers only from whom holds it.
-    pub proxy_client: Option<(String, String)>,
-}
-
-/// How connections and requests are treated.
-#[derive(Clone, Debug)]
-pub struct Serving {
-    /// `--request-timeout`: deadline of what is neither a watch nor a stream.
-    pub request_timeout: Duration,
-    /// `--shutdown-delay-duration`: how long requests are still accepted after `/readyz` began to
-    /// fail.
-    pub shutdown_delay: Duration,
-    /// How long requests under way may take to end at shutdown.
-    pub drain: Duration,
-    /// `--goaway-chance`: share of HTTP/2 requests after which the client is told to connect anew,
-    /// at most 0.02.
-    pub goaway_chance: f64,
-    /// `--cors-allowed-origins`: regular expressions.
-    pub cors_allowed_origins: Vec<String>,
-    /// `--strict-transport-security-directives`, such as `max-age=31536000`.
-    pub hsts_directives: Vec<String>,
-}
-
-impl Default for Serving {
-    fn default() -> Self {
-        Serving {
-            request_timeout: Duration::from_secs(60),
-            shutdown_delay: Duration::ZERO,
-            drain: Duration::from_secs(5),
-            goaway_chance: 0.0,
-            cors_allowed_origins: Vec::new(),
-            hsts_directives: Vec::new(),
-        }
+impl Features {
+    /// The flag whose file's content an error is about, and that file.
+    pub(crate) fn blamed(&self, error: &Error) -> Option<(&'static str, &FileText)> {
+        use crate::{audit, authn, authz};
+        let (authn, authz) = (&self.authentication, &self.authorization);
+        let (flag, file) = match error {
+            Error::Encryption(_) => ("encryption-provider-config", &self.encryption_provider_config),
+            Error::Authentication(authn::Error::Config(_)) => {
+                ("authentication-config", &authn.authentication_config)
+            }
+            Error::Authentication(authn::Error::TokenFile(_)) => ("token-auth-file", &authn.token_auth_file),
+            Error::Authentication(authn::Error::Webhook(_)) => (
+                "authentication-token-webhook-config-file",
+                &authn.authentication_token_webhook_config_file,
+            ),
+            Error::Authorization(authz::Error::Config(_)) => {
+                ("authorization-config", &authz.authorization_config)
+            }
+            Error::Authorization(authz::Error::Webhook(_)) => (
+                "authorization-webhook-config-file",
+                &authz.authorization_webhook_config_file,
+            ),
+            Error::Audit(audit::Error::Policy(_)) => ("audit-policy-file", &self.audit.audit_policy_file),
+            Error::Audit(audit::Error::Webhook(_)) => {
+                ("audit-webhook-config-file", &self.audit.audit_webhook_config_file)
+            }
+            _ => return None,
+        };
+        file.as_ref().map(|file| (flag, file))
     }
 }

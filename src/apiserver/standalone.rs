@@ -12,7 +12,7 @@ use rkind_store::embedded::EmbeddedStore;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::{ApiServer, Error, TlsOptions, admission::Chain};
+use crate::{ApiServer, Error, TlsOptions, admission::Chain, apis::Enabled};
 
 /// Issuer of service accounts' tokens when none is chosen.
 pub const ISSUER: &str = "https://kubernetes.default.svc.cluster.local";
@@ -32,15 +32,14 @@ pub struct Options {
     pub node_port_range: (u16, u16),
     /// Issuer of service-account tokens.
     pub issuer: String,
-    /// Admission plugins to leave out, by upstream's names.
-    pub disabled_admission: Vec<String>,
-    /// What may be switched on beside. The front proxy's certificate is filled in when unset.
+    /// What may be switched on beside. The front proxy's certificate is filled in when unset, and
+    /// the admission plugin `ServiceAccount` is left out unless it is enabled: where no controller
+    /// makes service accounts, it would refuse every pod.
     pub features: crate::options::Features,
 }
 
 impl Options {
-    /// Upstream's defaults, at an address. `ServiceAccount` is left out: where no controller makes
-    /// service accounts, it would refuse every pod.
+    /// Upstream's defaults, at an address.
     pub fn new(data_dir: PathBuf, addr: SocketAddr) -> Self {
         Options {
             data_dir,
@@ -49,7 +48,6 @@ impl Options {
             service_subnet: ipnet::Ipv4Net::new_assert([10, 96, 0, 0].into(), 16).into(),
             node_port_range: (30000, 32767),
             issuer: ISSUER.into(),
-            disabled_admission: vec!["ServiceAccount".into()],
             features: crate::options::Features::default(),
         }
     }
@@ -131,8 +129,12 @@ pub fn start(options: Options) -> BoxFuture<'static, Result<Standalone, Error>> 
 
 async fn prepare(options: Options) -> Result<Standalone, Error> {
     let dir = &options.data_dir;
+    let mut features = options.features;
+    let off = &mut features.admission.disable_admission_plugins;
+    off.push("ServiceAccount".to_owned());
     // Before anything is made.
-    Chain::without(&options.disabled_admission).map_err(Error::UnknownPlugin)?;
+    Chain::chosen(&features.admission).map_err(Error::UnknownPlugin)?;
+    Enabled::new(&features.runtime_config)?;
     std::fs::create_dir_all(dir).map_err(io(format!("create {}", dir.display())))?;
     // First the store: its lock keeps a second process off the whole folder.
     let store = match EmbeddedStore::open(&dir.join("store"), Default::default()).await {
@@ -164,11 +166,19 @@ async fn prepare(options: Options) -> Result<Standalone, Error> {
         extra: &[advertise.to_string()],
     })?;
     let pem = pki.to_pem();
-    let mut features = options.features;
-    features.aggregation.proxy_client.get_or_insert_with(|| {
-        let pair = &certificates.front_proxy_client;
-        (pair.cert_pem.clone(), pair.key_pem.clone())
-    });
+    let shown = &certificates.front_proxy_client;
+    features
+        .aggregation
+        .or_client(shown.cert_pem.clone(), shown.key_pem.clone());
+    let tls = TlsOptions {
+        certificate: certificates.apiserver.cert_pem.clone(),
+        key: certificates.apiserver.key_pem.clone(),
+        client_ca: pem.ca_cert.clone(),
+        min_version: features.serving.tls_min_version.clone(),
+        cipher_suites: features.serving.tls_cipher_suites.clone(),
+        ..Default::default()
+    }
+    .config()?;
     let server = ApiServer::new(crate::Options {
         store: store.clone(),
         service_subnet: options.service_subnet,
@@ -184,17 +194,9 @@ async fn prepare(options: Options) -> Result<Standalone, Error> {
             certificates.apiserver_kubelet_client.cert_pem.clone(),
             certificates.apiserver_kubelet_client.key_pem.clone(),
         )),
-        disabled_admission: options.disabled_admission,
         features,
     })
     .await?;
-    let tls = TlsOptions {
-        certificate: certificates.apiserver.cert_pem.clone(),
-        key: certificates.apiserver.key_pem.clone(),
-        client_ca: pem.ca_cert.clone(),
-        ..Default::default()
-    }
-    .config()?;
     let kubeconfig = std::path::absolute(dir)
         .map_err(io(format!("find {}", dir.display())))?
         .join("kubeconfig");

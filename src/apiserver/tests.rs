@@ -71,7 +71,6 @@ async fn server_with(store: Arc<EmbeddedStore>, edit: impl FnOnce(&mut Options))
         ca_cert: pki.ca_cert,
         front_proxy_ca_cert: pki.front_proxy_ca_cert,
         kubelet_client: None,
-        disabled_admission: Vec::new(),
         features: Default::default(),
     };
     edit(&mut options);

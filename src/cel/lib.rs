@@ -29,6 +29,7 @@
 //! - Programs are `Send + Sync`; compile once, keep them in an `Arc`.
 
 mod ast;
+pub mod auth;
 pub mod authz;
 mod check;
 mod cost;

@@ -8,16 +8,29 @@ use crate::{
     types::{self, ObjectType, Type},
 };
 
-fn object<const N: usize>(name: &str, fields: [(&str, Type); N]) -> Type {
+pub(crate) fn object<const N: usize>(name: &str, fields: [(&str, Type); N]) -> Type {
     Type::Object(ObjectType::new(name, fields))
 }
 
-fn strings() -> Type {
+pub(crate) fn strings() -> Type {
     Type::list(Type::String)
 }
 
 fn string_map() -> Type {
     Type::map(Type::String, Type::String)
+}
+
+/// A user: name, UID, groups and what else is known.
+pub(crate) fn user_info() -> Type {
+    object(
+        "kubernetes.UserInfo",
+        [
+            ("username", Type::String),
+            ("uid", Type::String),
+            ("groups", strings()),
+            ("extra", Type::map(Type::String, strings())),
+        ],
+    )
 }
 
 static REQUEST: LazyLock<Type> = LazyLock::new(|| {
@@ -34,15 +47,6 @@ static REQUEST: LazyLock<Type> = LazyLock::new(|| {
             [("group", text()), ("version", text()), ("resource", text())],
         )
     };
-    let user = object(
-        "kubernetes.UserInfo",
-        [
-            ("username", text()),
-            ("uid", text()),
-            ("groups", strings()),
-            ("extra", Type::map(Type::String, strings())),
-        ],
-    );
     object(
         "kubernetes.AdmissionRequest",
         [
@@ -55,7 +59,7 @@ static REQUEST: LazyLock<Type> = LazyLock::new(|| {
             ("name", text()),
             ("namespace", text()),
             ("operation", text()),
-            ("userInfo", user),
+            ("userInfo", user_info()),
             ("dryRun", Type::Bool),
             ("options", Type::Dyn),
         ],

@@ -81,7 +81,7 @@ pub(crate) enum Command {
         command: ImageCommand,
     },
     /// Run the API server alone, on this machine: no nodes, no controllers
-    Apiserver(ApiserverArgs),
+    Apiserver(Box<ApiserverArgs>),
     /// Run a shell or a command in a node
     Ssh(SshArgs),
     /// Run kubectl with the cluster's context

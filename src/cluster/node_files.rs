@@ -130,7 +130,7 @@ impl Planner<'_> {
             },
             log_level: cluster.log_level.clone(),
             feature_gates: cluster.feature_gates.clone(),
-            extra_config: cluster.extra_config.clone(),
+            extra_config: cluster.component_flags(),
             hosts: host_names(network),
         };
         let mut ports = node.ports.clone();

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use ipnet::Ipv4Net;
 use serde::{Deserialize, Serialize};
 
+use crate::extra::{APISERVER, ExtraConfig};
 use crate::{ClusterNetwork, NodeResources, NodeRole, Taint};
 
 /// A cluster as it shall be. Made by [`crate::v1alpha1::Cluster::into_cluster`];
@@ -26,8 +27,25 @@ pub struct Cluster {
     /// `group/version -> enabled`, as of `--runtime-config`.
     pub runtime_config: BTreeMap<String, String>,
     /// `component -> flag -> value`
-    pub extra_config: BTreeMap<String, BTreeMap<String, String>>,
+    pub extra_config: ExtraConfig,
     pub log_level: String,
+}
+
+impl Cluster {
+    /// `extraConfig` as nodes are handed it: `runtimeConfig` is the API server's flag of that name.
+    pub fn component_flags(&self) -> ExtraConfig {
+        let mut all = self.extra_config.clone();
+        if !self.runtime_config.is_empty() {
+            let settings = self.runtime_config.iter().map(|(api, on)| format!("{api}={on}"));
+            let flag = all.entry(APISERVER.to_owned()).or_default();
+            let flag = flag.entry("runtime-config".to_owned()).or_default();
+            // What is said by the flag's own name comes last, and wins.
+            let flag_s = std::mem::take(flag);
+            let all = settings.chain((!flag_s.is_empty()).then_some(flag_s));
+            *flag = all.collect::<Vec<_>>().join(",");
+        }
+        all
+    }
 }
 
 /// One node as it shall be.

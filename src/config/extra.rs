@@ -8,14 +8,15 @@ use jiff::SignedDuration;
 
 use crate::Problem;
 
+/// The component whose flags are not read here: the room that serves the API knows them.
+pub const APISERVER: &str = "apiserver";
+
 /// The text form: `component -> flag -> value`.
 pub type ExtraConfig = BTreeMap<String, BTreeMap<String, String>>;
 
-/// What was set; `None` and empty lists leave a component's default.
+/// What was set; `None` leaves a component's default.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct ComponentFlags {
-    /// `apiserver.disable-admission-plugins`
-    pub disable_admission_plugins: Vec<String>,
     /// `controller-manager.node-monitor-grace-period`
     pub node_monitor_grace_period: Option<Duration>,
     /// `controller-manager.terminated-pod-gc-threshold`
@@ -27,13 +28,8 @@ pub struct ComponentFlags {
 /// Reads one flag's value.
 type Read = fn(&mut ComponentFlags, &str) -> Result<(), String>;
 
-/// Every flag there is.
-const FLAGS: [(&str, &str, Read); 4] = [
-    ("apiserver", "disable-admission-plugins", |flags, text| {
-        let names = text.split(',').map(str::trim).filter(|name| !name.is_empty());
-        flags.disable_admission_plugins = names.map(str::to_owned).collect();
-        Ok(())
-    }),
+/// Every flag there is, but for [`APISERVER`]'s.
+const FLAGS: [(&str, &str, Read); 3] = [
     (
         "controller-manager",
         "node-monitor-grace-period",
@@ -70,13 +66,14 @@ fn duration(text: &str) -> Result<Duration, String> {
 }
 
 impl ComponentFlags {
-    /// Reads the text form.
+    /// Reads the text form, but for [`APISERVER`]'s.
     ///
     /// # Errors
     /// Every flag that is unknown or has a value of another kind, by its field `extraConfig.component.flag`.
     pub fn read(extra: &ExtraConfig) -> Result<Self, Vec<Problem>> {
         let (mut read, mut problems) = (Self::default(), Vec::new());
-        let given = extra.iter().flat_map(|(component, flags)| {
+        let others = extra.iter().filter(|(component, _)| *component != APISERVER);
+        let given = others.flat_map(|(component, flags)| {
             flags
                 .iter()
                 .map(move |(flag, value)| (component.as_str(), flag.as_str(), value))
@@ -88,7 +85,7 @@ impl ComponentFlags {
                 None => Err(unknown(component)),
             };
             if let Err(message) = outcome {
-                problems.push(Problem::new(format!("extraConfig.{component}.{flag}"), message));
+                problems.push(Problem::new(field(component, flag), message));
             }
         }
         if problems.is_empty() {
@@ -99,6 +96,11 @@ impl ComponentFlags {
     }
 }
 
+/// What a flag is called in messages.
+pub fn field(component: &str, flag: &str) -> String {
+    format!("extraConfig.{component}.{flag}")
+}
+
 fn unknown(component: &str) -> String {
     let of_it: Vec<&str> = FLAGS
         .iter()
@@ -107,6 +109,7 @@ fn unknown(component: &str) -> String {
         .collect();
     if of_it.is_empty() {
         let mut components: Vec<&str> = FLAGS.iter().map(|(c, ..)| *c).collect();
+        components.insert(0, APISERVER);
         components.dedup();
         return format!(
             "is no component that has flags; these have: {}",

@@ -9,7 +9,7 @@
 
 mod cluster;
 mod error;
-mod extra;
+pub mod extra;
 mod flags;
 mod kind;
 mod names;

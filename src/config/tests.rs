@@ -251,8 +251,8 @@ fn flags_of_components() {
         read.node_monitor_grace_period,
         Some(std::time::Duration::from_secs(90))
     );
-    let read = ComponentFlags::read(&extra("apiserver", "disable-admission-plugins", "A, B,")).unwrap();
-    assert_eq!(read.disable_admission_plugins, ["A", "B"]);
+    let of_others = ComponentFlags::read(&extra("apiserver", "anything", "x"));
+    assert_eq!(of_others, Ok(ComponentFlags::default()));
     assert_eq!(
         ComponentFlags::read(&ExtraConfig::new()),
         Ok(ComponentFlags::default())
@@ -291,4 +291,24 @@ fn flags_of_components() {
         assert_eq!(problems[0].field, field);
         assert!(problems[0].message.contains(words), "{}", problems[0].message);
     }
+}
+
+#[test]
+fn runtime_config_is_a_flag_of_the_api_server() {
+    let flags = |text: &str| {
+        let cluster = crate::read(text).unwrap().cluster;
+        let mut cluster = cluster;
+        Overrides::default().apply(&mut cluster).unwrap();
+        cluster.into_cluster().unwrap().component_flags()
+    };
+    let kind = "kind: Cluster\napiVersion: kind.x-k8s.io/v1alpha4\nruntimeConfig:\n  api/beta: \"true\"\n  apps/v1: \"false\"\n";
+    assert_eq!(
+        flags(kind)["apiserver"]["runtime-config"],
+        "api/beta=true,apps/v1=false"
+    );
+    let own = "apiVersion: rkind.dev/v1alpha1\nkind: Cluster\nruntimeConfig:\n  api/beta: \"true\"\nextraConfig:\n  apiserver:\n    runtime-config: api/beta=false\n    anonymous-auth: \"false\"\n";
+    let apiserver = &flags(own)["apiserver"];
+    assert_eq!(apiserver["runtime-config"], "api/beta=true,api/beta=false");
+    assert_eq!(apiserver["anonymous-auth"], "false");
+    assert!(flags("apiVersion: rkind.dev/v1alpha1\nkind: Cluster\n").is_empty());
 }

@@ -3,9 +3,10 @@
 //! identity it would have as a process of its own.
 
 use crate::{Error, shutdown};
+use rkind_apiserver::options::Features;
 use rkind_apiserver::{ApiServer, TlsOptions, UserInfo};
 use rkind_client::Client;
-use rkind_config::{ComponentFlags, ControlPlanePki, NodeConfig, paths};
+use rkind_config::{ComponentFlags, ControlPlanePki, NodeConfig, extra, paths};
 use rkind_store::embedded::EmbeddedStore;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
@@ -43,19 +44,20 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
     )
     .await
     .map_err(Error::room("could not open the store"))?;
+    let features = features(&node)?;
     let tls = TlsOptions {
         certificate: pki.apiserver.cert.clone(),
         key: pki.apiserver.key.clone(),
         client_ca: node.pki.ca_cert.clone(),
+        min_version: features.serving.tls_min_version.clone(),
+        cipher_suites: features.serving.tls_cipher_suites.clone(),
         ..Default::default()
     };
     let tls = tls
         .config()
         .map_err(Error::room("the API server's certificates can't be used"))?;
     let flags = crate::component_flags(&node)?;
-    let mut options = api_options(&node, pki, Arc::new(store));
-    options.disabled_admission = flags.disable_admission_plugins.clone();
-    let api = ApiServer::new(options)
+    let api = ApiServer::new(api_options(&node, pki, features, Arc::new(store)))
         .await
         .map_err(Error::room("the API server could not start"))?;
     tracing::info!(address = %listener.1, after = ?started.elapsed(), "API server ready");
@@ -106,13 +108,23 @@ async fn listen(node: &NodeConfig) -> Result<(TcpListener, SocketAddr), Error> {
     Ok((listener, address))
 }
 
+/// Flags as kubeadm sets them, then the user's. Files are this node's.
+fn features(node: &NodeConfig) -> Result<Features, Error> {
+    let own = node.extra_config.get(extra::APISERVER).into_iter().flatten();
+    let own = own.map(|(flag, value)| (flag.as_str(), value.as_str()));
+    let kubeadm = [("enable-bootstrap-token-auth", "true")];
+    Features::given(kubeadm.into_iter().chain(own))
+        .map_err(Error::room("the API server's flags can't be used"))
+}
+
 fn api_options(
     node: &NodeConfig,
     pki: ControlPlanePki,
+    mut features: Features,
     store: Arc<EmbeddedStore>,
 ) -> rkind_apiserver::Options {
-    let mut features = rkind_apiserver::options::Features::default();
-    features.aggregation.proxy_client = Some((pki.front_proxy_client.cert, pki.front_proxy_client.key));
+    let shown = pki.front_proxy_client;
+    features.aggregation.or_client(shown.cert, shown.key);
     rkind_apiserver::Options {
         store,
         service_subnet: node.network.service_subnet,
@@ -128,7 +140,6 @@ fn api_options(
             pki.apiserver_kubelet_client.cert,
             pki.apiserver_kubelet_client.key,
         )),
-        disabled_admission: Vec::new(),
         features,
     }
 }

@@ -33,6 +33,7 @@ use crate::{
     catalog::Def,
     core::{Core, group_resource},
     error::Result,
+    options,
     user::UserInfo,
 };
 
@@ -164,20 +165,29 @@ impl Default for Chain {
 }
 
 impl Chain {
-    /// All plugins but those named.
+    /// All plugins but those that are disabled and not enabled.
     ///
     /// # Errors
     /// The first name that no plugin has.
-    pub(crate) fn without(names: &[String]) -> std::result::Result<Self, String> {
+    pub(crate) fn chosen(options: &options::Admission) -> std::result::Result<Self, String> {
         let mut chain = Chain::default();
-        for name in names {
-            let before = chain.mutating.len() + chain.validating.len();
-            chain.mutating.retain(|plugin| plugin.name() != name);
-            chain.validating.retain(|plugin| plugin.name() != name);
-            if chain.mutating.len() + chain.validating.len() == before {
-                return Err(name.clone());
-            }
+        let (off, on) = (
+            &options.disable_admission_plugins,
+            &options.enable_admission_plugins,
+        );
+        let has = |name: &str| {
+            let mut mutating = chain.mutating.iter().map(|plugin| plugin.name());
+            let mut validating = chain.validating.iter().map(|plugin| plugin.name());
+            mutating.any(|own| own == name) || validating.any(|own| own == name)
+        };
+        // An empty name is what a flag without a value leaves.
+        let mut named = on.iter().chain(off).filter(|name| !name.is_empty());
+        if let Some(unknown) = named.find(|name| !has(name)) {
+            return Err(unknown.clone());
         }
+        let stays = |name: &str| on.iter().any(|on| on == name) || !off.iter().any(|off| off == name);
+        chain.mutating.retain(|plugin| stays(plugin.name()));
+        chain.validating.retain(|plugin| stays(plugin.name()));
         Ok(chain)
     }
 

@@ -27,7 +27,11 @@ fn version_priority(group: &str, version: &str) -> i32 {
     match (group, version) {
         ("", _) => 1,
         ("autoscaling", "v2") => 30,
-        ("flowcontrol.apiserver.k8s.io", "v1") => 21,
+        ("flowcontrol.apiserver.k8s.io" | "resource.k8s.io", "v1") => 21,
+        ("resource.k8s.io", "v1beta2") => 15,
+        ("coordination.k8s.io", "v1beta1") => 13,
+        ("admissionregistration.k8s.io", "v1beta1") | ("coordination.k8s.io", "v1alpha2") => 12,
+        ("admissionregistration.k8s.io" | "internal.apiserver.k8s.io", "v1alpha1") => 9,
         (_, "v1") => 15,
         (_, v) if v.contains("beta") => 9,
         _ => 1,
@@ -42,12 +46,23 @@ fn object(group: &str, version: &str, managed: &str, priorities: (i32, i32)) -> 
     })
 }
 
-/// Makes the APIServices of all built-in group-versions that are missing.
+/// Makes the APIServices of all built-in group-versions that are missing, and removes those of what
+/// an earlier start served.
 ///
 /// # Errors
 /// Of the first write that is refused.
 pub(crate) async fn register(core: &Arc<Core>) -> Result<()> {
-    let builtin = crate::catalog::Snapshot::builtin();
+    let builtin = core.catalog.builtin();
+    if let Some(services) = core.cache.cacher(RESOURCE) {
+        for object in services.snapshot(0).objects.values() {
+            let served = |(version, group): (&str, &str)| builtin.versions(group).contains(&version);
+            if object.labels().get(MANAGED) == Some("onstart")
+                && !object.name().split_once('.').is_some_and(served)
+            {
+                remove(core, object.name()).await;
+            }
+        }
+    }
     let missing = builtin.groups().iter().flat_map(|group| {
         let versions = group.versions.iter();
         versions
@@ -124,6 +139,6 @@ async fn remove(core: &Arc<Core>, name: &str) {
         return;
     }
     if let Err(error) = core.store.delete(&key, object.revision).await {
-        tracing::debug!(name, %error, "cannot remove the API of a definition that is gone");
+        tracing::debug!(name, %error, "cannot remove an API that is served no longer");
     }
 }

@@ -33,6 +33,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use crate::{
     cacher::Cache,
     core::Core,
+    options::{self, FileText},
     outbound::{Connector, HttpClient, Locate, Trust, service},
 };
 
@@ -134,17 +135,19 @@ pub(crate) struct Routes {
 /// The aggregation layer.
 pub(crate) struct Aggregator {
     routes: ArcSwap<Routes>,
+    /// Certificate chain and key shown to other servers.
     identity: Option<(String, String)>,
     /// Local APIServices are there.
     registered: AtomicBool,
 }
 
 impl Aggregator {
-    /// `identity` is the certificate chain and key shown to other servers.
-    pub(crate) fn new(identity: Option<(String, String)>) -> Self {
+    /// By options.
+    pub(crate) fn new(options: &options::Aggregation) -> Self {
+        let text = |file: &Option<FileText>| file.as_deref().map(str::to_owned);
         Aggregator {
             routes: ArcSwap::default(),
-            identity,
+            identity: text(&options.proxy_client_cert_file).zip(text(&options.proxy_client_key_file)),
             registered: AtomicBool::new(false),
         }
     }

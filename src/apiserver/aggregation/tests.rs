@@ -98,7 +98,10 @@ async fn pair() -> Pair {
     let (tls, token) = (tls.config().unwrap(), stop.clone());
     tokio::spawn(async move { server.serve(listener, tls, token).await });
     let main = fixture_of(|options| {
-        options.features.aggregation.proxy_client = Some((shown.cert_pem, shown.key_pem))
+        options
+            .features
+            .aggregation
+            .or_client(shown.cert_pem, shown.key_pem)
     })
     .await;
     Pair {

@@ -16,6 +16,8 @@ use crate::options::Audit;
 const MEGABYTE: u64 = 1024 * 1024;
 /// Events that may wait for the disk.
 const WAITING: usize = 10_000;
+/// What the names of packed logs end with.
+const PACKED: &str = ".gz";
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S";
 
 /// A log; a thread of its own writes it, in order.
@@ -68,6 +70,8 @@ pub(super) struct Rotated {
     limit: u64,
     days: u32,
     backups: u32,
+    /// Logs that are set aside are packed.
+    pack: bool,
 }
 
 impl Rotated {
@@ -76,7 +80,7 @@ impl Rotated {
             std::fs::create_dir_all(dir)?;
         }
         let (file, size) = append(path)?;
-        let megabytes = match options.log_max_size {
+        let megabytes = match options.audit_log_maxsize {
             0 => 100,
             size => size,
         };
@@ -85,8 +89,9 @@ impl Rotated {
             file,
             size,
             limit: u64::from(megabytes) * MEGABYTE,
-            days: options.log_max_age,
-            backups: options.log_max_backup,
+            days: options.audit_log_maxage,
+            backups: options.audit_log_maxbackup,
+            pack: options.audit_log_compress,
         })
     }
 
@@ -121,8 +126,11 @@ impl Rotated {
                 now.strftime(STAMP)
             ));
         }
-        std::fs::rename(&self.path, aside)?;
+        std::fs::rename(&self.path, &aside)?;
         (self.file, self.size) = append(&self.path)?;
+        if self.pack {
+            pack(&aside)?;
+        }
         self.clean()
     }
 
@@ -148,6 +156,7 @@ impl Rotated {
             let name = entry.file_name().to_string_lossy().into_owned();
             let stamp = name
                 .strip_prefix(&format!("{stem}-"))
+                .map(|rest| rest.strip_suffix(PACKED).unwrap_or(rest))
                 .and_then(|rest| rest.strip_suffix(ending.as_str()));
             if let Some(stamp) = stamp {
                 old.push((stamp.to_owned(), entry.path()));
@@ -166,6 +175,17 @@ impl Rotated {
         }
         Ok(())
     }
+}
+
+/// `audit-….log` becomes `audit-….log.gz`.
+fn pack(path: &Path) -> io::Result<()> {
+    let mut packed = path.as_os_str().to_owned();
+    packed.push(PACKED);
+    let (into, _) = append(Path::new(&packed))?;
+    let mut into = flate2::write::GzEncoder::new(into, flate2::Compression::default());
+    io::copy(&mut File::open(path)?, &mut into)?;
+    into.finish()?;
+    std::fs::remove_file(path)
 }
 
 fn append(path: &Path) -> io::Result<(File, u64)> {

@@ -18,7 +18,6 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
 use axum::body::Body;
@@ -232,32 +231,21 @@ impl Auditor {
     /// # Errors
     /// When the policy is not valid or a backend cannot be used.
     pub(crate) fn new(options: &options::Audit) -> Result<Option<Arc<Auditor>>, Error> {
-        let Some(policy) = &options.policy else {
+        let Some(policy) = &options.audit_policy_file else {
             return Ok(None);
-        };
-        let or = |wait: Duration, default: u64| {
-            if wait.is_zero() {
-                Duration::from_secs(default)
-            } else {
-                wait
-            }
-        };
-        let size = match options.webhook_batch_size {
-            0 => 400,
-            size => size,
         };
         Ok(Some(Arc::new(Auditor {
             policy: policy::Policy::parse(policy).map_err(Error::Policy)?,
             log: options
-                .log_path
+                .audit_log_path
                 .as_ref()
                 .map(|path| log::Log::open(path, options))
                 .transpose()
                 .map_err(Error::Log)?,
             webhook: options
-                .webhook
+                .audit_webhook_config_file
                 .as_deref()
-                .map(|text| webhook::Webhook::new(text, size, or(options.webhook_batch_wait, 30)))
+                .map(|kubeconfig| webhook::Webhook::new(kubeconfig, options))
                 .transpose()
                 .map_err(Error::Webhook)?,
             events: AtomicU64::new(0),

@@ -108,8 +108,8 @@ async fn events_are_lines_of_json() {
 - {{level: None}}\n"
     );
     let f = fixture_of(|o| {
-        o.features.audit.policy = Some(policy);
-        o.features.audit.log_path = Some(path.clone());
+        o.features.audit.audit_policy_file = Some(policy.into());
+        o.features.audit.audit_log_path = Some(path.clone());
     })
     .await;
     let lines = || -> Vec<Value> {
@@ -195,11 +195,10 @@ async fn events_go_to_a_webhook_in_batches() {
         "server": format!("https://{}/audit", hook.address), "certificate-authority-data": hook.ca_bundle}}]});
     let f = fixture_of(|o| {
         let audit = &mut o.features.audit;
-        audit.policy = Some(format!(
-            "{HEAD}rules: [{{level: Metadata, users: [kubernetes-admin]}}]"
-        ));
-        audit.webhook = Some(kubeconfig.to_string());
-        audit.webhook_batch_size = 4;
+        audit.audit_policy_file =
+            Some(format!("{HEAD}rules: [{{level: Metadata, users: [kubernetes-admin]}}]").into());
+        audit.audit_webhook_config_file = Some(kubeconfig.to_string().into());
+        audit.audit_webhook_batch_max_size = 4;
     })
     .await;
     for _ in 0..2 {
@@ -233,7 +232,7 @@ fn a_full_log_is_set_aside_and_old_ones_go() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("audit.log");
     let options = options::Audit {
-        log_max_backup: 2,
+        audit_log_maxbackup: 2,
         ..Default::default()
     };
     let mut log = log::Rotated::open(&path, &options).unwrap().limited(10);

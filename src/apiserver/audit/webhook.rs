@@ -5,15 +5,15 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use crate::outbound::{Remote, RemoteError};
+use crate::{
+    options::Audit,
+    outbound::{Remote, RemoteError},
+};
 
-/// Events that may wait, upstream's `--audit-webhook-batch-buffer-size`.
-const BUFFER: usize = 10_000;
 /// Deadline of one batch.
 const TIMEOUT: Duration = Duration::from_secs(30);
-/// How often a batch is tried, and how long between.
+/// How often a batch is tried.
 const TRIES: u32 = 5;
-const BACKOFF: Duration = Duration::from_secs(10);
 
 /// A webhook with its queue.
 pub(super) struct Webhook {
@@ -21,14 +21,14 @@ pub(super) struct Webhook {
 }
 
 impl Webhook {
-    /// As a kubeconfig names it. A batch goes when it has `size` events or is `wait` old.
+    /// As a kubeconfig names it. A batch goes when it is full or old.
     ///
     /// # Errors
     /// When the kubeconfig cannot be used.
-    pub(super) fn new(kubeconfig: &str, size: usize, wait: Duration) -> Result<Self, RemoteError> {
+    pub(super) fn new(kubeconfig: &str, options: &Audit) -> Result<Self, RemoteError> {
         let remote = Remote::from_kubeconfig(kubeconfig, TIMEOUT)?;
-        let (events, waiting) = mpsc::channel(BUFFER);
-        tokio::spawn(run(remote, waiting, size, wait));
+        let (events, waiting) = mpsc::channel(options.audit_webhook_batch_buffer_size.max(1));
+        tokio::spawn(run(remote, waiting, options.clone()));
         Ok(Webhook { events })
     }
 
@@ -40,7 +40,8 @@ impl Webhook {
     }
 }
 
-async fn run(remote: Remote, mut waiting: mpsc::Receiver<Value>, size: usize, wait: Duration) {
+async fn run(remote: Remote, mut waiting: mpsc::Receiver<Value>, options: Audit) {
+    let size = options.audit_webhook_batch_max_size;
     let mut batch = Vec::new();
     while let Some(first) = waiting.recv().await {
         batch.push(first);
@@ -53,16 +54,17 @@ async fn run(remote: Remote, mut waiting: mpsc::Receiver<Value>, size: usize, wa
             }
         };
         // An old batch goes as it is.
-        let _ = tokio::time::timeout(wait, full).await;
+        let _ = tokio::time::timeout(options.audit_webhook_batch_max_wait, full).await;
         let list = json!({
             "kind": "EventList", "apiVersion": "audit.k8s.io/v1", "metadata": {},
             "items": std::mem::take(&mut batch),
         });
-        send(&remote, list.to_string().into_bytes()).await;
+        let body = list.to_string().into_bytes();
+        send(&remote, body, options.audit_webhook_initial_backoff).await;
     }
 }
 
-async fn send(remote: &Remote, body: Vec<u8>) {
+async fn send(remote: &Remote, body: Vec<u8>, backoff: Duration) {
     for attempt in 1..=TRIES {
         match remote.post(body.clone()).await {
             // Whatever it says, it has the events.
@@ -71,7 +73,7 @@ async fn send(remote: &Remote, body: Vec<u8>) {
                 tracing::warn!(%error, attempt, "audit webhook does not take events");
                 if attempt < TRIES {
                     // A back-off: the other end says nothing when it takes events again.
-                    tokio::time::sleep(BACKOFF).await;
+                    tokio::time::sleep(backoff).await;
                 }
             }
         }

@@ -23,11 +23,11 @@ impl FrontProxy {
         let lower = |names: &[String]| names.iter().map(|n| n.to_ascii_lowercase()).collect();
         FrontProxy {
             authority,
-            allowed: options.allowed_names.clone(),
-            name: lower(&options.username_headers),
-            uid: lower(&options.uid_headers),
-            groups: lower(&options.group_headers),
-            extra: lower(&options.extra_prefixes),
+            allowed: options.requestheader_allowed_names.clone(),
+            name: lower(&options.requestheader_username_headers),
+            uid: lower(&options.requestheader_uid_headers),
+            groups: lower(&options.requestheader_group_headers),
+            extra: lower(&options.requestheader_extra_headers_prefix),
         }
     }
 

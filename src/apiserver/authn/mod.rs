@@ -43,6 +43,10 @@ pub enum Error {
     Webhook(#[source] RemoteError),
     #[error("token file: {0}")]
     TokenFile(String),
+    #[error("{0}")]
+    Exclusive(&'static str),
+    #[error("{0}")]
+    Oidc(String),
 }
 
 /// The identity of an in-process caller, as a request extension.
@@ -79,40 +83,49 @@ impl Authenticators {
         client_ca: &str,
         front_proxy_ca: &str,
     ) -> Result<Self, Error> {
-        let parsed = options.config.as_deref().map(config::parse).transpose()?;
-        if parsed.is_some() && options.oidc.is_some() {
-            return Err(Error::Config(
-                "a configuration and the oidc flags are mutually exclusive".into(),
-            ));
-        }
+        let parsed = options
+            .authentication_config
+            .as_deref()
+            .map(config::parse)
+            .transpose()?;
         let (mut jwt, anonymous) = match parsed {
             Some(parsed) => (parsed.jwt, parsed.anonymous),
             None => (Vec::new(), None),
         };
-        jwt.extend(options.oidc.as_ref().map(config::classic));
+        if !jwt.is_empty() && options.oidc.is_some() {
+            return Err(Error::Exclusive(
+                "authentication-config file and oidc-* flags are mutually exclusive",
+            ));
+        }
+        if anonymous.is_some() && options.anonymous_auth.is_some() {
+            return Err(Error::Exclusive(
+                "--anonymous-auth flag cannot be set when anonymous field is configured in authentication configuration file",
+            ));
+        }
+        jwt.extend(options.oidc.as_ref().map(config::classic).transpose()?);
         Ok(Authenticators {
             client_ca: x509::verifier(client_ca).map_err(Error::Authority)?,
             front_proxy: x509::verifier(front_proxy_ca)
                 .map_err(Error::Authority)?
                 .map(|ca| front_proxy::FrontProxy::new(ca, &options.request_header)),
             static_tokens: options
-                .token_file
+                .token_auth_file
                 .as_deref()
                 .map(token_file::parse)
                 .transpose()?
                 .unwrap_or_default(),
-            bootstrap_tokens: options.bootstrap_tokens,
+            bootstrap_tokens: options.enable_bootstrap_token_auth,
             issuers: jwt
                 .into_iter()
                 .map(issuer::Issuer::new)
                 .collect::<Result<_, _>>()?,
             webhook: options
-                .webhook
+                .authentication_token_webhook_config_file
                 .as_deref()
-                .map(|text| webhook::Webhook::new(text, options.webhook_cache))
+                .map(|kubeconfig| webhook::Webhook::new(kubeconfig, options))
                 .transpose()
                 .map_err(Error::Webhook)?,
-            anonymous: anonymous.unwrap_or(anonymous::Anonymous::all(options.anonymous)),
+            anonymous: anonymous.unwrap_or(anonymous::Anonymous::all(options.anonymous_auth.unwrap_or(true))),
         })
     }
 

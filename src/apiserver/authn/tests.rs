@@ -113,7 +113,7 @@ fn bootstrap_secret(id: &str, edit: impl FnOnce(&mut Value)) -> Value {
 
 #[tokio::test]
 async fn bootstrap_tokens() {
-    let f = fixture().await;
+    let f = fixture_of(|o| o.features.authentication.enable_bootstrap_token_auth = true).await;
     let b64 = |text: &str| json!(STANDARD.encode(text));
     let groups = json!([
         "system:bootstrappers",
@@ -177,8 +177,8 @@ async fn bootstrap_tokens() {
 async fn token_files_and_anonymous_paths() {
     let f = fixture_of(|o| {
         let authentication = &mut o.features.authentication;
-        authentication.token_file = Some("secret,jane,42,\"devs,ops\"\n".into());
-        authentication.config = Some(
+        authentication.token_auth_file = Some("secret,jane,42,\"devs,ops\"\n".into());
+        authentication.authentication_config = Some(
             "apiVersion: apiserver.config.k8s.io/v1\nkind: AuthenticationConfiguration\nanonymous:\n  enabled: true\n  conditions:\n  - path: /livez\n"
                 .into(),
         );
@@ -220,7 +220,10 @@ async fn a_webhook_knows_tokens() {
         "apiVersion: v1\nkind: Config\nclusters:\n- name: c\n  cluster:\n    server: https://{}/authn\n    certificate-authority-data: {}\ncurrent-context: x\ncontexts:\n- name: x\n  context: {{cluster: c, user: u}}\nusers:\n- name: u\n  user: {{token: t}}\n",
         hook.address, hook.ca_bundle
     );
-    let f = fixture_of(|o| o.features.authentication.webhook = Some(kubeconfig)).await;
+    let f = fixture_of(|o| {
+        o.features.authentication.authentication_token_webhook_config_file = Some(kubeconfig.into())
+    })
+    .await;
     for _ in 0..2 {
         let user = whoami(&f, &[("authorization", "Bearer good")], None)
             .await
@@ -275,7 +278,8 @@ async fn an_openid_provider_vouches() {
             },
         }],
     });
-    let f = fixture_of(|o| o.features.authentication.config = Some(config.to_string())).await;
+    let f = fixture_of(|o| o.features.authentication.authentication_config = Some(config.to_string().into()))
+        .await;
     let now = jiff::Timestamp::now().as_second();
     let good = json!({"iss": url, "aud": "kube", "exp": now + 600, "sub": "7", "email": "a@b.c", "hd": "acme",
         "roles": ["x", "y"], "tenant": "t", "jti": "j"});
@@ -321,6 +325,72 @@ async fn an_openid_provider_vouches() {
     assert_eq!(whoami(&f, &[("authorization", &forged)], None).await, Err(401));
 }
 
+#[tokio::test]
+async fn expressions_map_claims_and_judge() {
+    let (hook, signer, url) = provider().await;
+    let ca = String::from_utf8(STANDARD.decode(&hook.ca_bundle).unwrap()).unwrap();
+    let config = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+        "jwt": [{
+            "issuer": {"url": url, "audiences": ["kube"], "certificateAuthority": ca},
+            "claimValidationRules": [
+                {"expression": "claims.exp - claims.nbf <= 3600", "message": "too long"},
+                {"expression": "claims.?email_verified.orValue(true) == true", "message": "not verified"}],
+            "claimMappings": {
+                "username": {"expression": "'idp:' + claims.email"},
+                "groups": {"expression": "claims.roles.split(',').map(r, 'r:' + r)"},
+                "uid": {"expression": "string(claims.number)"},
+                "extra": [
+                    {"key": "acme.com/tenant", "valueExpression": "claims.org.tenant"},
+                    {"key": "acme.com/none", "valueExpression": "claims.?missing.orValue('')"}],
+            },
+            "userValidationRules": [
+                {"expression": "!user.username.startsWith('idp:system:')", "message": "reserved"},
+                {"expression": "user.groups.all(g, !g.startsWith('system:'))", "message": "reserved group"}],
+        }],
+    });
+    let f = fixture_of(|o| o.features.authentication.authentication_config = Some(config.to_string().into()))
+        .await;
+    let now = jiff::Timestamp::now().as_second();
+    let token = |edit: &dyn Fn(&mut Value)| {
+        let mut claims = json!({"iss": url, "aud": "kube", "nbf": now, "exp": now + 600, "email": "a@b.c",
+            "roles": "x,y", "number": 7, "org": {"tenant": ["t", "", "u"]}});
+        edit(&mut claims);
+        bearer(&signer.sign(&claims).unwrap())
+    };
+    let user = whoami(&f, &[("authorization", &token(&|_| {}))], None)
+        .await
+        .unwrap();
+    assert_eq!(
+        user,
+        json!({"username": "idp:a@b.c", "uid": "7", "groups": ["r:x", "r:y", "system:authenticated"],
+            "extra": {"acme.com/tenant": ["t", "u"]}})
+    );
+    for (what, edit) in [
+        (
+            "a claim rule",
+            Box::new(|c: &mut Value| c["exp"] = json!(now + 7200)) as Box<dyn Fn(&mut Value)>,
+        ),
+        (
+            "a user rule",
+            Box::new(|c: &mut Value| c["email"] = json!("system:admin")),
+        ),
+        ("an empty claim", Box::new(|c: &mut Value| c["email"] = json!(5))),
+        ("a missing claim", Box::new(|c: &mut Value| c["org"] = json!({}))),
+        (
+            "no list of texts",
+            Box::new(|c: &mut Value| c["org"]["tenant"] = json!([1])),
+        ),
+    ] {
+        let token = token(&*edit);
+        assert_eq!(
+            whoami(&f, &[("authorization", &token)], None).await,
+            Err(401),
+            "{what}"
+        );
+    }
+}
+
 #[test]
 fn configurations_that_are_refused() {
     let parse = |text: &str| {
@@ -337,7 +407,7 @@ fn configurations_that_are_refused() {
         ),
         (
             "jwt: [{issuer: {url: 'https://x'}}]",
-            "at least one issuer.audiences is required",
+            "at least one jwt[0].issuer.audiences is required",
         ),
         (
             "jwt: [{issuer: {url: 'https://x', audiences: [a, b]}}]",
@@ -351,6 +421,27 @@ fn configurations_that_are_refused() {
             "jwt: [{issuer: {url: 'https://x', audiences: [a]}, claimMappings: {username: {claim: sub}}}]",
             "prefix is required",
         ),
+        (
+            "jwt: [{issuer: {url: 'https://x', audiences: [a]}, claimMappings: {username: {expression: 'claims.email'}}}]",
+            "claims.email_verified must be used in claimMappings.username.expression",
+        ),
+        (
+            "jwt: [{issuer: {url: 'https://x', audiences: [a]}, claimMappings: {username: {expression: 'claim.sub'}}}]",
+            "jwt[0].claimMappings.username.expression: Invalid value: \"claim.sub\": compilation failed: ERROR: <input>:1:1: undeclared reference to 'claim'",
+        ),
+        (
+            "jwt: [{issuer: {url: 'https://x', audiences: [a]}, userValidationRules: [{expression: 'user.username'}]}]",
+            "jwt[0].userValidationRules[0].expression: Invalid value: \"user.username\": must evaluate to bool",
+        ),
+        (
+            "jwt: [{issuer: {url: 'https://x', audiences: [a]}, claimMappings: {extra: [{key: x.k8s.io/a, valueExpression: claims.a}]}}]",
+            "k8s.io, kubernetes.io and their subdomains are reserved for Kubernetes use",
+        ),
+        (
+            "anonymous: {enabled: false, conditions: [{path: /livez}]}",
+            "enabled should be set to true",
+        ),
+        ("jwt: [{issuers: {}}]", "unknown field `issuers`"),
     ] {
         let error = parse(&format!("{head}{body}"));
         assert!(error.contains(why), "{body}: {error}");
@@ -386,9 +477,10 @@ async fn default_tokens_of_pods_live_long_and_warn() {
 
 #[tokio::test]
 async fn no_token_lives_longer_than_is_allowed() {
-    let f =
-        fixture_of(|o| o.features.authentication.max_token_expiration = std::time::Duration::from_secs(1200))
-            .await;
+    let f = fixture_of(|o| {
+        o.features.authentication.service_account_max_token_expiration = std::time::Duration::from_secs(1200)
+    })
+    .await;
     let accounts = "/api/v1/namespaces/default/serviceaccounts";
     let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "bot"}});
     f.send("POST", accounts, account).await;

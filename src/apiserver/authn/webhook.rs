@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 
 use super::Verified;
 use crate::{
+    options::Authentication,
     outbound::{Remote, RemoteError},
     user::UserInfo,
 };
@@ -25,16 +26,19 @@ type Answer = Option<(UserInfo, Vec<String>)>;
 /// The webhook and its recent answers, by hash of token and audiences.
 pub(super) struct Webhook {
     remote: Remote,
+    /// Of the reviews it is sent: `v1` or `v1beta1`.
+    version: String,
     ttl: Duration,
     answers: Mutex<HashMap<[u8; 32], (Instant, Answer)>>,
 }
 
 impl Webhook {
     /// As a kubeconfig names it.
-    pub(super) fn new(kubeconfig: &str, ttl: Duration) -> Result<Self, RemoteError> {
+    pub(super) fn new(kubeconfig: &str, options: &Authentication) -> Result<Self, RemoteError> {
         Ok(Webhook {
             remote: Remote::from_kubeconfig(kubeconfig, TIMEOUT)?,
-            ttl,
+            version: options.authentication_token_webhook_version.clone(),
+            ttl: options.authentication_token_webhook_cache_ttl,
             answers: Mutex::default(),
         })
     }
@@ -81,7 +85,7 @@ impl Webhook {
 
     async fn ask(&self, token: &str, audiences: &[String]) -> Result<Answer, String> {
         let review = json!({
-            "apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "apiVersion": format!("authentication.k8s.io/{}", self.version), "kind": "TokenReview",
             "metadata": {"creationTimestamp": null},
             "spec": {"token": token, "audiences": audiences}, "status": {"user": {}},
         });

@@ -1,6 +1,7 @@
 //! Third stage: may they. `system:masters` may do everything; everybody else what the authorizers in
 //! order grant: by default kubelets what their pods need, then everybody what RBAC says.
 
+mod config;
 pub(crate) mod node;
 pub(crate) mod rbac;
 mod webhook;
@@ -84,13 +85,23 @@ impl Decision {
     }
 }
 
-/// Why authorization cannot be set up as asked.
+/// Why authorization cannot be set up as asked, in upstream's words.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
-    #[error("authorization mode {0:?} is unknown")]
+    #[error("authorization-mode {0:?} is not a valid mode")]
     Mode(String),
-    #[error("authorization mode Webhook needs a configuration")]
+    #[error("authorization-mode {0:?} has mode specified more than once")]
+    Twice(Vec<String>),
+    #[error("authorization-mode Webhook's authorization config file not passed")]
     NoWebhook,
+    #[error("cannot specify --authorization-webhook-config-file without mode Webhook")]
+    IdleWebhook,
+    #[error(
+        "--authorization-config can not be specified when --authorization-mode or --authorization-webhook-* flags are defined"
+    )]
+    Exclusive,
+    #[error("authorization configuration: {0}")]
+    Config(String),
     #[error("authorization webhook")]
     Webhook(#[source] RemoteError),
 }
@@ -101,6 +112,44 @@ enum Step {
     Rbac,
     Webhook(Box<webhook::Webhook>),
     Always(bool),
+}
+
+/// The chain that the classic flags name; without any, `Node` and `RBAC`.
+fn classic(options: &options::Authorization) -> std::result::Result<Vec<config::Authorizer>, Error> {
+    let modes = &options.authorization_mode;
+    let twice = modes
+        .iter()
+        .enumerate()
+        .any(|(i, mode)| modes[..i].contains(mode));
+    if twice {
+        return Err(Error::Twice(modes.clone()));
+    }
+    let kubeconfig = options.authorization_webhook_config_file.as_deref();
+    if kubeconfig.is_some() && !modes.iter().any(|mode| mode == "Webhook") {
+        return Err(Error::IdleWebhook);
+    }
+    let default = ["Node".to_owned(), "RBAC".to_owned()];
+    let modes = if modes.is_empty() { &default[..] } else { modes };
+    modes
+        .iter()
+        .map(|mode| {
+            let webhook = || {
+                Ok(config::Webhook {
+                    kubeconfig: kubeconfig.ok_or(Error::NoWebhook)?.to_owned(),
+                    timeout: webhook::TIMEOUT,
+                    allowed: options.authorization_webhook_cache_authorized_ttl,
+                    refused: options.authorization_webhook_cache_unauthorized_ttl,
+                    version: options.authorization_webhook_version.clone(),
+                    denies: false,
+                    conditions: Vec::new(),
+                })
+            };
+            Ok(config::Authorizer {
+                mode: mode.clone(),
+                webhook: (mode == "Webhook").then(webhook).transpose()?,
+            })
+        })
+        .collect()
 }
 
 /// The chain of authorizers.
@@ -119,26 +168,30 @@ impl Authorizer {
         node: node::NodeAuthorizer,
         rbac: rbac::Rbac,
         options: &options::Authorization,
-    ) -> Result<Self, Error> {
-        let mut steps = Vec::new();
-        for mode in &options.modes {
-            match mode.as_str() {
-                "RBAC" => steps.push(Step::Rbac),
-                "Node" => steps.push(Step::Node),
-                "AlwaysAllow" => steps.push(Step::Always(true)),
-                "AlwaysDeny" => steps.push(Step::Always(false)),
-                "Webhook" => {
-                    let text = options.webhook.as_deref().ok_or(Error::NoWebhook)?;
-                    let webhook = webhook::Webhook::new(text, options).map_err(Error::Webhook)?;
-                    steps.push(Step::Webhook(Box::new(webhook)));
+    ) -> std::result::Result<Self, Error> {
+        let chain = match &options.authorization_config {
+            Some(_) if options.is_classic() => return Err(Error::Exclusive),
+            Some(config) => config::parse(config).map_err(Error::Config)?,
+            None => classic(options)?,
+        };
+        let step = |one: config::Authorizer| {
+            Ok(match (one.mode.as_str(), one.webhook) {
+                ("RBAC", _) => Step::Rbac,
+                ("Node", _) => Step::Node,
+                ("AlwaysAllow", _) => Step::Always(true),
+                ("AlwaysDeny", _) => Step::Always(false),
+                ("Webhook", Some(webhook)) => {
+                    let webhook = webhook::Webhook::new(webhook).map_err(Error::Webhook)?;
+                    Step::Webhook(Box::new(webhook))
                 }
-                other => return Err(Error::Mode(other.to_owned())),
-            }
-        }
-        if options.modes.is_empty() {
-            steps.extend([Step::Node, Step::Rbac]);
-        }
-        Ok(Authorizer { node, rbac, steps })
+                _ => return Err(Error::Mode(one.mode)),
+            })
+        };
+        Ok(Authorizer {
+            node,
+            rbac,
+            steps: chain.into_iter().map(step).collect::<Result<_, Error>>()?,
+        })
     }
 
     /// Decides.

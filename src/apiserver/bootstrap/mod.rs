@@ -169,11 +169,17 @@ async fn authentication(core: &Arc<Core>, authorities: &Authorities) -> Result<(
         data["requestheader-client-ca-file"] = json!(authorities.request_header_ca);
         let told = &authorities.request_header;
         for (key, list) in [
-            ("requestheader-allowed-names", &told.allowed_names),
-            ("requestheader-extra-headers-prefix", &told.extra_prefixes),
-            ("requestheader-group-headers", &told.group_headers),
-            ("requestheader-username-headers", &told.username_headers),
-            ("requestheader-uid-headers", &told.uid_headers),
+            ("requestheader-allowed-names", &told.requestheader_allowed_names),
+            (
+                "requestheader-extra-headers-prefix",
+                &told.requestheader_extra_headers_prefix,
+            ),
+            ("requestheader-group-headers", &told.requestheader_group_headers),
+            (
+                "requestheader-username-headers",
+                &told.requestheader_username_headers,
+            ),
+            ("requestheader-uid-headers", &told.requestheader_uid_headers),
         ] {
             data[key] = json!(json!(list).to_string());
         }

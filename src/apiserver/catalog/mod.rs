@@ -31,6 +31,7 @@ use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 use crate::{
+    apis::Enabled,
     cacher::{Cacher, Obj},
     core::Core,
     crd::{self, DEFINITIONS, Family, Version},
@@ -152,9 +153,9 @@ impl Snapshot {
         }
     }
 
-    /// The built-in resources that are served by default.
-    pub(crate) fn builtin() -> Snapshot {
-        Snapshot::new(resources::builtin().iter().map(Def::Builtin).collect(), None)
+    /// Built-in resources alone.
+    pub(crate) fn builtin(apis: &Enabled) -> Snapshot {
+        Snapshot::new(apis.resources().map(Def::Builtin).collect(), None)
     }
 
     /// A resource by group, version and plural name.
@@ -193,6 +194,7 @@ impl Snapshot {
 
 /// The newest [`Snapshot`].
 pub(crate) struct Catalog {
+    builtin: Enabled,
     current: ArcSwap<Snapshot>,
     /// Which state of the definitions it shows, as their cache counts.
     shown: AtomicU64,
@@ -210,17 +212,22 @@ struct Known {
     family: Arc<Family>,
 }
 
-impl Default for Catalog {
-    fn default() -> Self {
+impl Catalog {
+    /// Without custom resources yet.
+    pub(crate) fn new(builtin: Enabled) -> Self {
         Catalog {
-            current: ArcSwap::from_pointee(Snapshot::builtin()),
+            current: ArcSwap::from_pointee(Snapshot::builtin(&builtin)),
+            builtin,
             shown: AtomicU64::new(u64::MAX),
             known: Mutex::default(),
         }
     }
-}
 
-impl Catalog {
+    /// The built-in resources alone.
+    pub(crate) fn builtin(&self) -> Snapshot {
+        Snapshot::builtin(&self.builtin)
+    }
+
     /// What is served now, for a look in passing.
     pub(crate) fn now(&self) -> Guard<Arc<Snapshot>> {
         self.current.load()
@@ -253,7 +260,7 @@ impl Catalog {
                     .then_with(|| crd::order(a.version, b.version))
                     .then_with(|| a.resource.cmp(b.resource))
             });
-            let builtin = resources::builtin().iter().map(Def::Builtin);
+            let builtin = self.builtin.resources().map(Def::Builtin);
             let before = self.current.load_full();
             let next = Snapshot::new(builtin.chain(custom).collect(), Some(&before));
             self.current.store(Arc::new(next));

@@ -1,8 +1,9 @@
 use super::*;
+use crate::apis::Enabled;
 
 #[test]
 fn builtin_resources_are_found_and_grouped() {
-    let catalog = Catalog::default();
+    let catalog = Catalog::new(Enabled::new(&[]).unwrap());
     let deployments = catalog.find("apps", "v1", "deployments").unwrap();
     assert_eq!(deployments.kind, "Deployment");
     assert!(catalog.find("apps", "v2", "deployments").is_none());

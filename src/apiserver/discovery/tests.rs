@@ -1,8 +1,9 @@
 use super::*;
+use crate::apis::Enabled;
 
 #[test]
 fn groups_have_versions_and_resources() {
-    let catalog = Snapshot::builtin();
+    let catalog = Snapshot::builtin(&Enabled::new(&[]).unwrap());
     assert!(named(&catalog).any(|group| group.name == "apps"));
     let list = resource_list(&catalog, "apps", "v1");
     let names: Vec<&str> = list["resources"]
@@ -31,7 +32,7 @@ fn aggregated_form_is_asked_for_by_accept() {
     let accept = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
     headers.insert(header::ACCEPT, accept.parse().unwrap());
     assert!(wants_aggregated(&headers));
-    let catalog = Snapshot::builtin();
+    let catalog = Snapshot::builtin(&Enabled::new(&[]).unwrap());
     let response = aggregated(&catalog, true, &headers);
     assert_eq!(response.headers()[header::CONTENT_TYPE], AGGREGATED);
     let tag = response.headers()[header::ETAG].clone();

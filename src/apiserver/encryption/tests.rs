@@ -113,7 +113,7 @@ async fn secrets_are_ciphertext_below_and_keys_rotate() {
     let start = async |config: Option<String>| {
         fixture_of(|o| {
             o.store = below.clone();
-            o.features.encryption = config;
+            o.features.encryption_provider_config = config.map(Into::into);
         })
         .await
     };

@@ -129,11 +129,11 @@ impl FlowControl {
     /// By options; `None` when it is switched off.
     pub(crate) fn new(cache: &Cache, options: &options::FlowControl, deadline: Duration) -> Option<Self> {
         let cachers = (|| Some([cache.cacher(SCHEMAS)?, cache.cacher(LEVELS)?]))();
-        options.enabled.then(|| FlowControl {
+        options.enable_priority_and_fairness.then(|| FlowControl {
             cachers,
             config: ArcSwap::default(),
             building: Mutex::new(()),
-            seats: options.max_requests + options.max_mutating_requests,
+            seats: options.max_requests_inflight + options.max_mutating_requests_inflight,
             patience: deadline / 4,
         })
     }

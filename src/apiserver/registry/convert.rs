@@ -1,7 +1,9 @@
 //! Served version <-> stored version, for the few kinds that are served in several.
 //!
-//! Same-shape versions differ in `apiVersion` only; events and horizontal pod autoscalers have
-//! functions of their own.
+//! Same-shape versions differ in `apiVersion` only; events, horizontal pod autoscalers and devices
+//! have functions of their own.
+
+mod devices;
 
 use rkind_apimachinery::meta::{Gvk, api_version};
 use serde_json::{Map, Value, json};
@@ -49,6 +51,7 @@ pub(crate) fn to_served(def: &Def, mut object: Value) -> Value {
     match (def.group, def.version, def.resource) {
         ("events.k8s.io", _, "events") => event_to_new(&mut object),
         ("autoscaling", "v1", "horizontalpodautoscalers") => hpa_to_v1(&mut object),
+        ("resource.k8s.io", "v1beta1", resource) => devices::to_v1beta1(resource, &mut object),
         _ => {}
     }
     object["apiVersion"] = json!(api_version(def.group, def.version));
@@ -64,6 +67,7 @@ pub(crate) fn to_stored(def: &Def, mut object: Value) -> Value {
     match (def.group, def.version, def.resource) {
         ("events.k8s.io", _, "events") => event_to_core(&mut object),
         ("autoscaling", "v1", "horizontalpodautoscalers") => hpa_to_v2(&mut object),
+        ("resource.k8s.io", "v1beta1", resource) => devices::from_v1beta1(resource, &mut object),
         _ => {}
     }
     object["apiVersion"] = json!(api_version(def.storage_group, def.storage_version));

@@ -45,10 +45,10 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
     let version = options.version()?;
     let core = &ctx.core;
     let cacher = core.cacher(&ctx.def)?;
-    let seconds = options
-        .timeout_seconds
-        .filter(|s| *s > 0)
-        .unwrap_or_else(|| rand::rng().random_range(1800..3600));
+    let seconds = options.timeout_seconds.filter(|s| *s > 0).unwrap_or_else(|| {
+        let least = u64::from(core.settings.min_request_timeout.max(1));
+        rand::rng().random_range(least..2 * least)
+    });
     let mut scope = read::scope(ctx);
     let info = &ctx.info;
     let mut single = None;

@@ -44,7 +44,7 @@ impl Front {
                 })
             })
             .collect::<Result<_, _>>()?;
-        let directives = options.hsts_directives.join("; ");
+        let directives = options.strict_transport_security_directives.join("; ");
         Ok(Front {
             origins,
             hsts: (!directives.is_empty())

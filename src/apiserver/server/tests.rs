@@ -119,7 +119,7 @@ async fn it_says_that_it_leaves_before_it_does() {
     let pki = ClusterPki::generate().unwrap();
     let f = fixture_of(|o| {
         o.ca_cert = pki.to_pem().ca_cert;
-        o.features.serving.shutdown_delay = Duration::from_secs(4);
+        o.features.serving.shutdown_delay_duration = Duration::from_secs(4);
     })
     .await;
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -161,7 +161,8 @@ async fn it_says_that_it_leaves_before_it_does() {
 async fn origins_and_transport_security() {
     let f = fixture_of(|o| {
         o.features.serving.cors_allowed_origins = vec!["^https://ui[.]example[.]com$".into()];
-        o.features.serving.hsts_directives = vec!["max-age=31536000".into(), "includeSubDomains".into()];
+        o.features.serving.strict_transport_security_directives =
+            vec!["max-age=31536000".into(), "includeSubDomains".into()];
     })
     .await;
     let ask = async |method: &str, origin: &str| {

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use ipnet::IpNet;
+use rkind_apiserver::options::Features;
 use rkind_apiserver::standalone::{self, Options};
 use serde_json::json;
 
@@ -15,6 +16,10 @@ use crate::{context, printer};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApiserverArgs {
+    /// How to print where the server is, once it is ready
+    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub output: Format,
+
     /// Folder of the data, keys and the admin's kubeconfig; made if missing
     #[arg(long, value_name = "FOLDER", help_heading = "Serving")]
     pub data_dir: PathBuf,
@@ -52,27 +57,8 @@ pub(crate) struct ApiserverArgs {
         help_heading = "Kubernetes"
     )]
     pub service_account_issuer: String,
-    /// Admission plugins to leave out; no controller makes service accounts here
-    #[arg(
-        long,
-        value_name = "PLUGINS",
-        value_delimiter = ',',
-        default_value = "ServiceAccount",
-        help_heading = "Kubernetes"
-    )]
-    pub disable_admission_plugins: Vec<String>,
-    /// Admission plugins to run although they are left out by default
-    #[arg(
-        long,
-        value_name = "PLUGINS",
-        value_delimiter = ',',
-        help_heading = "Kubernetes"
-    )]
-    pub enable_admission_plugins: Vec<String>,
-
-    /// How to print where the server is, once it is ready
-    #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
-    pub output: Format,
+    #[command(flatten)]
+    pub features: Features,
 }
 
 /// `30000-32767`.
@@ -84,17 +70,15 @@ fn ports(text: &str) -> Result<(u16, u16), String> {
     range.ok_or_else(|| "write the first and the last port, such as 30000-32767".into())
 }
 
-pub(crate) async fn run(args: ApiserverArgs) -> Outcome {
+pub(crate) async fn run(args: Box<ApiserverArgs>) -> Outcome {
     let stop = context::wish_to_stop_saying("Stopping; once more ends it at once.");
     let address = SocketAddr::new(args.bind_address, args.secure_port);
-    let mut disabled = args.disable_admission_plugins;
-    disabled.retain(|name| !name.is_empty() && !args.enable_admission_plugins.contains(name));
     let options = Options {
         advertise_address: args.advertise_address,
         service_subnet: args.service_cluster_ip_range,
         node_port_range: args.service_node_port_range,
         issuer: args.service_account_issuer,
-        disabled_admission: disabled,
+        features: args.features,
         ..Options::new(args.data_dir, address)
     };
     let server = standalone::start(options).await?;
@@ -122,7 +106,13 @@ impl From<rkind_apiserver::Error> for Failure {
                 ExitStatus::Failure,
                 Some("stop the server that runs on it, or name another folder with --data-dir"),
             ),
-            Error::UnknownPlugin(_) => (ExitStatus::Usage, None),
+            Error::UnknownPlugin(_)
+            | Error::Apis(_)
+            | Error::File { .. }
+            | Error::Authentication(_)
+            | Error::Authorization(_)
+            | Error::Origins(_)
+            | Error::Tls(_) => (ExitStatus::Usage, None),
             _ => (ExitStatus::Failure, None),
         };
         let failure = Failure::of(status, &error, None);

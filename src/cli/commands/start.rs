@@ -4,8 +4,9 @@ use std::io::Read as _;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use rkind_apiserver::options::Features;
 use rkind_cluster::{Reporter as _, StartOptions, Started};
-use rkind_config::{Cluster, Overrides};
+use rkind_config::{Cluster, Overrides, Problem, extra};
 
 use super::{Outcome, image};
 use crate::args::{Format, Global, StartArgs};
@@ -162,9 +163,26 @@ fn read(global: &Global, name: Option<&str>, args: &StartArgs) -> Result<Cluster
     }
     .apply(&mut file)?;
     let mut cluster = file.into_cluster()?;
+    check_apiserver(&cluster)?;
     let current = std::env::current_dir().map_err(|e| Failure::from_io("find the current directory", e))?;
     cluster.resolve_paths(&base.map_or_else(|| current.clone(), |base| current.join(base)));
     Ok(cluster)
+}
+
+/// The API server's own flags; files among them are the node's.
+fn check_apiserver(cluster: &Cluster) -> Result<(), rkind_config::Error> {
+    let flags = cluster.component_flags();
+    let flags = flags.get(extra::APISERVER).into_iter().flatten();
+    Features::check(flags.map(|(flag, value)| (flag.as_str(), value.as_str()))).map_err(|wrong| {
+        let problems = wrong.into_iter().map(|misuse| {
+            let field = match misuse.flag.as_str() {
+                "runtime-config" if !cluster.runtime_config.is_empty() => "runtimeConfig".to_owned(),
+                flag => extra::field(extra::APISERVER, flag),
+            };
+            Problem::new(field, misuse.why)
+        });
+        rkind_config::Error::Invalid(problems.collect())
+    })
 }
 
 fn prefixed(path: &Path, mut failure: Failure) -> Failure {
