@@ -9,6 +9,7 @@ mod auth;
 mod behaviours;
 mod clients;
 mod endpoints;
+mod flags;
 mod golden;
 mod hostile;
 mod kubectl;

@@ -96,6 +96,11 @@ impl Server {
         matches!(self.child.try_wait(), Ok(None))
     }
 
+    /// The folder with its data.
+    pub(crate) fn data(&self) -> PathBuf {
+        self.folder.path().join("data")
+    }
+
     /// Memory in use, in KiB.
     pub(crate) fn resident_kib(&self) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");

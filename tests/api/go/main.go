@@ -39,7 +39,7 @@ type check struct {
 
 func checks() []check {
 	var all []check
-	for _, group := range [][]check{typedChecks, patchChecks, applyChecks, watchChecks, informerChecks, dynamicChecks, discoveryChecks, authChecks} {
+	for _, group := range [][]check{typedChecks, unchangedChecks, patchChecks, applyChecks, watchChecks, informerChecks, dynamicChecks, discoveryChecks, authChecks} {
 		all = append(all, group...)
 	}
 	return all
