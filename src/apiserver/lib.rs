@@ -197,7 +197,7 @@ impl ApiServer {
 
     async fn build(mut options: Options) -> Result<Self, Error> {
         if let Some(config) = &options.features.encryption_provider_config {
-            options.store = Arc::new(encryption::Encrypted::new(options.store, config)?);
+            options.store = Arc::new(encryption::Encrypted::new(options.store, config).await?);
         }
         let apis = apis::Enabled::new(&options.features.runtime_config)?;
         let mut names: Vec<String> = apis

@@ -1,10 +1,18 @@
 //! `apiserver.config.k8s.io/v1 EncryptionConfiguration`.
 
+use std::sync::Arc;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use serde_json::Value;
 
-use super::cipher::{self, Algorithm, PREFIX};
-use crate::machinery;
+use super::{
+    cipher::{self, Algorithm, PREFIX},
+    kms::{Kms, Locked},
+};
+use crate::{deadline, machinery};
+
+/// How long a key management service may take, unless configured.
+const KMS_TIMEOUT: &str = "3s";
 
 /// A configuration, checked.
 pub(super) struct Config {
@@ -20,6 +28,16 @@ pub(super) struct Rule {
 enum Provider {
     Identity,
     Keyed(Algorithm, Vec<Key>),
+    Kms(Arc<Kms>),
+}
+
+/// Why a stored value is not opened.
+#[derive(Debug)]
+pub(super) enum Unopened {
+    /// In upstream's words.
+    Refused(String),
+    /// Somebody has to be asked before.
+    Locked(Box<Locked>),
 }
 
 struct Key {
@@ -48,7 +66,28 @@ impl Config {
         if rules.is_empty() {
             return Err("resources: Required value: at least one resource is required".into());
         }
-        Ok(Config { rules })
+        let config = Config { rules };
+        let names: Vec<&[u8]> = config.services().map(|kms| kms.prefix.as_slice()).collect();
+        if let Some(twice) = names
+            .iter()
+            .enumerate()
+            .find(|(i, name)| names[..*i].contains(*name))
+        {
+            return Err(format!(
+                "kms.name: Invalid value: duplicate KMS provider name {:?}, names must be unique",
+                String::from_utf8_lossy(twice.1)
+            ));
+        }
+        Ok(config)
+    }
+
+    /// The key management services that are used.
+    pub(super) fn services(&self) -> impl Iterator<Item = &Arc<Kms>> {
+        let providers = self.rules.iter().flat_map(|rule| &rule.providers);
+        providers.filter_map(|provider| match provider {
+            Provider::Kms(kms) => Some(kms),
+            _ => None,
+        })
     }
 
     /// The first rule that holds for a resource (`secrets`, `deployments.apps`).
@@ -99,6 +138,7 @@ fn provider(entry: &Value) -> Result<Provider, String> {
     };
     let algorithm = match name.as_str() {
         "identity" => return Ok(Provider::Identity),
+        "kms" => return kms(body),
         "aescbc" => Algorithm::AesCbc,
         "aesgcm" => Algorithm::AesGcm,
         "secretbox" => Algorithm::SecretBox,
@@ -136,24 +176,81 @@ fn provider(entry: &Value) -> Result<Provider, String> {
     Ok(Provider::Keyed(algorithm, keys))
 }
 
+/// A key management service, version 2.
+fn kms(body: &Value) -> Result<Provider, String> {
+    let text = |field: &str| body[field].as_str().unwrap_or_default();
+    let (name, endpoint) = (text("name"), text("endpoint"));
+    match text("apiVersion") {
+        "v2" => {}
+        "" | "v1" => {
+            return Err(
+                ".kms.apiVersion: Invalid value: \"v1\": KMSv1 is not served any more, use v2".into(),
+            );
+        }
+        other => {
+            return Err(format!(
+                ".kms.apiVersion: Invalid value: {other:?}: unsupported apiVersion apiVersion for KMS provider, only v1 and v2 are supported"
+            ));
+        }
+    }
+    if name.is_empty() {
+        return Err(".kms.name: Required value: name is a mandatory field for a provider".into());
+    }
+    if name.contains(':') {
+        return Err(format!(
+            ".kms.name: Invalid value: {name:?}: invalid KMS provider name {name}, must not contain ':'"
+        ));
+    }
+    if !body["cachesize"].is_null() {
+        return Err(format!(
+            ".kms.cachesize: Invalid value: {}: cachesize is not supported in v2",
+            body["cachesize"]
+        ));
+    }
+    if endpoint.is_empty() {
+        return Err(".kms.endpoint: Invalid value: \"\": endpoint is a mandatory field for a kms".into());
+    }
+    let Some(path) = endpoint.strip_prefix("unix://") else {
+        let scheme = endpoint.split_once(':').map_or("", |(scheme, _)| scheme);
+        return Err(format!(
+            ".kms.endpoint: Invalid value: {endpoint:?}: unsupported scheme {scheme:?} for KMS provider, only unix is supported"
+        ));
+    };
+    let told = body["timeout"].as_str().unwrap_or(KMS_TIMEOUT);
+    let timeout = deadline::duration(told)
+        .ok()
+        .filter(|timeout| !timeout.is_zero())
+        .ok_or_else(|| {
+            format!(".kms.timeout: Invalid value: {told:?}: timeout should be a positive value")
+        })?;
+    Ok(Provider::Kms(Kms::new(name, path, timeout)))
+}
+
 impl Rule {
     /// The stored form; `None` for a value that is stored as it is.
-    pub(super) fn seal(&self, context: &str, plain: &[u8]) -> Option<Vec<u8>> {
-        let Provider::Keyed(algorithm, keys) = self.providers.first()? else {
-            return None;
+    ///
+    /// # Errors
+    /// When it cannot be encrypted now.
+    pub(super) fn seal(&self, context: &str, plain: &[u8]) -> Result<Option<Vec<u8>>, String> {
+        let (algorithm, key) = match self.providers.first() {
+            Some(Provider::Keyed(algorithm, keys)) => match keys.first() {
+                Some(key) => (*algorithm, key),
+                None => return Ok(None),
+            },
+            Some(Provider::Kms(kms)) => return kms.seal(context, plain).map(Some),
+            Some(Provider::Identity) | None => return Ok(None),
         };
-        let key = keys.first()?;
         let mut out = Vec::with_capacity(plain.len() + key.prefix.len() + 64);
         out.extend_from_slice(&key.prefix);
-        cipher::seal(*algorithm, &key.secret, context, plain, &mut out)?;
-        Some(out)
+        cipher::seal(algorithm, &key.secret, context, plain, &mut out).ok_or("failed to encrypt data")?;
+        Ok(Some(out))
     }
 
     /// The plain form (`None`: the bytes as they are), and whether it would be written otherwise now.
     ///
     /// # Errors
-    /// In upstream's words, when no provider can read it.
-    pub(super) fn open(&self, context: &str, stored: &[u8]) -> Result<(Option<Vec<u8>>, bool), String> {
+    /// When no provider can read it, or somebody has to be asked before.
+    pub(super) fn open(&self, context: &str, stored: &[u8]) -> Result<(Option<Vec<u8>>, bool), Unopened> {
         for (number, provider) in self.providers.iter().enumerate() {
             match provider {
                 Provider::Identity if !stored.starts_with(PREFIX) => return Ok((None, number > 0)),
@@ -166,15 +263,25 @@ impl Rule {
                     let sealed = &stored[key.prefix.len()..];
                     return cipher::open(*algorithm, &key.secret, context, sealed)
                         .map(|plain| (Some(plain), number > 0 || at > 0))
-                        .ok_or_else(|| "the stored data does not match the key".to_owned());
+                        .ok_or_else(|| Unopened::Refused("the stored data does not match the key".into()));
+                }
+                Provider::Kms(kms) => {
+                    let Some(sealed) = stored.strip_prefix(kms.prefix.as_slice()) else {
+                        continue;
+                    };
+                    let opened = kms.open(context, sealed);
+                    return match opened.map_err(Unopened::Locked)? {
+                        Ok((plain, stale)) => Ok((Some(plain), number > 0 || stale)),
+                        Err(why) => Err(Unopened::Refused(why)),
+                    };
                 }
             }
         }
-        Err(if stored.starts_with(PREFIX) {
-            "no matching prefix found".to_owned()
+        let why = if stored.starts_with(PREFIX) {
+            "no matching prefix found"
         } else {
             "no matching prefix found: the value is not encrypted and no identity provider is configured"
-                .to_owned()
-        })
+        };
+        Err(Unopened::Refused(why.to_owned()))
     }
 }

@@ -7,6 +7,7 @@
 
 mod cipher;
 mod config;
+mod kms;
 
 #[cfg(test)]
 mod tests;
@@ -20,7 +21,7 @@ use parking_lot::RwLock;
 use rkind_store::{Entry, Event, Range, Result, Revision, Store, WatchBatch, WatchStream};
 
 use crate::cacher::ROOT;
-use config::Config;
+use config::{Config, Unopened};
 
 /// Why encryption cannot be set up as asked.
 #[derive(Debug, thiserror::Error)]
@@ -46,11 +47,15 @@ impl Encrypted {
     ///
     /// # Errors
     /// What is wrong with the configuration.
-    pub(crate) fn new(below: Arc<dyn Store>, config: &str) -> Result<Self, Error> {
+    pub(crate) async fn new(below: Arc<dyn Store>, config: &str) -> Result<Self, Error> {
+        let config = Config::parse(config).map_err(Error::Config)?;
+        for kms in config.services() {
+            kms.clone().start().await;
+        }
         Ok(Encrypted {
             shared: Arc::new(Shared {
                 below,
-                config: Config::parse(config).map_err(Error::Config)?,
+                config,
                 stale: RwLock::default(),
             }),
         })
@@ -68,28 +73,39 @@ fn resource(key: &str) -> Option<String> {
 }
 
 impl Shared {
-    fn seal(&self, key: &str, value: Bytes) -> Bytes {
+    fn seal(&self, key: &str, value: Bytes) -> Result<Bytes> {
         let rule = resource(key).and_then(|r| self.config.rule(&r));
-        match rule {
-            Some(rule) => rule.seal(key, &value).map_or(value, Bytes::from),
-            None => value,
+        let Some(rule) = rule else { return Ok(value) };
+        match rule.seal(key, &value) {
+            Ok(sealed) => Ok(sealed.map_or(value, Bytes::from)),
+            Err(reason) => Err(rkind_store::Error::Unreadable {
+                key: key.into(),
+                reason,
+            }),
         }
     }
 
-    fn open(&self, mut entry: Entry) -> Result<Entry> {
-        let rule = resource(&entry.key).and_then(|r| self.config.rule(&r));
-        let opened = match rule {
-            Some(rule) => rule.open(&entry.key, &entry.value),
-            // What was once encrypted stays so, even when nothing is to be encrypted any more.
-            None if entry.value.starts_with(cipher::PREFIX) => {
-                Err("identity transformer tried to read encrypted data".to_owned())
-            }
-            None => return Ok(entry),
-        };
-        let (value, stale) = opened.map_err(|reason| rkind_store::Error::Unreadable {
+    async fn open(&self, mut entry: Entry) -> Result<Entry> {
+        let refused = |reason| rkind_store::Error::Unreadable {
             key: entry.key.clone(),
             reason,
-        })?;
+        };
+        let rule = resource(&entry.key).and_then(|r| self.config.rule(&r));
+        let Some(rule) = rule else {
+            // What was once encrypted stays so, even when nothing is to be encrypted any more.
+            if entry.value.starts_with(cipher::PREFIX) {
+                let why = "identity transformer tried to read encrypted data";
+                return Err(refused(why.to_owned()));
+            }
+            return Ok(entry);
+        };
+        let (value, stale) = loop {
+            match rule.open(&entry.key, &entry.value) {
+                Ok(opened) => break opened,
+                Err(Unopened::Refused(reason)) => return Err(refused(reason)),
+                Err(Unopened::Locked(locked)) => locked.unlock().await.map_err(refused)?,
+            }
+        };
         if stale {
             self.stale.write().insert(entry.key.clone());
         } else if self.stale.read().contains(&entry.key) {
@@ -101,25 +117,43 @@ impl Shared {
         Ok(entry)
     }
 
-    fn event(&self, event: Event) -> Result<Event> {
+    async fn maybe(&self, entry: Option<Entry>) -> Result<Option<Entry>> {
+        match entry {
+            Some(entry) => self.open(entry).await.map(Some),
+            None => Ok(None),
+        }
+    }
+
+    async fn event(&self, event: Event) -> Result<Event> {
         Ok(match event {
             Event::Put { entry, prev } => Event::Put {
                 // The newer state last: it says whether the key is stale.
-                prev: prev.map(|e| self.open(e)).transpose()?,
-                entry: self.open(entry)?,
+                prev: self.maybe(prev).await?,
+                entry: self.open(entry).await?,
             },
             Event::Delete { prev, revision } => {
-                let prev = self.open(prev)?;
+                let prev = self.open(prev).await?;
                 self.stale.write().remove(&prev.key);
                 Event::Delete { prev, revision }
             }
         })
     }
 
-    fn error(&self, error: rkind_store::Error) -> rkind_store::Error {
+    async fn batch(&self, revision: Revision, events: Vec<Event>) -> Result<WatchBatch> {
+        let mut opened = Vec::with_capacity(events.len());
+        for event in events {
+            opened.push(self.event(event).await?);
+        }
+        Ok(WatchBatch {
+            revision,
+            events: opened,
+        })
+    }
+
+    async fn error(&self, error: rkind_store::Error) -> rkind_store::Error {
         use rkind_store::Error as E;
         match error {
-            E::Exists { current } => match self.open(current) {
+            E::Exists { current } => match self.open(current).await {
                 Ok(current) => E::Exists { current },
                 Err(error) => error,
             },
@@ -127,7 +161,7 @@ impl Shared {
                 key,
                 expected,
                 current: Some(current),
-            } => match self.open(current) {
+            } => match self.open(current).await {
                 Ok(current) => E::Conflict {
                     key,
                     expected,
@@ -160,7 +194,7 @@ impl Store for Encrypted {
 
     async fn get(&self, key: &str, at: Option<Revision>) -> Result<(Option<Entry>, Revision)> {
         let (entry, revision) = self.shared.below.get(key, at).await?;
-        Ok((entry.map(|e| self.shared.open(e)).transpose()?, revision))
+        Ok((self.shared.maybe(entry).await?, revision))
     }
 
     async fn range(
@@ -171,26 +205,33 @@ impl Store for Encrypted {
         at: Option<Revision>,
     ) -> Result<Range> {
         let mut range = self.shared.below.range(prefix, after, limit, at).await?;
-        let entries = std::mem::take(&mut range.entries).into_iter();
-        range.entries = entries.map(|e| self.shared.open(e)).collect::<Result<_>>()?;
+        for entry in &mut range.entries {
+            *entry = self.shared.open(entry.clone()).await?;
+        }
         Ok(range)
     }
 
     async fn create(&self, key: &str, value: Bytes) -> Result<Revision> {
-        let sealed = self.shared.seal(key, value);
-        let done = self.shared.below.create(key, sealed).await;
-        done.map_err(|e| self.shared.error(e))
+        let sealed = self.shared.seal(key, value)?;
+        match self.shared.below.create(key, sealed).await {
+            Err(error) => Err(self.shared.error(error).await),
+            done => done,
+        }
     }
 
     async fn update(&self, key: &str, expected: Revision, value: Bytes) -> Result<Revision> {
-        let sealed = self.shared.seal(key, value);
-        let done = self.shared.below.update(key, expected, sealed).await;
-        done.map_err(|e| self.shared.error(e))
+        let sealed = self.shared.seal(key, value)?;
+        match self.shared.below.update(key, expected, sealed).await {
+            Err(error) => Err(self.shared.error(error).await),
+            done => done,
+        }
     }
 
     async fn delete(&self, key: &str, expected: Revision) -> Result<Revision> {
-        let done = self.shared.below.delete(key, expected).await;
-        done.map_err(|e| self.shared.error(e))
+        match self.shared.below.delete(key, expected).await {
+            Err(error) => Err(self.shared.error(error).await),
+            done => done,
+        }
     }
 
     async fn watch(&self, prefix: &str, from: Revision) -> Result<WatchStream> {
@@ -200,15 +241,10 @@ impl Store for Encrypted {
         let opened = futures::stream::unfold(below, move |mut below| {
             let shared = shared.clone();
             async move {
-                let batch = below.next().await?.and_then(|events| {
-                    Ok(WatchBatch {
-                        revision: below.revision(),
-                        events: events
-                            .into_iter()
-                            .map(|e| shared.event(e))
-                            .collect::<Result<_>>()?,
-                    })
-                });
+                let batch = match below.next().await? {
+                    Ok(events) => shared.batch(below.revision(), events).await,
+                    Err(error) => Err(error),
+                };
                 Some((batch, below))
             }
         });

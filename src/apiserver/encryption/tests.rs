@@ -37,9 +37,9 @@ fn every_provider_gives_back_what_it_took() {
         .unwrap();
         let rule = config.rule("secrets").unwrap();
         for plain in [&b""[..], b"x", b"0123456789abcdef", &[7; 5000]] {
-            let sealed = rule.seal(at, plain).unwrap();
+            let sealed = rule.seal(at, plain).unwrap().unwrap();
             assert!(sealed.starts_with(format!("k8s:enc:{name}:v1:k:").as_bytes()));
-            assert_ne!(rule.seal(at, plain).unwrap(), sealed, "no two are alike");
+            assert_ne!(rule.seal(at, plain).unwrap().unwrap(), sealed, "no two are alike");
             assert_eq!(rule.open(at, &sealed).unwrap(), (Some(plain.to_vec()), false));
             let mut broken = sealed.clone();
             if let (true, Some(last)) = (name != "aescbc", broken.last_mut()) {
@@ -61,7 +61,7 @@ fn resources_by_name_and_wildcard() {
     ]});
     let config = Config::parse(&two.to_string()).unwrap();
     let under = |resource: &str| {
-        let sealed = config.rule(resource).unwrap().seal("k", b"v");
+        let sealed = config.rule(resource).unwrap().seal("k", b"v").unwrap();
         sealed.map(|s| String::from_utf8_lossy(&s[..s.len().min(22)]).into_owned())
     };
     let of = |name: &str| Some(format!("k8s:enc:secretbox:v1:{name}"));
@@ -82,7 +82,32 @@ fn configurations_that_are_refused() {
         ),
         (
             config(&["secrets"], json!([{"kms": {"apiVersion": "v2"}}])),
-            "provider \"kms\" is not supported",
+            "providers[0].kms.name: Required value: name is a mandatory field for a provider",
+        ),
+        (
+            config(
+                &["secrets"],
+                json!([{"kms": {"apiVersion": "v2", "name": "a:b"}}]),
+            ),
+            "must not contain ':'",
+        ),
+        (
+            config(
+                &["secrets"],
+                json!([{"kms": {"apiVersion": "v2", "name": "a", "endpoint": "http://x"}}]),
+            ),
+            "unsupported scheme \"http\" for KMS provider, only unix is supported",
+        ),
+        (
+            config(
+                &["secrets"],
+                json!([{"kms": {"name": "a", "endpoint": "unix:///x"}}]),
+            ),
+            "KMSv1 is not served any more",
+        ),
+        (
+            config(&["secrets"], json!([{"vault": {}}])),
+            "provider \"vault\" is not supported",
         ),
         (
             config(&["secrets"], json!([{"aescbc": {"keys": [key("k", 15)]}}])),
@@ -176,6 +201,7 @@ async fn secrets_are_ciphertext_below_and_keys_rotate() {
         below.clone(),
         &config(&["secrets"], json!([{"aesgcm": {"keys": [key("two", 16)]}}])),
     )
+    .await
     .unwrap();
     let error = lost
         .get("/registry/core/secrets/default/s", None)
