@@ -5,7 +5,7 @@ use rkind_apimachinery::{
     codec, defaults,
     field::ErrorList,
     json::{Place, Tape},
-    meta::Gvk,
+    meta::{self, Gvk},
     openapi, protobuf,
     resources::{self, ResourceDef},
     schema::{Schema, TypeDef},
@@ -143,7 +143,7 @@ pub(crate) fn decode_loose(body: &[u8], encoding: Encoding, type_name: &str) -> 
 /// An object in Kubernetes' protobuf envelope, whatever its kind; `None` for kinds that are unknown.
 pub(crate) fn protobuf_any(body: &[u8]) -> Option<Value> {
     let codec::TypeMeta { api_version, kind } = protobuf::peek(body).ok()?;
-    let (group, version) = rkind_apimachinery::meta::split_api_version(&api_version);
+    let (group, version) = meta::split_api_version(&api_version);
     let def = proto_type(&Gvk::new(group, version, &kind))?;
     from_protobuf(body, def).ok()
 }
@@ -307,7 +307,12 @@ pub(crate) fn prepare_update(gvk: &Gvk, sub: &str, new: &mut Value, old: &Value)
     match sub {
         "" | "scale" => strategy::prepare_for_update(gvk, new, old),
         "status" => strategy::prepare_for_status_update(gvk, new, old),
-        "approval" => only(new, old, &["status"], &["conditions"]),
+        "approval" => {
+            strategy::prepare_for_status_update(gvk, new, old);
+            let metadata = new["metadata"].take();
+            only(new, old, &["status"], &["conditions"]);
+            new["metadata"] = metadata;
+        }
         "finalize" => only(new, old, &["spec"], &["finalizers"]),
         "ephemeralcontainers" => {
             only(new, old, &["spec"], &["ephemeralContainers"]);
@@ -327,11 +332,10 @@ fn only(new: &mut Value, old: &Value, part: &[&str], fields: &[&str]) {
         for field in fields {
             match new[*part].get(*field) {
                 Some(value) => {
-                    rkind_apimachinery::meta::child_object(&mut kept, part)
-                        .insert((*field).into(), value.clone());
+                    meta::child_object(&mut kept, part).insert((*field).into(), value.clone());
                 }
                 None => {
-                    rkind_apimachinery::meta::child_object(&mut kept, part).remove(*field);
+                    meta::child_object(&mut kept, part).remove(*field);
                 }
             }
         }
@@ -379,8 +383,8 @@ fn resize(new: &mut Value, old: &Value) {
 /// A pod whose spec changes is of the next generation (KEP-5067).
 fn count_generation(new: &mut Value, old: &Value) {
     if new["spec"] != old["spec"] {
-        let generation = rkind_apimachinery::meta::generation(old);
-        rkind_apimachinery::meta::set(new, "generation", generation + 1);
+        let generation = meta::generation(old);
+        meta::set(new, "generation", generation + 1);
     }
 }
 

@@ -18,7 +18,9 @@ impl Admit for DefaultTolerationSeconds {
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<()> {
-        if request.is("", "pods", Operation::Create) {
+        // An update may bring a list of its own, and what was added must not be missed in it.
+        let is = |operation| request.is("", "pods", operation);
+        if is(Operation::Create) || is(Operation::Update) {
             tolerate(&mut request.object["spec"]);
         }
         Ok(())

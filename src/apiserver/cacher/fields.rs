@@ -12,13 +12,20 @@ pub(crate) struct Selectable {
     pub name: &'static str,
     /// Where it stands in the stored object.
     pub path: &'static [&'static str],
+    /// Where it stands when `path` has nothing or an empty text; empty: nowhere else.
+    pub other: &'static [&'static str],
     /// Its value when absent.
     pub default: &'static str,
 }
 
 macro_rules! table {
-    ($($name:literal = $($seg:literal).+ $(or $default:literal)?),* $(,)?) => {
-        &[$(Selectable { name: $name, path: &[$($seg),+], default: table!(@ $($default)?) }),*]
+    ($($name:literal = $($seg:literal).+ $(else $($other:literal).+)? $(or $default:literal)?),* $(,)?) => {
+        &[$(Selectable {
+            name: $name,
+            path: &[$($seg),+],
+            other: &[$($($other),+)?],
+            default: table!(@ $($default)?),
+        }),*]
     };
     (@) => { "" };
     (@ $default:literal) => { $default };
@@ -44,7 +51,7 @@ const EVENTS: &[Selectable] = table![
     "involvedObject.fieldPath" = "involvedObject"."fieldPath",
     "reason" = "reason",
     "reportingComponent" = "reportingComponent",
-    "source" = "source"."component",
+    "source" = "source"."component" else "reportingComponent",
     "type" = "type",
     "regarding.kind" = "involvedObject"."kind",
     "regarding.namespace" = "involvedObject"."namespace",
@@ -83,9 +90,11 @@ pub(crate) fn table(resource: &str) -> &'static [Selectable] {
 
 /// Values of the fields of [`table`] for one object; `None` where the default holds.
 pub(super) fn extract(resource: &str, root: Place<'_>) -> Box<[Option<Text>]> {
+    let at = |path: &[&str]| path.iter().try_fold(root, |at, step| at.get(step));
     let find = |field: &Selectable| {
-        let mut steps = field.path.iter();
-        Text::of(steps.try_fold(root, |at, step| at.get(step))?)
+        let own = at(field.path).filter(|place| field.other.is_empty() || place.raw() != "\"\"");
+        // No other path leads to the object itself, which is no text.
+        Text::of(own.or_else(|| at(field.other))?)
     };
     table(resource).iter().map(find).collect()
 }

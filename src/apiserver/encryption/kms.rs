@@ -276,7 +276,7 @@ impl Kms {
         self: &Arc<Self>,
         context: &str,
         sealed: &[u8],
-    ) -> Result<Result<(Vec<u8>, bool), String>, Box<Locked>> {
+    ) -> Result<Opened, Box<Locked>> {
         let envelope = match EncryptedObject::decode(sealed) {
             Ok(envelope) => envelope,
             Err(why) => return Ok(Err(format!("failed to unmarshal encrypted object: {why}"))),
@@ -307,6 +307,9 @@ impl Kms {
             .ok_or_else(|| "the stored data does not match the key".to_owned()))
     }
 }
+
+/// A value, and whether it would be written otherwise now; or why it cannot be read.
+pub(super) type Opened = Result<(Vec<u8>, bool), String>;
 
 /// The key of one value: HKDF's expansion of the seed.
 fn derive(seed: &Seed, info: &[u8]) -> Option<Seed> {

@@ -5,10 +5,12 @@
 
 mod devices;
 
+use std::sync::Arc;
+
 use rkind_apimachinery::meta::{Gvk, api_version};
 use serde_json::{Map, Value, json};
 
-use crate::{cacher::Obj, catalog::Def, core::Core, crd, error::Result};
+use crate::{cacher::Obj, catalog::Def, core::Core, crd, error::Result, request::options::Selector};
 
 #[cfg(test)]
 mod tests;
@@ -36,6 +38,36 @@ pub(crate) async fn served(core: &Core, def: &Def, objects: Vec<Value>) -> Resul
         None => Ok(objects.into_iter().map(|object| to_served(def, object)).collect()),
         Some(own) => crd::convert::served(core, own, objects).await,
     }
+}
+
+/// Which objects a selector chooses, in their order. Fields of a custom resource are those of the
+/// version that is served: what is stored in another one is converted first, all at once.
+///
+/// # Errors
+/// As [`served`].
+pub(crate) async fn selected(
+    core: &Core,
+    def: &Def,
+    selector: &Selector,
+    objects: &[Arc<Obj>],
+) -> Result<Vec<bool>> {
+    let mut chosen = Vec::with_capacity(objects.len());
+    let mut others = Vec::new();
+    for (at, object) in objects.iter().enumerate() {
+        let other = selector.reads_served(def, object);
+        if other {
+            others.push(at);
+        }
+        chosen.push(!other && (selector.is_everything() || selector.matches(def, object)));
+    }
+    if let Some(own) = def.custom().filter(|_| !others.is_empty()) {
+        let stored = others.iter().map(|at| objects[*at].to_value()).collect();
+        let served = crd::convert::served(core, own, stored).await?;
+        for (at, served) in others.into_iter().zip(&served) {
+            chosen[at] = selector.matches_served(own, &objects[at], served);
+        }
+    }
+    Ok(chosen)
 }
 
 /// The form that writes work on -> served.

@@ -141,7 +141,8 @@ pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<
             } else {
                 info.verb.as_str()
             };
-            sub.verbs.contains(&verb)
+            // OPTIONS has no verb; what is proxied takes every method.
+            sub.verbs.contains(&verb) || (verb.is_empty() && ctx.sub == Some("proxy"))
         }
         None => ctx.def.has_verb(&info.verb),
     };

@@ -1,6 +1,6 @@
 //! get and list.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
@@ -20,7 +20,7 @@ use crate::{
     machinery,
     request::{
         Encoding, Media, Shape,
-        options::{ListOptions, VersionMatch, parse_version},
+        options::{ListOptions, Selector, VersionMatch, parse_version},
     },
 };
 
@@ -219,40 +219,50 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
             .and_then(|raw| serde_json::from_slice::<Token>(&raw).ok())
             .filter(|token| token.v == "meta.k8s.io/v1" && !token.start.contains(".."))
             .ok_or_else(|| Box::new(Status::bad_request("continue key is not valid")))?;
-        let snapshot = if token.rv > 0 {
-            exact(ctx, &cacher, token.rv as u64)
-                .await
-                .map_err(|_| expired_token(&token.start))?
-        } else {
-            cacher.snapshot(core.cache.catch_up().await)
+        let revision = Revision::try_from(token.rv).unwrap_or_default();
+        // A token ends with the history, also where the cache could go on: lists are not held up for ever.
+        let snapshot = match revision {
+            0 => Ok(cacher.snapshot(core.cache.catch_up().await)),
+            _ if revision < core.store.oldest() => Err(()),
+            _ => exact(ctx, &cacher, revision).await.map_err(|_| ()),
         };
-        (snapshot, Some(token.start))
+        match snapshot {
+            Ok(snapshot) => (snapshot, Some(token.start)),
+            Err(()) => return Err(expired_token(&token.start)),
+        }
     };
-    let everything = options.selector.is_everything();
+    let selector = &options.selector;
+    let everything = selector.is_everything();
     let limit = if options.limit == 0 {
         usize::MAX
     } else {
         options.limit
     };
     // A name in the field selector is one look-up, not a scan.
-    let name = options.selector.fields.exact("metadata.name");
+    let name = selector.fields.exact("metadata.name");
     let mut objects = Vec::new();
     let mut more = false;
     let mut seen = 0u64;
     match name {
         Some(name) if !ctx.def.namespaced || !ctx.info.namespace.is_empty() => {
             let key = object_key(&ctx.def, &ctx.info.namespace, name);
+            let one: Vec<_> = snapshot.objects.get(&*key).cloned().into_iter().collect();
+            let chosen = convert::selected(core, &ctx.def, selector, &one).await?;
             objects.extend(
-                snapshot
-                    .objects
-                    .get(&*key)
-                    .filter(|o| options.selector.matches(&ctx.def, o))
-                    .cloned(),
+                one.into_iter()
+                    .zip(chosen)
+                    .filter_map(|(o, chosen)| chosen.then_some(o)),
             );
         }
         _ => {
+            let served = served_choice(ctx, selector, snapshot.range(&prefix, after.as_deref())).await?;
             for object in snapshot.range(&prefix, after.as_deref()) {
-                if !everything && !options.selector.matches(&ctx.def, object) {
+                let chosen = everything
+                    || match &served {
+                        None => selector.matches(&ctx.def, object),
+                        Some(keys) => keys.contains(&object.key),
+                    };
+                if !chosen {
                     continue;
                 }
                 seen += 1;
@@ -280,6 +290,28 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
         cacher.keep(&snapshot);
     }
     Ok(page)
+}
+
+/// The keys of what a selector chooses, where it reads fields of a version that is not stored; `None`
+/// where stored objects can be asked one by one.
+async fn served_choice(
+    ctx: &Context,
+    selector: &Selector,
+    objects: impl Iterator<Item = &Arc<Obj>>,
+) -> Result<Option<HashSet<Arc<str>>>> {
+    if selector.fields.is_everything() || ctx.def.custom().is_none() {
+        return Ok(None);
+    }
+    let objects: Vec<Arc<Obj>> = objects.cloned().collect();
+    if !objects
+        .iter()
+        .any(|object| selector.reads_served(&ctx.def, object))
+    {
+        return Ok(None);
+    }
+    let chosen = convert::selected(&ctx.core, &ctx.def, selector, &objects).await?;
+    let chosen = objects.iter().zip(chosen).filter(|(_, chosen)| *chosen);
+    Ok(Some(chosen.map(|(object, _)| object.key.clone()).collect()))
 }
 
 /// Key prefix of what a request may see: a namespace or all.

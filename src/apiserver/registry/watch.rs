@@ -127,25 +127,44 @@ impl Filter {
         object.key.starts_with(&self.scope) && self.single.as_deref().is_none_or(|k| k == &*object.key)
     }
 
-    fn wants(&self, object: &Obj) -> bool {
-        self.selector.is_everything() || self.selector.matches(&self.def, object)
+    /// Which objects it chooses.
+    ///
+    /// # Errors
+    /// 500 when a conversion webhook fails.
+    async fn wants(&self, core: &Core, objects: &[Arc<Obj>]) -> Result<Vec<bool>> {
+        if self.selector.is_everything() {
+            return Ok(vec![true; objects.len()]);
+        }
+        convert::selected(core, &self.def, &self.selector, objects).await
     }
 
     /// How a change looks through this filter.
-    fn see(&self, change: &Change) -> Option<ChangeKind> {
+    ///
+    /// # Errors
+    /// As [`Filter::wants`].
+    async fn see(&self, core: &Core, change: &Change) -> Result<Option<ChangeKind>> {
         if !self.in_scope(&change.object) {
-            return None;
+            return Ok(None);
         }
-        let before = change.prev.as_ref().is_some_and(|p| self.wants(p));
-        if change.kind == ChangeKind::Deleted {
-            return before.then_some(ChangeKind::Deleted);
+        let (mut before, mut after) = (change.prev.is_some(), change.kind != ChangeKind::Deleted);
+        if !self.selector.is_everything() {
+            let states: Vec<Arc<Obj>> = change
+                .prev
+                .iter()
+                .chain(after.then_some(&change.object))
+                .cloned()
+                .collect();
+            let mut wants = self.wants(core, &states).await?.into_iter();
+            before = before && wants.next() == Some(true);
+            after = after && wants.next() == Some(true);
         }
-        match (before, self.wants(&change.object)) {
+        Ok(match (before, after) {
+            (true, _) if change.kind == ChangeKind::Deleted => Some(ChangeKind::Deleted),
             (false, true) => Some(ChangeKind::Added),
             (true, true) => Some(ChangeKind::Modified),
             (true, false) => Some(ChangeKind::Deleted),
             (false, false) => None,
-        }
+        })
     }
 }
 
@@ -335,10 +354,17 @@ impl Watcher {
             .take(BATCH)
             .cloned()
             .collect();
-        for object in &batch {
+        let wanted = match self.filter.wants(&self.core, &batch).await {
+            Ok(wanted) => wanted,
+            Err(status) => {
+                self.fail(&status);
+                return None;
+            }
+        };
+        for (object, wanted) in batch.iter().zip(wanted) {
             scanned += 1;
             last = Some(object.key.clone());
-            if self.filter.in_scope(object) && self.filter.wants(object) {
+            if wanted && self.filter.in_scope(object) {
                 match self.encoder.initial(object).await {
                     Ok(frame) => self.pending.push_back(frame),
                     Err(status) => {
@@ -393,10 +419,12 @@ impl Watcher {
                 Ok(batch) if batch.is_empty() => {}
                 Ok(batch) => {
                     for change in batch {
-                        let Some(kind) = self.filter.see(&change) else {
-                            continue;
+                        let frame = match self.filter.see(&self.core, &change).await {
+                            Ok(None) => continue,
+                            Ok(Some(kind)) => self.encoder.change(&change, kind).await,
+                            Err(status) => Err(status),
                         };
-                        match self.encoder.change(&change, kind).await {
+                        match frame {
                             Ok(frame) => self.pending.push_back(frame),
                             Err(status) => {
                                 self.fail(&status);

@@ -34,7 +34,8 @@ impl Selector {
         self.labels.is_everything() && self.fields.is_everything()
     }
 
-    /// Whether an object of a resource is wanted.
+    /// Whether an object of a resource is wanted. Fields of a custom resource's own are read from the
+    /// stored bytes: see [`Selector::reads_served`].
     pub(crate) fn matches(&self, def: &Def, object: &Obj) -> bool {
         if !self.labels.matches_by(|key| object.labels().get(key)) {
             return false;
@@ -43,25 +44,36 @@ impl Selector {
             return true;
         }
         if let Some(own) = def.custom() {
-            return self.matches_custom(own, object);
+            let tree = OnceCell::new();
+            return self.matches_custom(own, object, || tree.get_or_init(|| object.to_value()));
         }
         let resource = def.storage_prefix;
         self.fields
             .matches_by(|field| fields::value(resource, object, field).unwrap_or_default().into())
     }
 
+    /// Whether an object must be brought into the version that is served before it can be chosen.
+    pub(crate) fn reads_served(&self, def: &Def, object: &Obj) -> bool {
+        let metadata = |field: &str| matches!(field, "metadata.name" | "metadata.namespace");
+        def.custom().is_some_and(|own| !own.is_plain(object))
+            && !self.fields.terms().iter().all(|term| metadata(&term.field))
+    }
+
+    /// Whether a custom resource is wanted that is `served` in the version of the request.
+    pub(crate) fn matches_served(&self, own: &Custom, object: &Obj, served: &Value) -> bool {
+        self.labels.matches_by(|key| object.labels().get(key)) && self.matches_custom(own, object, || served)
+    }
+
     /// Fields of a custom resource are read where its definition says they stand.
-    fn matches_custom(&self, own: &Custom, object: &Obj) -> bool {
-        let tree = OnceCell::new();
+    fn matches_custom<'a>(&self, own: &Custom, object: &Obj, tree: impl Fn() -> &'a Value) -> bool {
         self.fields.matches_by(|field| {
             match field {
                 "metadata.name" => return object.name().to_owned().into(),
                 "metadata.namespace" => return object.namespace().to_owned().into(),
                 _ => {}
             }
-            let tree = tree.get_or_init(|| object.to_value());
             let known = own.version().selectable.iter().find(|s| s.label == field);
-            match known.and_then(|s| jsonpath::at(tree, &s.path)) {
+            match known.and_then(|s| jsonpath::at(tree(), &s.path)) {
                 None | Some(Value::Null) => "".into(),
                 Some(Value::String(text)) => text.clone().into(),
                 Some(other) => other.to_string().into(),

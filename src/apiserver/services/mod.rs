@@ -19,7 +19,7 @@ use rkind_apimachinery::{
     resources::ResourceDef,
     status::Status,
 };
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use crate::{
     core::{Core, Settings},
@@ -183,6 +183,21 @@ fn wants_address(spec: &Value) -> bool {
     spec["type"] != "ExternalName" && spec["clusterIP"] != "None"
 }
 
+/// Takes node ports from a Service whose type no longer has any, unless an update changes them.
+fn drop_node_ports(spec: &mut Map<String, Value>, old: &Value) {
+    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
+    for port in ports.into_iter().flatten() {
+        let unchanged = old["spec"]["ports"]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .any(|o| o["nodePort"] == port["nodePort"]);
+        if unchanged && let Some(port) = port.as_object_mut() {
+            port.remove("nodePort");
+        }
+    }
+}
+
 /// IP family fields (KEP-563, single stack) and what an update leaves to the old object.
 fn fields(object: &mut Value, old: Option<&Value>) {
     let spec = meta::child_object(object, "spec");
@@ -201,6 +216,9 @@ fn fields(object: &mut Value, old: Option<&Value>) {
             {
                 spec.remove(field);
             }
+        }
+        if let Some(old) = old {
+            drop_node_ports(spec, old);
         }
         return;
     }
@@ -241,21 +259,7 @@ fn fields(object: &mut Value, old: Option<&Value>) {
                 }
             }
         } else if !wants && had {
-            for port in spec
-                .get_mut("ports")
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
-            {
-                let unchanged = old["spec"]["ports"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .any(|o| o["nodePort"] == port["nodePort"]);
-                if unchanged && let Some(port) = port.as_object_mut() {
-                    port.remove("nodePort");
-                }
-            }
+            drop_node_ports(spec, old);
         }
     }
     if empty(spec.get("ipFamilyPolicy")) {

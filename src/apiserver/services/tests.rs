@@ -35,3 +35,21 @@ fn what_a_service_has() {
     assert_eq!(node_ports(&service), vec![30000]);
     assert!(addresses(&json!({"spec": {"clusterIP": "None", "clusterIPs": ["None"]}})).is_empty());
 }
+
+#[test]
+fn a_type_without_node_ports_loses_those_it_had() {
+    let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
+        "ports": [{"port": 80, "nodePort": 30000}]}});
+    for (kind, asked, left) in [
+        ("ExternalName", 30000, Value::Null),
+        ("ClusterIP", 30000, Value::Null),
+        // A change is for validation to refuse.
+        ("ExternalName", 30001, json!(30001)),
+    ] {
+        let mut new = old.clone();
+        new["spec"]["type"] = json!(kind);
+        new["spec"]["ports"][0]["nodePort"] = json!(asked);
+        fields(&mut new, Some(&old));
+        assert_eq!(new["spec"]["ports"][0]["nodePort"], left, "{kind} {asked}");
+    }
+}

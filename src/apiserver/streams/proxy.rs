@@ -3,7 +3,7 @@
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use http::{Request, Response, header};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
 use rand::seq::IndexedRandom as _;
 use rkind_apimachinery::status::Status;
@@ -52,7 +52,12 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
         .nth(proxy_depth(ctx))
         .map_or(raw.len(), |(at, _)| at);
     let mut path = raw[prefix..].to_owned();
+    let upgrade = tunnel::is_upgrade(request.headers());
     if path.is_empty() {
+        // A page without the slash would resolve its relative links against the wrong place.
+        if !upgrade && matches!(*request.method(), Method::GET | Method::HEAD) {
+            return moved(request.uri());
+        }
         path.push('/');
     }
     if let Some(query) = request.uri().query() {
@@ -88,7 +93,7 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
         };
         connect(&target).await?
     };
-    if tunnel::is_upgrade(request.headers()) {
+    if upgrade {
         let mut upgrade = tunnel::upgrade_request(request.method().clone(), &path, request.headers())?;
         for (name, value) in inner.headers() {
             if !upgrade.headers().contains_key(name) {
@@ -109,6 +114,17 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
         parts.headers.remove(*name);
     }
     Ok(Response::from_parts(parts, Body::new(body)))
+}
+
+/// To the same place with a slash at the end.
+fn moved(uri: &Uri) -> Result<Response<Body>> {
+    let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
+    let location = HeaderValue::from_str(&format!("{}/{query}", uri.path()))
+        .map_err(|_| Status::bad_request("the proxied path is not valid"))?;
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::MOVED_PERMANENTLY;
+    response.headers_mut().insert(header::LOCATION, location);
+    Ok(response)
 }
 
 /// Number of slashes before the proxied path: `/api/v1/namespaces/n/pods/p/proxy/…`.
@@ -133,12 +149,12 @@ fn forwarded(request: &Request<Body>, path: &str) -> Result<Request<Body>> {
     } else {
         inner
             .headers_mut()
-            .insert(header::HOST, http::HeaderValue::from_static("localhost"));
+            .insert(header::HOST, HeaderValue::from_static("localhost"));
     }
     inner
         .headers_mut()
-        .insert("x-forwarded-proto", http::HeaderValue::from_static("https"));
-    if let Ok(uri) = http::HeaderValue::from_str(request.uri().path()) {
+        .insert("x-forwarded-proto", HeaderValue::from_static("https"));
+    if let Ok(uri) = HeaderValue::from_str(request.uri().path()) {
         inner.headers_mut().insert("x-forwarded-uri", uri);
     }
     Ok(inner)

@@ -28,6 +28,35 @@ async fn pages_are_consistent() {
 }
 
 #[tokio::test]
+async fn a_list_goes_on_after_its_revision_is_compacted() {
+    use rkind_store::Store as _;
+    let f = fixture().await;
+    for i in 0..5 {
+        f.send("POST", MAPS, config_map(&format!("m{i}"))).await;
+    }
+    let first = f.get(&format!("{MAPS}?limit=2")).await;
+    let token = first["metadata"]["continue"].as_str().unwrap();
+    f.send("DELETE", &format!("{MAPS}/m3"), Value::Null).await;
+    f.store.compact(f.store.revision()).await.unwrap();
+    let uri = format!("{MAPS}?limit=2&continue={token}");
+    let (code, status) = f.send("GET", &uri, Value::Null).await;
+    assert_eq!((code, &status["reason"]), (StatusCode::GONE, &json!("Expired")));
+    let token = status["metadata"]["continue"].as_str().expect("a way to go on");
+    let rest = f.get(&format!("{MAPS}?limit=2&continue={token}")).await;
+    assert_ne!(
+        rest["metadata"]["resourceVersion"],
+        first["metadata"]["resourceVersion"]
+    );
+    let names: Vec<&Value> = rest["items"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|item| &item["metadata"]["name"])
+        .collect();
+    assert_eq!(names, ["m2", "m4"]);
+}
+
+#[tokio::test]
 async fn selectors_and_forms() {
     let f = fixture().await;
     let mut labelled = config_map("a");

@@ -226,6 +226,41 @@ async fn requests_for_certificates_say_who_asks() {
     }
 }
 
+#[test]
+fn an_approval_changes_conditions_and_metadata_only() {
+    let old = json!({"metadata": {"name": "c", "uid": "u"}, "spec": {"signerName": "example.com/s"},
+        "status": {"certificate": "old"}});
+    let mut new = old.clone();
+    new["metadata"]["annotations"] = json!({"patched": "true"});
+    new["spec"]["signerName"] = json!("example.com/t");
+    new["status"] = json!({"certificate": "new", "conditions": [{"type": "Approved"}]});
+    let gvk = rkind_apimachinery::meta::Gvk::new("certificates.k8s.io", "v1", "CertificateSigningRequest");
+    crate::machinery::prepare_update(&gvk, "approval", &mut new, &old);
+    assert_eq!(
+        new,
+        json!({"metadata": {"name": "c", "uid": "u", "annotations": {"patched": "true"}},
+            "spec": {"signerName": "example.com/s"},
+            "status": {"certificate": "old", "conditions": [{"type": "Approved"}]}})
+    );
+}
+
+#[tokio::test]
+async fn an_update_need_not_name_the_default_tolerations() {
+    let f = fixture().await;
+    let uri = "/api/v1/namespaces/default/pods";
+    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
+    f.send("POST", "/api/v1/namespaces/default/serviceaccounts", account)
+        .await;
+    let (code, made) = f.send("POST", uri, pod("p")).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    assert_eq!(made["spec"]["tolerations"].as_array().map(Vec::len), Some(2));
+    let mut new = made.clone();
+    new["spec"]["tolerations"] = json!([{"key": "own", "operator": "Exists", "effect": "NoExecute"}]);
+    let (code, updated) = f.send("PUT", &format!("{uri}/p"), new).await;
+    assert_eq!(code, StatusCode::OK, "{updated}");
+    assert_eq!(updated["spec"]["tolerations"].as_array().map(Vec::len), Some(3));
+}
+
 #[tokio::test]
 async fn paths_for_no_resource() {
     let f = fixture().await;

@@ -170,6 +170,30 @@ async fn tables_and_other_versions_are_watched_too() {
 }
 
 #[tokio::test]
+async fn the_source_of_an_event_is_its_controller_where_it_names_no_component() {
+    let f = fixture().await;
+    let event = json!({"apiVersion": "events.k8s.io/v1", "kind": "Event",
+        "metadata": {"name": "e", "namespace": "default"},
+        "eventTime": "2026-01-01T00:00:00.000000Z", "action": "Do", "reason": "Test", "type": "Normal",
+        "reportingController": "test-controller", "reportingInstance": "test-node",
+        "regarding": {"kind": "Pod", "namespace": "default", "name": "p"}});
+    let (code, made) = f
+        .send("POST", "/apis/events.k8s.io/v1/namespaces/default/events", event)
+        .await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    for (selector, items) in [("test-controller", 1), ("other", 0)] {
+        let chosen = f
+            .get(&format!("/api/v1/events?fieldSelector=source%3D{selector}"))
+            .await;
+        assert_eq!(
+            chosen["items"].as_array().map(Vec::len),
+            Some(items),
+            "{selector}"
+        );
+    }
+}
+
+#[tokio::test]
 async fn many_watchers_see_everything_in_order() {
     const WATCHERS: usize = 50;
     const WRITES: usize = 100;
