@@ -1,14 +1,18 @@
 //! Counters in Prometheus' text form, under upstream's names.
 
+pub(crate) mod admission;
+mod histogram;
 pub(crate) mod layers;
+mod process;
 mod series;
+mod timings;
 
 use std::{
     collections::BTreeMap,
     fmt::Write as _,
     sync::{
         Arc,
-        atomic::{AtomicI64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -16,9 +20,21 @@ use std::{
 use parking_lot::Mutex;
 use rkind_apimachinery::resources::ResourceDef;
 
+use self::layers::{head, line};
 use crate::request::RequestInfo;
 
-use series::BUCKETS;
+/// The least bound of `apiserver_request_sli_duration_seconds`, in seconds.
+const LEAST_SLI: f64 = 0.05;
+
+/// Watches of one resource.
+#[derive(Default)]
+struct Watched {
+    now: AtomicI64,
+    events: AtomicU64,
+}
+
+/// Watches by group, version and resource.
+type Watches = BTreeMap<(&'static str, &'static str, &'static str), Arc<Watched>>;
 
 /// How authentication and authorization ended.
 #[derive(Default)]
@@ -52,35 +68,47 @@ impl Verdicts {
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub verdicts: Verdicts,
+    pub webhooks: admission::Webhooks,
     requests: series::Requests,
-    /// By group, version and kind.
-    watchers: Mutex<BTreeMap<(String, String, String), Arc<AtomicI64>>>,
-    inflight: AtomicI64,
+    watches: Mutex<Watches>,
+    reads: AtomicI64,
+    writes: AtomicI64,
 }
 
 /// Counts one watch while it lives.
-pub(crate) struct Watching(Arc<AtomicI64>);
+pub(crate) struct Watching(Arc<Watched>);
+
+impl Watching {
+    /// An event was sent.
+    pub(crate) fn sent(&self) {
+        self.0.events.fetch_add(1, Ordering::Relaxed);
+    }
+}
 
 impl Drop for Watching {
+    fn drop(&mut self) {
+        self.0.now.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Counts one request while it lives.
+pub(crate) struct Inflight<'a>(&'a AtomicI64);
+
+impl Drop for Inflight<'_> {
     fn drop(&mut self) {
         self.0.fetch_sub(1, Ordering::Relaxed);
     }
 }
 
-/// Counts one request while it lives.
-pub(crate) struct Inflight<'a>(&'a Metrics);
-
-impl Drop for Inflight<'_> {
-    fn drop(&mut self) {
-        self.0.inflight.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Metrics {
     /// A request has come.
-    pub(crate) fn begin(&self) -> Inflight<'_> {
-        self.inflight.fetch_add(1, Ordering::Relaxed);
-        Inflight(self)
+    pub(crate) fn begin(&self, info: &RequestInfo) -> Inflight<'_> {
+        let count = match info.verb.as_str() {
+            "create" | "update" | "patch" | "delete" | "deletecollection" => &self.writes,
+            _ => &self.reads,
+        };
+        count.fetch_add(1, Ordering::Relaxed);
+        Inflight(count)
     }
 
     /// A request was answered.
@@ -90,9 +118,9 @@ impl Metrics {
 
     /// A watch has begun.
     pub(crate) fn watcher(&self, def: &ResourceDef) -> Watching {
-        let key = (def.group.to_owned(), def.version.to_owned(), def.kind.to_owned());
-        let count = self.watchers.lock().entry(key).or_default().clone();
-        count.fetch_add(1, Ordering::Relaxed);
+        let key = (def.group, def.version, def.resource);
+        let count = self.watches.lock().entry(key).or_default().clone();
+        count.now.fetch_add(1, Ordering::Relaxed);
         Watching(count)
     }
 
@@ -100,10 +128,7 @@ impl Metrics {
     pub(crate) fn render(&self, objects: &[(String, usize)]) -> String {
         let mut out = String::with_capacity(16 * 1024);
         let (requests, durations) = self.requests.tables();
-        let head = |out: &mut String, name: &str, kind: &str, help: &str| {
-            // Writing to a string does not fail.
-            let _ = writeln!(out, "# HELP {name} {help}\n# TYPE {name} {kind}");
-        };
+        let watches = self.watches.lock().clone();
         head(
             &mut out,
             "apiserver_request_total",
@@ -117,60 +142,37 @@ impl Metrics {
                 l.text()
             );
         }
-        head(
-            &mut out,
-            "apiserver_request_duration_seconds",
-            "histogram",
-            "Response latency in seconds, watches left out.",
-        );
-        for (l, d) in &durations {
-            let text = l.text();
-            for (n, bound) in d.buckets.iter().zip(BUCKETS) {
-                let _ = writeln!(
-                    out,
-                    "apiserver_request_duration_seconds_bucket{{{text},le=\"{bound}\"}} {n}"
-                );
+        for (name, dry_run, least) in [
+            ("apiserver_request_duration_seconds", ",dry_run=\"\"", 0.0),
+            ("apiserver_request_sli_duration_seconds", "", LEAST_SLI),
+        ] {
+            let help = "Response latency in seconds, watches left out.";
+            head(&mut out, name, "histogram", help);
+            for (labels, durations) in &durations {
+                let labels = format!("component=\"apiserver\"{dry_run},{}", labels.text());
+                durations.write(&mut out, name, &labels, least);
             }
-            let _ = writeln!(
-                out,
-                "apiserver_request_duration_seconds_bucket{{{text},le=\"+Inf\"}} {}",
-                d.count
-            );
-            let _ = writeln!(
-                out,
-                "apiserver_request_duration_seconds_sum{{{text}}} {}",
-                d.seconds
-            );
-            let _ = writeln!(
-                out,
-                "apiserver_request_duration_seconds_count{{{text}}} {}",
-                d.count
-            );
         }
-        head(
-            &mut out,
-            "apiserver_longrunning_requests",
-            "gauge",
-            "Watches being served.",
-        );
-        for ((group, version, kind), n) in self.watchers.lock().iter() {
-            let _ = writeln!(
-                out,
-                "apiserver_longrunning_requests{{group=\"{group}\",version=\"{version}\",kind=\"{kind}\",verb=\"WATCH\"}} {}",
-                n.load(Ordering::Relaxed)
+        let name = "apiserver_longrunning_requests";
+        head(&mut out, name, "gauge", "Watches being served.");
+        for ((group, version, resource), watched) in &watches {
+            let labels = format!(
+                "component=\"apiserver\",group=\"{group}\",resource=\"{resource}\",scope=\"\",subresource=\"\",verb=\"WATCH\",version=\"{version}\""
             );
+            line(&mut out, name, &labels, watched.now.load(Ordering::Relaxed));
         }
-        head(
-            &mut out,
-            "apiserver_current_inflight_requests",
-            "gauge",
-            "Requests being served.",
-        );
-        let _ = writeln!(
-            out,
-            "apiserver_current_inflight_requests {}",
-            self.inflight.load(Ordering::Relaxed)
-        );
+        let name = "apiserver_watch_events_total";
+        head(&mut out, name, "counter", "Events sent in watches, by resource.");
+        for ((group, version, resource), watched) in &watches {
+            let labels = format!("group=\"{group}\",resource=\"{resource}\",version=\"{version}\"");
+            line(&mut out, name, &labels, watched.events.load(Ordering::Relaxed));
+        }
+        let name = "apiserver_current_inflight_requests";
+        head(&mut out, name, "gauge", "Requests being served, by kind.");
+        for (kind, count) in [("mutating", &self.writes), ("readOnly", &self.reads)] {
+            let labels = format!("request_kind=\"{kind}\"");
+            line(&mut out, name, &labels, count.load(Ordering::Relaxed));
+        }
         head(
             &mut out,
             "apiserver_storage_objects",
@@ -178,24 +180,26 @@ impl Metrics {
             "Stored objects by resource.",
         );
         for (resource, n) in objects {
-            let _ = writeln!(out, "apiserver_storage_objects{{resource=\"{resource}\"}} {n}");
-        }
-        if let Some(kib) = resident_kib() {
-            head(
+            line(
                 &mut out,
-                "process_resident_memory_bytes",
-                "gauge",
-                "Resident memory size in bytes.",
+                "apiserver_storage_objects",
+                &format!("resource=\"{resource}\""),
+                n,
             );
-            let _ = writeln!(out, "process_resident_memory_bytes {}", kib * 1024);
         }
+        let name = "apiserver_resource_objects";
+        head(&mut out, name, "gauge", "Stored objects by group and resource.");
+        for (resource, n) in objects {
+            let (resource, group) = resource.split_once('.').unwrap_or((resource, ""));
+            let labels = format!("group=\"{group}\",resource=\"{resource}\"");
+            line(&mut out, name, &labels, n);
+        }
+        let name = "kubernetes_build_info";
+        head(&mut out, name, "gauge", "Version of Kubernetes that is served.");
+        let labels = format!("git_version=\"{0}\",major=\"1\",minor=\"35\"", crate::VERSION);
+        line(&mut out, name, &labels, 1);
+        self.webhooks.render(&mut out);
+        process::render(&mut out);
         out
     }
-}
-
-fn resident_kib() -> Option<u64> {
-    let status = std::fs::read_to_string("/proc/self/status").ok()?;
-    status
-        .lines()
-        .find_map(|l| l.strip_prefix("VmRSS:")?.trim().strip_suffix(" kB")?.parse().ok())
 }

@@ -44,12 +44,12 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     let started = Instant::now();
     let (mut parts, body) = request.into_parts();
     let peer = parts.extensions.get::<authn::Connection>().and_then(|c| c.peer);
-    let _inflight = core.metrics.begin();
     let info = Arc::new(RequestInfo::parse(
         &parts.method,
         parts.uri.path(),
         parts.uri.query(),
     ));
+    let _inflight = core.metrics.begin(&info);
     let audit_id = audit_id(&parts.headers);
     let encoding = match media::clauses(&parts.headers).first() {
         Some(clause) if clause.kind == media::PROTOBUF => Encoding::Protobuf,

@@ -25,6 +25,8 @@ pub(crate) mod webhooks;
 #[cfg(test)]
 mod tests;
 
+use std::time::Instant;
+
 use async_trait::async_trait;
 use rkind_apimachinery::{field::quote, status::Status};
 use serde_json::Value;
@@ -33,6 +35,7 @@ use crate::{
     catalog::Def,
     core::{Core, group_resource},
     error::Result,
+    metrics::admission::Plugins,
     options,
     user::UserInfo,
 };
@@ -121,47 +124,52 @@ pub(crate) trait Validate: Send + Sync {
     async fn validate(&self, request: &Request<'_>) -> Result<()>;
 }
 
+type Mutating = Vec<Box<dyn Admit>>;
+type Validating = Vec<Box<dyn Validate>>;
+
 /// The plugins in upstream's order.
 pub(crate) struct Chain {
-    mutating: Vec<Box<dyn Admit>>,
-    validating: Vec<Box<dyn Validate>>,
+    mutating: Mutating,
+    validating: Validating,
+    /// How long each of them took, in their order.
+    pub mutated: Plugins,
+    pub validated: Plugins,
 }
 
-impl Default for Chain {
-    fn default() -> Self {
-        Chain {
-            mutating: vec![
-                Box::new(namespace_lifecycle::NamespaceLifecycle),
-                Box::new(limit_ranger::LimitRanger),
-                Box::new(service_account::ServiceAccount),
-                Box::new(node_restriction::NodeRestriction),
-                Box::new(taint_nodes::TaintNodesByCondition),
-                Box::new(priority::Priority),
-                Box::new(tolerations::DefaultTolerationSeconds),
-                Box::new(default_class::DEFAULT_STORAGE_CLASS),
-                Box::new(storage::StorageObjectInUseProtection),
-                Box::new(runtime_class::RuntimeClass),
-                Box::new(certificates::Certificates),
-                Box::new(default_class::DEFAULT_INGRESS_CLASS),
-                Box::new(topology::PodTopologyLabels),
-                Box::new(policy::mutating::Mutating::default()),
-                Box::new(webhooks::Mutating::default()),
-            ],
-            validating: vec![
-                Box::new(namespace_lifecycle::NamespaceLifecycle),
-                Box::new(limit_ranger::LimitRanger),
-                Box::new(service_account::ServiceAccount),
-                Box::new(pod_security::PodSecurity),
-                Box::new(escalation::Escalation),
-                Box::new(storage::PersistentVolumeClaimResize),
-                Box::new(runtime_class::RuntimeClass),
-                Box::new(certificates::Certificates),
-                Box::new(policy::Validating::default()),
-                Box::new(webhooks::Validating::default()),
-                Box::new(quota::ResourceQuota::default()),
-            ],
-        }
-    }
+/// All plugins.
+fn all() -> (Mutating, Validating) {
+    (
+        vec![
+            Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(limit_ranger::LimitRanger),
+            Box::new(service_account::ServiceAccount),
+            Box::new(node_restriction::NodeRestriction),
+            Box::new(taint_nodes::TaintNodesByCondition),
+            Box::new(priority::Priority),
+            Box::new(tolerations::DefaultTolerationSeconds),
+            Box::new(default_class::DEFAULT_STORAGE_CLASS),
+            Box::new(storage::StorageObjectInUseProtection),
+            Box::new(runtime_class::RuntimeClass),
+            Box::new(certificates::Certificates),
+            Box::new(default_class::DEFAULT_INGRESS_CLASS),
+            Box::new(topology::PodTopologyLabels),
+            Box::new(policy::mutating::Mutating::default()),
+            Box::new(webhooks::Mutating::default()),
+        ],
+        vec![
+            Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(limit_ranger::LimitRanger),
+            Box::new(service_account::ServiceAccount),
+            Box::new(pod_security::PodSecurity),
+            Box::new(escalation::Escalation),
+            Box::new(storage::PersistentVolumeClaimResize),
+            Box::new(runtime_class::RuntimeClass),
+            Box::new(certificates::Certificates),
+            Box::new(policy::Validating::default()),
+            Box::new(webhooks::Validating::default()),
+            Box::new(quota::ResourceQuota::default()),
+        ],
+    )
 }
 
 impl Chain {
@@ -170,14 +178,14 @@ impl Chain {
     /// # Errors
     /// The first name that no plugin has.
     pub(crate) fn chosen(options: &options::Admission) -> std::result::Result<Self, String> {
-        let mut chain = Chain::default();
+        let (mut mutating, mut validating) = all();
         let (off, on) = (
             &options.disable_admission_plugins,
             &options.enable_admission_plugins,
         );
         let has = |name: &str| {
-            let mut mutating = chain.mutating.iter().map(|plugin| plugin.name());
-            let mut validating = chain.validating.iter().map(|plugin| plugin.name());
+            let mut mutating = mutating.iter().map(|plugin| plugin.name());
+            let mut validating = validating.iter().map(|plugin| plugin.name());
             mutating.any(|own| own == name) || validating.any(|own| own == name)
         };
         // An empty name is what a flag without a value leaves.
@@ -186,9 +194,14 @@ impl Chain {
             return Err(unknown.clone());
         }
         let stays = |name: &str| on.iter().any(|on| on == name) || !off.iter().any(|off| off == name);
-        chain.mutating.retain(|plugin| stays(plugin.name()));
-        chain.validating.retain(|plugin| stays(plugin.name()));
-        Ok(chain)
+        mutating.retain(|plugin| stays(plugin.name()));
+        validating.retain(|plugin| stays(plugin.name()));
+        Ok(Chain {
+            mutated: Plugins::new(mutating.iter().map(|plugin| plugin.name())),
+            validated: Plugins::new(validating.iter().map(|plugin| plugin.name())),
+            mutating,
+            validating,
+        })
     }
 
     /// Runs the mutating plugins, a second time when a webhook changed what those before it saw.
@@ -196,19 +209,27 @@ impl Chain {
     /// # Errors
     /// The first refusal.
     pub(crate) async fn mutate(&self, mut request: Request<'_>) -> Result<()> {
-        for again in [false, true] {
-            request.reinvocation.again = again;
-            for plugin in &self.mutating {
-                plugin
-                    .admit(&mut request)
-                    .await
-                    .inspect_err(|error| refused(plugin.name(), error))?;
+        let (operation, began) = (request.operation.as_str(), Instant::now());
+        let mut last = began;
+        let done: Result<()> = async {
+            for again in [false, true] {
+                request.reinvocation.again = again;
+                for (plugin, (_, timings)) in self.mutating.iter().zip(&self.mutated.each) {
+                    let done = plugin.admit(&mut request).await;
+                    let before = std::mem::replace(&mut last, Instant::now());
+                    timings.observe(operation, done.is_err(), last - before);
+                    done.inspect_err(|error| refused(plugin.name(), error))?;
+                }
+                if !request.reinvocation.wanted {
+                    break;
+                }
             }
-            if !request.reinvocation.wanted {
-                break;
-            }
+            Ok(())
         }
-        Ok(())
+        .await;
+        let step = &self.mutated.step;
+        step.observe(operation, done.is_err(), last - began);
+        done
     }
 
     /// Runs the validating plugins.
@@ -216,13 +237,21 @@ impl Chain {
     /// # Errors
     /// The first refusal.
     pub(crate) async fn validate(&self, request: Request<'_>) -> Result<()> {
-        for plugin in &self.validating {
-            plugin
-                .validate(&request)
-                .await
-                .inspect_err(|error| refused(plugin.name(), error))?;
+        let (operation, began) = (request.operation.as_str(), Instant::now());
+        let mut last = began;
+        let done: Result<()> = async {
+            for (plugin, (_, timings)) in self.validating.iter().zip(&self.validated.each) {
+                let done = plugin.validate(&request).await;
+                let before = std::mem::replace(&mut last, Instant::now());
+                timings.observe(operation, done.is_err(), last - before);
+                done.inspect_err(|error| refused(plugin.name(), error))?;
+            }
+            Ok(())
         }
-        Ok(())
+        .await;
+        let step = &self.validated.step;
+        step.observe(operation, done.is_err(), last - began);
+        done
     }
 }
 

@@ -272,11 +272,7 @@ impl Kms {
     ///
     /// # Errors
     /// The outer one when its seed is not known yet, the inner one when it cannot be read.
-    pub(super) fn open(
-        self: &Arc<Self>,
-        context: &str,
-        sealed: &[u8],
-    ) -> Result<Opened, Box<Locked>> {
+    pub(super) fn open(self: &Arc<Self>, context: &str, sealed: &[u8]) -> Result<Opened, Box<Locked>> {
         let envelope = match EncryptedObject::decode(sealed) {
             Ok(envelope) => envelope,
             Err(why) => return Ok(Err(format!("failed to unmarshal encrypted object: {why}"))),

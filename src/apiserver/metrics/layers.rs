@@ -34,6 +34,7 @@ pub(crate) fn render(core: &Core) -> String {
         );
         line(&mut out, name, "", audit.events());
     }
+    super::admission::render(&mut out, &core.admission.mutated, &core.admission.validated);
     let verdicts = &core.metrics.verdicts;
     for (name, help, results) in [
         (

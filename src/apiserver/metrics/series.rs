@@ -12,11 +12,13 @@ use std::{
 
 use parking_lot::RwLock;
 
+use super::histogram::Histogram;
 use crate::request::RequestInfo;
 
 /// Upper bounds of `apiserver_request_duration_seconds`, in seconds.
-pub(super) const BUCKETS: [f64; 14] = [
-    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0,
+const BUCKETS: [f64; 23] = [
+    0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
+    20.0, 30.0, 45.0, 60.0,
 ];
 /// Paths are the clients' to choose: series beyond so many are not counted.
 const MOST: usize = 10_000;
@@ -120,15 +122,6 @@ impl Series {
     }
 }
 
-/// How long the requests of some labels took, whatever their code.
-#[derive(Default)]
-pub(super) struct Durations {
-    /// By bucket, those of smaller ones included.
-    pub(super) buckets: [u64; BUCKETS.len()],
-    pub(super) count: u64,
-    pub(super) seconds: f64,
-}
-
 /// All series, by the hash of what they count.
 #[derive(Default)]
 pub(super) struct Requests {
@@ -175,25 +168,30 @@ impl Requests {
         }
     }
 
-    /// Numbers of requests by labels and code, and their durations by labels; both sorted.
+    /// Numbers of requests by labels and code, and how long they took by labels, watches left out; both
+    /// sorted.
     #[allow(clippy::type_complexity, reason = "two tables, named by the line above")]
-    pub(super) fn tables(&self) -> (BTreeMap<(Labels, u16), u64>, BTreeMap<Labels, Durations>) {
-        let (mut requests, mut durations) = (BTreeMap::new(), BTreeMap::<Labels, Durations>::new());
+    pub(super) fn tables(&self) -> (BTreeMap<(Labels, u16), u64>, BTreeMap<Labels, Histogram>) {
+        let mut requests = BTreeMap::new();
+        let mut sums = BTreeMap::<Labels, (Vec<u64>, f64)>::new();
         for series in self.known.read().values().flatten() {
-            let into = durations.entry(series.labels.clone()).or_default();
-            let mut sum = 0;
-            for (at, bucket) in series.buckets.iter().enumerate() {
-                sum += bucket.load(Relaxed);
-                if let Some(total) = into.buckets.get_mut(at) {
-                    *total += sum;
-                }
+            let counts: Vec<u64> = series.buckets.iter().map(|n| n.load(Relaxed)).collect();
+            requests.insert((series.labels.clone(), series.code), counts.iter().sum());
+            let (all, seconds) = sums
+                .entry(series.labels.clone())
+                .or_insert_with(|| (vec![0; counts.len()], 0.0));
+            for (all, count) in all.iter_mut().zip(counts) {
+                *all += count;
             }
-            into.count += sum;
-            into.seconds += series.nanoseconds.load(Relaxed) as f64 / 1e9;
-            requests.insert((series.labels.clone(), series.code), sum);
+            *seconds += series.nanoseconds.load(Relaxed) as f64 / 1e9;
         }
-        durations.retain(|labels, _| !labels.is_watch());
-        (requests, durations)
+        let durations = sums
+            .into_iter()
+            .filter(|(labels, _)| !labels.is_watch())
+            .filter_map(|(labels, (counts, seconds))| {
+                Some((labels, Histogram::of(&BUCKETS, counts, seconds)?))
+            });
+        (requests, durations.collect())
     }
 }
 
@@ -205,18 +203,25 @@ mod tests {
     fn buckets_hold_what_is_smaller() {
         let requests = Requests::default();
         let info = RequestInfo::parse(&http::Method::GET, "/api/v1/namespaces/a/pods/b", None);
-        requests.count(&info, 200, Duration::from_millis(1));
-        requests.count(&info, 404, Duration::from_millis(90));
+        requests.count(&info, 200, Duration::from_micros(31_250));
+        requests.count(&info, 404, Duration::from_micros(62_500));
         requests.count(&info, 404, Duration::from_secs(100));
         let (counts, durations) = requests.tables();
         let codes: Vec<_> = counts.into_iter().map(|((_, code), n)| (code, n)).collect();
         assert_eq!(codes, [(200, 1), (404, 2)]);
         let (labels, all) = durations.into_iter().next().unwrap();
         assert!(labels.text().contains("resource=\"pods\",scope=\"resource\""));
-        assert_eq!(
-            (all.buckets[0], all.buckets[3], all.buckets[13], all.count),
-            (1, 2, 2, 3)
-        );
-        assert!((all.seconds - 100.091).abs() < 1e-6);
+        let mut text = String::new();
+        all.write(&mut text, "d", "", 0.09);
+        for line in [
+            "d_bucket{,le=\"0.1\"} 2",
+            "d_bucket{,le=\"60\"} 2",
+            "d_bucket{,le=\"+Inf\"} 3",
+            "d_sum{} 100.09375",
+            "d_count{} 3",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in {text}");
+        }
+        assert!(!text.contains("0.05"), "{text}");
     }
 }

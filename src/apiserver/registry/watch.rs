@@ -94,6 +94,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
 
     let stream = futures::stream::unfold(watcher, |mut watcher| async move {
         let frame = watcher.next().await?;
+        watcher.count.sent();
         Some((Ok::<_, std::convert::Infallible>(frame), watcher))
     });
     let mut response = Response::new(Body::from_stream(stream));

@@ -10,7 +10,7 @@ mod hook;
 pub(super) mod matching;
 mod review;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use futures::future::join_all;
@@ -25,6 +25,7 @@ use crate::{
     cacher::Cache,
     catalog::Def,
     error::Result,
+    metrics::admission::Called,
     webhook::{Target, failed_calling},
 };
 
@@ -72,8 +73,24 @@ impl Hooks {
 enum Failure {
     /// It could not be asked or answered nonsense: its failure policy decides.
     Call(String),
-    /// It said no, or this server cannot do what it asks.
+    /// It said no.
     Refused(Box<Status>),
+    /// This server cannot do what it asks.
+    Unusable(Box<Status>),
+}
+
+/// Counts what a call came to.
+fn count<T>(hook: &Hook, request: &Request<'_>, mutating: bool, began: Instant, done: &Result<T, Failure>) {
+    let called = match done {
+        Ok(_) => Called::Allowed,
+        Err(Failure::Refused(status)) => Called::Refused(status.code),
+        Err(Failure::Unusable(_)) => Called::Unusable,
+        Err(Failure::Call(_)) if hook.fails_open => Called::FailedOpen,
+        Err(Failure::Call(_)) => Called::Failed,
+    };
+    let operation = request.operation.as_str();
+    let metrics = &request.core.metrics.webhooks;
+    metrics.called(&hook.name, mutating, operation, &called, began.elapsed());
 }
 
 /// How a mutating hook's second round comes about; lives as long as the request.
@@ -141,10 +158,12 @@ impl Admit for Mutating {
 
 /// Asks one hook and takes its patch.
 async fn mutate(hook: &Hook, index: usize, def: &Def, request: &mut Request<'_>) -> Result<()> {
+    let began = Instant::now();
     let done = match ask(hook, def, request, true).await {
         Ok(verdict) => patch(hook, def, request, verdict),
         Err(failure) => Err(failure),
     };
+    count(hook, request, true, began, &done);
     let round = format!("round_{}_index_{index}", u8::from(request.reinvocation.again));
     let notes = request.notes;
     let changed = matches!(done, Ok(Some(_)));
@@ -168,7 +187,7 @@ async fn mutate(hook: &Hook, index: usize, def: &Def, request: &mut Request<'_>)
     }
     match done {
         Ok(_) => Ok(()),
-        Err(Failure::Refused(status)) => Err(status),
+        Err(Failure::Refused(status) | Failure::Unusable(status)) => Err(status),
         Err(Failure::Call(why)) if hook.fails_open => {
             tracing::warn!(webhook = %hook.name, why, "webhook failed, the request passes");
             notes.annotate(
@@ -205,7 +224,7 @@ fn patch(
     }
     let (object, _) = request.objects_in(def);
     if object.is_null() {
-        return Err(Failure::Refused(
+        return Err(Failure::Unusable(
             Status::internal_error(&format!(
                 "admission webhook {} attempted to modify the object, which is not supported for this operation",
                 quote(&hook.name)
@@ -214,9 +233,9 @@ fn patch(
         ));
     }
     let patched = rkind_apimachinery::patch::json(&object, &verdict.patch)
-        .map_err(|e| Failure::Refused(Status::internal_error(&e.message).into()))?;
+        .map_err(|e| Failure::Unusable(Status::internal_error(&e.message).into()))?;
     let before = request.object.clone();
-    request.take(def, patched).map_err(Failure::Refused)?;
+    request.take(def, patched).map_err(Failure::Unusable)?;
     Ok((*request.object != before).then_some(operations))
 }
 
@@ -260,9 +279,12 @@ impl Validate for Validating {
 }
 
 async fn validate(hook: &Hook, index: usize, def: &Def, request: &Request<'_>) -> Result<()> {
-    match ask(hook, def, request, false).await {
+    let began = Instant::now();
+    let done = ask(hook, def, request, false).await;
+    count(hook, request, false, began, &done);
+    match done {
         Ok(_) => Ok(()),
-        Err(Failure::Refused(status)) => Err(status),
+        Err(Failure::Refused(status) | Failure::Unusable(status)) => Err(status),
         Err(Failure::Call(why)) if hook.fails_open => {
             tracing::warn!(webhook = %hook.name, why, "webhook failed, the request passes");
             request.notes.annotate(
