@@ -98,10 +98,22 @@ pub(crate) fn print(reports: &[Report]) {
     ));
     for at in 0..reports[0].memory.len() {
         let objects = reports[0].memory[at].0;
+        if reports.iter().all(|r| r.memory[at].0 == objects) {
+            rows.push((
+                format!("memory at {objects} objects"),
+                Box::new(move |r| r.memory[at].1 as f64 / 1024.0),
+                "MiB",
+            ));
+            continue;
+        }
+        // A faster server was given more objects in the same time.
         rows.push((
-            format!("memory at {objects} objects"),
-            Box::new(move |r| r.memory[at].1 as f64 / 1024.0),
-            "MiB",
+            "memory per object at the end".into(),
+            Box::new(move |r| {
+                let grown = r.memory[at].1.saturating_sub(r.memory[0].1);
+                grown as f64 / r.memory[at].0 as f64
+            }),
+            "KiB",
         ));
     }
     let names: Vec<&str> = reports.iter().map(|r| r.name).collect();
