@@ -5,12 +5,15 @@ use std::sync::{Arc, atomic::Ordering};
 
 use axum::body::Body;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, Response, StatusCode, Uri, header, request::Parts};
-use hyper_util::rt::TokioIo;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
-use tokio_util::sync::CancellationToken;
 
 use super::Backend;
-use crate::{core::Core, outbound::explain, streams::tunnel::is_upgrade, user::UserInfo};
+use crate::{
+    core::Core,
+    outbound::explain,
+    streams::tunnel::{self, is_upgrade},
+    user::UserInfo,
+};
 
 /// Headers that end at this hop, and credentials that were for this server.
 const HOP: [HeaderName; 9] = [
@@ -119,7 +122,7 @@ pub(crate) async fn serve(
         *response.status_mut() = answer.status();
         *response.headers_mut() = answer.headers().clone();
         let ends = (hyper::upgrade::on(&mut outer), hyper::upgrade::on(&mut answer));
-        tokio::spawn(join(ends.0, ends.1, core.shutdown.clone()));
+        tokio::spawn(tunnel::join(ends.0, ends.1, core.shutdown.clone()));
         return response;
     }
     let (mut parts, body) = answer.into_parts();
@@ -166,29 +169,6 @@ fn forwarded(
         *inner.body_mut() = std::mem::take(outer.body_mut());
     }
     Ok(inner)
-}
-
-async fn join(
-    client: hyper::upgrade::OnUpgrade,
-    backend: hyper::upgrade::OnUpgrade,
-    shutdown: CancellationToken,
-) {
-    let (client, backend) = match tokio::try_join!(client, backend) {
-        Ok(both) => both,
-        Err(error) => {
-            tracing::debug!(%error, "upgrade failed");
-            return;
-        }
-    };
-    let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-    tokio::select! {
-        ended = tokio::io::copy_bidirectional(&mut client, &mut backend) => {
-            if let Err(error) = ended {
-                tracing::debug!(%error, "tunnel ended");
-            }
-        }
-        () = shutdown.cancelled() => {}
-    }
 }
 
 /// Plain text, as upstream's proxy refuses.

@@ -201,17 +201,12 @@ impl Authorizer {
         }
         let mut reasons: Vec<String> = Vec::new();
         for step in &self.steps {
-            let decision = match step {
-                Step::Node => self.node.decide(user, wanted),
-                Step::Rbac => self.rbac.decide(user, wanted),
-                Step::Webhook(webhook) => webhook.decide(user, wanted).await,
-                Step::Always(true) => Decision::Allow(String::new()),
-                Step::Always(false) => Decision::NoOpinion("Everything is forbidden.".into()),
+            let decision = match self.own(step, user, wanted) {
+                Ok(decision) => decision,
+                Err(webhook) => webhook.decide(user, wanted).await,
             };
-            match decision {
-                Decision::NoOpinion(reason) if reason.is_empty() => {}
-                Decision::NoOpinion(reason) => reasons.push(reason),
-                decided => return decided,
+            if let Some(decided) = decided(decision, &mut reasons) {
+                return decided;
             }
         }
         Decision::NoOpinion(reasons.join("\n"))
@@ -225,20 +220,31 @@ impl Authorizer {
         }
         let mut reasons: Vec<String> = Vec::new();
         for step in &self.steps {
-            let decision = match step {
-                Step::Node => self.node.decide(user, wanted),
-                Step::Rbac => self.rbac.decide(user, wanted),
-                Step::Webhook(webhook) => webhook.known(user, wanted),
-                Step::Always(true) => Decision::Allow(String::new()),
-                Step::Always(false) => Decision::NoOpinion("Everything is forbidden.".into()),
+            let decision = match self.own(step, user, wanted) {
+                Ok(decision) => decision,
+                Err(webhook) => webhook.known(user, wanted),
             };
-            match decision {
-                Decision::NoOpinion(reason) if reason.is_empty() => {}
-                Decision::NoOpinion(reason) => reasons.push(reason),
-                decided => return decided,
+            if let Some(decided) = decided(decision, &mut reasons) {
+                return decided;
             }
         }
         Decision::NoOpinion(reasons.join("\n"))
+    }
+
+    /// What a step says by itself; a webhook is left to who asks.
+    fn own<'a>(
+        &self,
+        step: &'a Step,
+        user: &UserInfo,
+        wanted: &Attributes,
+    ) -> std::result::Result<Decision, &'a webhook::Webhook> {
+        Ok(match step {
+            Step::Node => self.node.decide(user, wanted),
+            Step::Rbac => self.rbac.decide(user, wanted),
+            Step::Webhook(webhook) => return Err(webhook),
+            Step::Always(true) => Decision::Allow(String::new()),
+            Step::Always(false) => Decision::NoOpinion("Everything is forbidden.".into()),
+        })
     }
 
     /// Decides, as an error for the client.
@@ -289,6 +295,18 @@ pub(crate) fn forbidden(user: &UserInfo, wanted: &Attributes, reason: &str) -> S
         &wanted.name,
         &why,
     )
+}
+
+/// What ends the chain; without it, why a step had no opinion is kept.
+fn decided(decision: Decision, reasons: &mut Vec<String>) -> Option<Decision> {
+    match decision {
+        Decision::NoOpinion(reason) if reason.is_empty() => None,
+        Decision::NoOpinion(reason) => {
+            reasons.push(reason);
+            None
+        }
+        decided => Some(decided),
+    }
 }
 
 fn denial(user: &UserInfo, wanted: &Attributes) -> String {

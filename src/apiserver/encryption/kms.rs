@@ -139,6 +139,7 @@ impl Kms {
         drop(self);
         tokio::spawn(async move {
             loop {
+                // A plugin tells nobody that it is well, or that its key changed.
                 tokio::time::sleep(next).await;
                 let Some(kms) = Weak::upgrade(&weak) else { return };
                 next = kms.look().await;

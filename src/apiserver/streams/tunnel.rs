@@ -96,23 +96,30 @@ pub(super) async fn tunnel(
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
     *response.headers_mut() = answer.headers().clone();
     let backend = hyper::upgrade::on(&mut answer);
-    tokio::spawn(async move {
-        let (client, backend) = match tokio::try_join!(client, backend) {
-            Ok(both) => both,
-            Err(error) => {
-                tracing::debug!(%error, "upgrade failed");
-                return;
-            }
-        };
-        let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
-        tokio::select! {
-            ended = tokio::io::copy_bidirectional(&mut client, &mut backend) => {
-                if let Err(error) = ended {
-                    tracing::debug!(%error, "tunnel ended");
-                }
-            }
-            () = shutdown.cancelled() => {}
-        }
-    });
+    tokio::spawn(join(client, backend, shutdown));
     Ok(response)
+}
+
+/// Carries bytes between two upgraded connections until one ends.
+pub(crate) async fn join(
+    client: hyper::upgrade::OnUpgrade,
+    backend: hyper::upgrade::OnUpgrade,
+    shutdown: CancellationToken,
+) {
+    let (client, backend) = match tokio::try_join!(client, backend) {
+        Ok(both) => both,
+        Err(error) => {
+            tracing::debug!(%error, "upgrade failed");
+            return;
+        }
+    };
+    let (mut client, mut backend) = (TokioIo::new(client), TokioIo::new(backend));
+    tokio::select! {
+        ended = tokio::io::copy_bidirectional(&mut client, &mut backend) => {
+            if let Err(error) = ended {
+                tracing::debug!(%error, "tunnel ended");
+            }
+        }
+        () = shutdown.cancelled() => {}
+    }
 }
