@@ -6,6 +6,7 @@
 
 mod bench;
 mod check;
+mod compare;
 mod conformance;
 mod generate;
 mod host;
@@ -35,6 +36,8 @@ enum Verb {
     Test(test::Args),
     /// Upstream's conformance tests against two nodes; prints a table by area
     Conformance(conformance::Args),
+    /// Our API server and a kube-apiserver, asked the same: prints where they answer otherwise
+    Compare(compare::Args),
     /// Measure; prints a table and, with --json, the raw figures
     Bench(bench::Args),
     /// Build the node image with the release binary
@@ -58,6 +61,7 @@ fn main() -> ExitCode {
         Verb::Check(args) => check::check(&args),
         Verb::Test(args) => test::test(&args),
         Verb::Conformance(args) => conformance::conformance(&args),
+        Verb::Compare(args) => compare::compare(&args),
         Verb::Bench(args) => bench::bench(&args),
         Verb::Image(args) => start::image(&args),
         Verb::Layers(args) => layers::layers(&args),

@@ -12,6 +12,14 @@ pub(crate) fn root() -> PathBuf {
         .to_path_buf()
 }
 
+/// A file that was named, from wherever the next program runs.
+pub(crate) fn absolute(path: &Path) -> Result<PathBuf> {
+    if !path.is_file() {
+        bail!("{} is no file", path.display());
+    }
+    Ok(std::path::absolute(path)?)
+}
+
 /// Prints what is about to happen, on stderr.
 pub(crate) fn say(what: &str) {
     eprintln!("{} {what}", console::style("==>").cyan().bold());

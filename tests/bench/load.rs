@@ -7,8 +7,8 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use serde::Serialize;
 
-use crate::http1::{Connection, Template};
-use crate::servers::{Running, process_cpu};
+use rkind_tests::http1::{Connection, Template};
+use rkind_tests::servers::{Running, process_cpu};
 
 /// Latencies of many requests, how long they took together, and what they cost.
 #[derive(Clone, Debug, Serialize)]

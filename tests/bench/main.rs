@@ -7,23 +7,22 @@
 //! can; beside each figure stands the CPU time that the server took, which a busy machine and the
 //! clients do not blur.
 
-mod http1;
 mod load;
 mod measure;
 mod report;
-mod servers;
 mod watches;
 
 use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
+use rkind_tests::servers::Peer;
 
 /// What to measure with.
 #[derive(Clone, Debug)]
 pub(crate) struct Options {
     rkind: PathBuf,
-    peer: Option<(PathBuf, PathBuf)>,
+    peer: Option<Peer>,
     /// Length of one closed-loop or open-loop measurement.
     length: Duration,
     /// Objects at which memory is measured, the last one being optional for its length.
@@ -43,7 +42,7 @@ fn options() -> Result<Options> {
     }
     let mut path = |name: &str| values.remove(name).map(PathBuf::from);
     let peer = match (path("--kube-apiserver"), path("--etcd")) {
-        (Some(server), Some(etcd)) => Some((server, etcd)),
+        (Some(kube_apiserver), Some(etcd)) => Some(Peer { kube_apiserver, etcd }),
         (None, None) => None,
         _ => bail!("--kube-apiserver and --etcd go together"),
     };
@@ -73,9 +72,13 @@ fn options() -> Result<Options> {
 async fn main() -> Result<()> {
     let options = options()?;
     let _ = rustls::crypto::ring::default_provider().install_default();
-    let mut reports = vec![measure::all(&options, false).await.context("rkind")?];
-    if options.peer.is_some() {
-        reports.push(measure::all(&options, true).await.context("kube-apiserver")?);
+    let mut reports = vec![measure::all(&options, None).await.context("rkind")?];
+    if let Some(peer) = &options.peer {
+        reports.push(
+            measure::all(&options, Some(peer))
+                .await
+                .context("kube-apiserver")?,
+        );
     }
     report::print(&reports);
     if let Some(path) = &options.json {

@@ -3,13 +3,13 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
+use rkind_tests::http1::{Connection, NAME, Template, VALUE};
+use rkind_tests::servers::{self, Peer, Running, Target};
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Options;
-use crate::http1::{Connection, NAME, Template, VALUE};
 use crate::load::{self, Outcome, Until, quantile};
-use crate::servers::{self, Running, Target};
 use crate::watches::Watches;
 
 /// Bytes of a pod as a client sends it.
@@ -158,11 +158,10 @@ async fn fan_out(running: &Running) -> Result<(Vec<Duration>, f64)> {
 }
 
 /// Measures one server.
-pub(crate) async fn all(options: &Options, upstream: bool) -> Result<Report> {
-    let running = if upstream {
-        servers::upstream(options).await?
-    } else {
-        servers::rkind(options).await?
+pub(crate) async fn all(options: &Options, peer: Option<&Peer>) -> Result<Report> {
+    let running = match peer {
+        Some(peer) => servers::upstream(&options.folder, peer, &[]).await?,
+        None => servers::rkind(&options.folder, &options.rkind, &[]).await?,
     };
     let target = &running.target;
     eprintln!("==> {}", running.name);

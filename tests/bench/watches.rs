@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
 
-use crate::http1::stream;
-use crate::servers::Target;
+use rkind_tests::http1::stream;
+use rkind_tests::servers::Target;
 
 const PER_CONNECTION: usize = 50;
 const ROOM: usize = 256 * 1024;

@@ -1,9 +1,9 @@
 //! The API server under load. The clients are `tests/bench`, built with
 //! optimization: a chore in the dev profile would measure itself.
 
-use crate::run::{build_rkind, cargo, root, run, say};
-use anyhow::{Result, bail};
-use std::path::{Path, PathBuf};
+use crate::run::{absolute, build_rkind, cargo, root, run, say};
+use anyhow::Result;
+use std::path::PathBuf;
 
 #[derive(clap::Args)]
 pub(crate) struct Args {
@@ -66,11 +66,4 @@ pub(crate) fn measure(args: &Args) -> Result<()> {
     }
     say("measuring; nothing else should run on this machine");
     run(&mut bench)
-}
-
-fn absolute(path: &Path) -> Result<PathBuf> {
-    if !path.is_file() {
-        bail!("{} is no file", path.display());
-    }
-    Ok(std::path::absolute(path)?)
 }

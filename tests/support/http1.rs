@@ -16,12 +16,12 @@ use crate::servers::Target;
 /// Room for what was received and not used yet, in bytes.
 const ROOM: usize = 64 * 1024;
 /// What stands for a call's number, as seven digits, in the name of an object and elsewhere.
-pub(crate) const NAME: &str = "@@@@@@@";
-pub(crate) const VALUE: &str = "#######";
+pub const NAME: &str = "@@@@@@@";
+pub const VALUE: &str = "#######";
 const DIGITS: usize = 7;
 
 /// Opens a connection that speaks `protocol`.
-pub(crate) async fn stream(target: &Target, protocol: &[u8]) -> Result<TlsStream<TcpStream>> {
+pub async fn stream(target: &Target, protocol: &[u8]) -> Result<TlsStream<TcpStream>> {
     let tcp = TcpStream::connect(target.address).await?;
     tcp.set_nodelay(true)?;
     let mut tls = target.tls.clone();
@@ -32,23 +32,17 @@ pub(crate) async fn stream(target: &Target, protocol: &[u8]) -> Result<TlsStream
 
 /// A whole request; for each call only the digits of its number are written into a copy.
 #[derive(Clone)]
-pub(crate) struct Template {
+pub struct Template {
     bytes: Vec<u8>,
     names: Vec<usize>,
     values: Vec<usize>,
     /// Names go round after so many.
-    pub(crate) count: u64,
+    pub count: u64,
 }
 
 impl Template {
     /// A request with [`NAME`] and [`VALUE`] in its path and body.
-    pub(crate) fn new(
-        target: &Target,
-        method: &str,
-        path: &str,
-        accept: &str,
-        body: Option<&str>,
-    ) -> Template {
+    pub fn new(target: &Target, method: &str, path: &str, accept: &str, body: Option<&str>) -> Template {
         let mut text = format!(
             "{method} {path} HTTP/1.1\r\nhost: localhost\r\nuser-agent: bench\r\naccept: {accept}\r\n"
         );
@@ -89,7 +83,7 @@ impl Template {
 }
 
 /// A connection in HTTP/1.1: one request at a time.
-pub(crate) struct Connection {
+pub struct Connection {
     stream: TlsStream<TcpStream>,
     sent: Vec<u8>,
     held: Vec<u8>,
@@ -97,7 +91,7 @@ pub(crate) struct Connection {
 }
 
 impl Connection {
-    pub(crate) async fn open(target: &Target) -> Result<Connection> {
+    pub async fn open(target: &Target) -> Result<Connection> {
         Ok(Connection {
             stream: stream(target, b"http/1.1").await?,
             sent: Vec::new(),
@@ -107,7 +101,7 @@ impl Connection {
     }
 
     /// Sends the call with a number; its code and the length of its body in bytes.
-    pub(crate) async fn call(&mut self, template: &Template, number: u64) -> Result<(u16, usize)> {
+    pub async fn call(&mut self, template: &Template, number: u64) -> Result<(u16, usize)> {
         let mut length = 0;
         let code = self
             .exchange(template, number, |part| length += part.len())
@@ -116,7 +110,7 @@ impl Connection {
     }
 
     /// Sends a single call; its code and body.
-    pub(crate) async fn read(&mut self, template: &Template) -> Result<(u16, Vec<u8>)> {
+    pub async fn read(&mut self, template: &Template) -> Result<(u16, Vec<u8>)> {
         let mut body = Vec::new();
         let code = self
             .exchange(template, 0, |part| body.extend_from_slice(part))

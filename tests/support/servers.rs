@@ -1,6 +1,6 @@
-//! Starting a server on an empty folder, and what it weighs.
+//! Starting an API server on an empty folder, ours or kube-apiserver, and what it weighs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -13,23 +13,26 @@ use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 
-use crate::Options;
 use crate::http1::{Connection, Template};
+
+/// An administrator's token, and the file for `--token-auth-file` that says so.
+pub const TOKEN: &str = "bench";
+pub const TOKENS: &str = "bench,admin,admin,system:masters\n";
 
 /// How to reach a server as its administrator.
 #[derive(Clone)]
-pub(crate) struct Target {
-    pub(crate) address: std::net::SocketAddr,
-    pub(crate) tls: ClientConfig,
-    pub(crate) token: Option<String>,
+pub struct Target {
+    pub address: std::net::SocketAddr,
+    pub tls: ClientConfig,
+    pub token: Option<String>,
 }
 
 /// A server's processes; dropping it ends them.
-pub(crate) struct Running {
-    pub(crate) name: &'static str,
-    pub(crate) target: Target,
+pub struct Running {
+    pub name: &'static str,
+    pub target: Target,
     /// From the start of the first process to the first good answer of `/readyz`.
-    pub(crate) ready: Duration,
+    pub ready: Duration,
     children: Vec<Child>,
 }
 
@@ -44,7 +47,8 @@ impl Drop for Running {
 
 impl Running {
     /// Memory in use by all processes, in KiB.
-    pub(crate) fn resident_kib(&self) -> u64 {
+    #[must_use]
+    pub fn resident_kib(&self) -> u64 {
         let of = |child: &Child| {
             let status = std::fs::read_to_string(format!("/proc/{}/status", child.id())).ok()?;
             let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"))?;
@@ -54,13 +58,15 @@ impl Running {
     }
 
     /// CPU time used by all processes so far.
-    pub(crate) fn cpu(&self) -> Duration {
+    #[must_use]
+    pub fn cpu(&self) -> Duration {
         self.children.iter().map(|child| process_cpu(child.id())).sum()
     }
 }
 
 /// CPU time used by a process so far, in steps of 10 ms.
-pub(crate) fn process_cpu(id: u32) -> Duration {
+#[must_use]
+pub fn process_cpu(id: u32) -> Duration {
     let ticks = || {
         let stat = std::fs::read_to_string(format!("/proc/{id}/stat")).ok()?;
         let rest = stat.rsplit_once(')')?.1;
@@ -87,17 +93,29 @@ fn spawn(command: &mut Command, log: &Path) -> Result<Child> {
         .with_context(|| format!("start {}", command.get_program().display()))
 }
 
-/// `rkind apiserver` on an empty folder.
-pub(crate) async fn rkind(options: &Options) -> Result<Running> {
-    let folder = options.folder.join("rkind");
+/// The programs that make a server: `rkind`, or kube-apiserver with its etcd.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    pub kube_apiserver: PathBuf,
+    pub etcd: PathBuf,
+}
+
+/// `rkind apiserver` on the empty folder `rkind` in `folder`, with further flags. The target's
+/// client has the administrator's certificate.
+///
+/// # Errors
+/// When the server does not start, or is not ready within two minutes.
+pub async fn rkind(folder: &Path, program: &Path, flags: &[&str]) -> Result<Running> {
+    let folder = folder.join("rkind");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
     let port = free_port()?;
     let began = Instant::now();
     let child = spawn(
-        Command::new(&options.rkind)
+        Command::new(program)
             .args(["apiserver", "--secure-port", &port.to_string(), "--data-dir"])
-            .arg(folder.join("data")),
+            .arg(folder.join("data"))
+            .args(flags),
         &folder.join("log"),
     )?;
     let mut running = Running {
@@ -122,23 +140,24 @@ pub(crate) async fn rkind(options: &Options) -> Result<Running> {
     Ok(running)
 }
 
-/// kube-apiserver and etcd on an empty folder, as plain as they can be.
-pub(crate) async fn upstream(options: &Options) -> Result<Running> {
-    let Some((server, etcd)) = &options.peer else {
-        bail!("no kube-apiserver is named");
-    };
-    let folder = options.folder.join("upstream");
+/// kube-apiserver and etcd on the empty folder `upstream` in `folder`, as plain as they can be,
+/// with further flags. The target's client has an administrator's [`TOKEN`].
+///
+/// # Errors
+/// When a program does not start, or the server is not ready within two minutes.
+pub async fn upstream(folder: &Path, peer: &Peer, flags: &[&str]) -> Result<Running> {
+    let folder = folder.join("upstream");
     let _ = std::fs::remove_dir_all(&folder);
     std::fs::create_dir_all(&folder)?;
-    let (client, peer, port) = (free_port()?, free_port()?, free_port()?);
-    std::fs::write(folder.join("tokens"), "bench,admin,admin,system:masters\n")?;
+    let (client, members, port) = (free_port()?, free_port()?, free_port()?);
+    std::fs::write(folder.join("tokens"), TOKENS)?;
     let key = rcgen::KeyPair::generate()?;
     std::fs::write(folder.join("sa.key"), key.serialize_pem())?;
     std::fs::write(folder.join("sa.pub"), key.public_key_pem())?;
     let url = |port: u16| format!("http://127.0.0.1:{port}");
     let began = Instant::now();
     let storage = spawn(
-        Command::new(etcd)
+        Command::new(&peer.etcd)
             .arg("--data-dir")
             .arg(folder.join("etcd"))
             .args([
@@ -149,13 +168,13 @@ pub(crate) async fn upstream(options: &Options) -> Result<Running> {
             ])
             .args([
                 "--listen-peer-urls",
-                &url(peer),
+                &url(members),
                 "--initial-advertise-peer-urls",
-                &url(peer),
+                &url(members),
             ])
             .args([
                 "--initial-cluster",
-                &format!("default={}", url(peer)),
+                &format!("default={}", url(members)),
                 "--log-level",
                 "error",
             ])
@@ -163,7 +182,7 @@ pub(crate) async fn upstream(options: &Options) -> Result<Running> {
         &folder.join("etcd.log"),
     )?;
     let api = spawn(
-        Command::new(server)
+        Command::new(&peer.kube_apiserver)
             .args(["--etcd-servers", &url(client), "--secure-port", &port.to_string()])
             .args(["--bind-address", "127.0.0.1", "--authorization-mode", "RBAC"])
             .args(["--disable-admission-plugins", "ServiceAccount"])
@@ -179,7 +198,8 @@ pub(crate) async fn upstream(options: &Options) -> Result<Running> {
             .arg("--token-auth-file")
             .arg(folder.join("tokens"))
             .arg("--cert-dir")
-            .arg(folder.join("certificates")),
+            .arg(folder.join("certificates"))
+            .args(flags),
         &folder.join("kube-apiserver.log"),
     )?;
     let mut running = Running {
@@ -187,7 +207,7 @@ pub(crate) async fn upstream(options: &Options) -> Result<Running> {
         target: Target {
             address: ([127, 0, 0, 1], port).into(),
             tls: tls(None)?,
-            token: Some("bench".into()),
+            token: Some(TOKEN.into()),
         },
         ready: Duration::ZERO,
         children: vec![storage, api],
@@ -208,7 +228,7 @@ async fn ready(target: &Target, began: Instant) -> Result<Duration> {
         // A port that nothing listens at yet offers nothing to await.
         tokio::time::sleep(Duration::from_millis(2)).await;
     }
-    bail!("the server did not get ready in 2 minutes; its log lies in the bench's folder")
+    bail!("the server did not get ready in 2 minutes; its log lies in the folder")
 }
 
 /// Believes any server: what is measured is on this machine.

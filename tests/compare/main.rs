@@ -1,0 +1,115 @@
+//! `cargo xtask compare`: where our API server answers otherwise than kube-apiserver.
+//!
+//! ```console
+//! $ cargo xtask compare --kube-apiserver PATH --etcd PATH [--focus '^pods create '] [--rkind PATH]
+//! ```
+//! Both servers start on empty folders, get the same requests in the same order, and their answers
+//! are compared: code, Warning headers and body; of a refusal its reason, message and causes. What
+//! must differ (uids, times, resource versions, made names and addresses) is evened out first
+//! ([`normal`]). Differences are printed grouped by what differs, the most frequent first, with the
+//! requests that show them; the exit code is 1 if there is one that `known.txt` has no line for.
+//!
+//! Requests come in [`script::Script`]s: what is sent alone and in order, and what is sent side by
+//! side because it leaves nothing behind (`dryRun=All`). [`writes`] makes them from one valid
+//! object of every kind ([`objects`]) and the schema of its type ([`mutate`]): every field removed,
+//! set to every kind of bad value, and every field that the object lacks set alone. [`writes`] has
+//! no list of rules: what is wrong with a value, upstream's server says.
+
+mod ask;
+mod mutate;
+mod normal;
+mod objects;
+mod report;
+mod script;
+mod writes;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context as _, Result, bail};
+use regex::Regex;
+use rkind_tests::servers::{self, Peer, TOKEN, TOKENS};
+
+struct Options {
+    rkind: PathBuf,
+    peer: Peer,
+    folder: PathBuf,
+    focus: Regex,
+    /// Examples printed of each group of differences.
+    examples: usize,
+}
+
+fn options() -> Result<Options> {
+    let mut values = std::collections::BTreeMap::new();
+    let mut arguments = std::env::args().skip(1);
+    while let Some(name) = arguments.next() {
+        let value = arguments
+            .next()
+            .with_context(|| format!("{name} wants a value"))?;
+        values.insert(name, value);
+    }
+    let mut take = |name: &str| values.remove(name);
+    let focus = take("--focus").unwrap_or_default();
+    let examples = take("--examples").map_or(Ok(3), |text| text.parse());
+    let mut path = |name: &str| {
+        take(name)
+            .map(PathBuf::from)
+            .with_context(|| format!("{name} is missing"))
+    };
+    let options = Options {
+        rkind: path("--rkind")?,
+        folder: path("--folder")?,
+        peer: Peer {
+            kube_apiserver: path("--kube-apiserver")?,
+            etcd: path("--etcd")?,
+        },
+        focus: Regex::new(&focus).context("--focus")?,
+        examples: examples.context("--examples")?,
+    };
+    match values.keys().next() {
+        Some(name) => bail!("{name} is unknown"),
+        None => Ok(options),
+    }
+}
+
+#[tokio::main]
+async fn main() -> Result<ExitCode> {
+    let options = options()?;
+    let _ = rustls::crypto::ring::default_provider().install_default();
+    let mut scripts = vec![script::namespace()];
+    scripts.extend(writes::scripts());
+    scripts.retain_mut(|script| script.focus(&options.focus));
+
+    // The same user on both sides: who asks is written into some objects.
+    std::fs::create_dir_all(&options.folder)?;
+    let tokens = options.folder.join("tokens");
+    std::fs::write(&tokens, TOKENS)?;
+    let tokens = format!("--token-auth-file={}", tokens.display());
+    // No controllers run beside kube-apiserver that would make accounts for pods.
+    let flags = [
+        &tokens,
+        "--disable-admission-plugins=ServiceAccount",
+        "--service-cluster-ip-range=10.96.0.0/16",
+    ];
+    let mut ours = servers::rkind(&options.folder, &options.rkind, &flags)
+        .await
+        .context("rkind")?;
+    ours.target.token = Some(TOKEN.into());
+    let theirs = servers::upstream(&options.folder, &options.peer, &[])
+        .await
+        .context("kube-apiserver")?;
+    let mut report = report::Report::new(include_str!("known.txt"))?;
+    for script in &scripts {
+        let (ours, theirs) = tokio::try_join!(script.run(&ours.target), script.run(&theirs.target))
+            .with_context(|| script.name.clone())?;
+        for (case, ours, theirs) in script.pair(&ours, &theirs) {
+            report.add(case, ours, theirs);
+        }
+    }
+    print!("{}", report.text(options.examples));
+    Ok(if report.is_clean() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
+}
