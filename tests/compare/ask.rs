@@ -12,6 +12,7 @@ use serde_json::Value;
 /// What a server said.
 #[derive(Clone, Debug)]
 pub(crate) struct Answer {
+    /// 0 where it closed the connection instead.
     pub(crate) code: u16,
     /// The texts of the Warning headers.
     pub(crate) warnings: Vec<String>,
@@ -64,7 +65,17 @@ impl<'a> Client<'a> {
             head = head.header(*name, value);
         }
         let request = head.body(Full::new(request.body.clone())).with_context(what)?;
-        let response = sender.send_request(request).await.with_context(what)?;
+        let response = match sender.send_request(request).await {
+            Ok(response) => response,
+            // A panic, most likely; the next request has another connection.
+            Err(error) => {
+                return Ok(Answer {
+                    code: 0,
+                    warnings: vec![],
+                    body: error.to_string().into(),
+                });
+            }
+        };
         let (head, body) = response.into_parts();
         let body = body.collect().await.with_context(what)?.to_bytes();
         self.sender = Some(sender);

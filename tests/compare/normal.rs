@@ -61,6 +61,9 @@ fn is_refusal(answer: &Answer) -> bool {
 /// What differs, a line each: `- ` is what kube-apiserver says alone, `+ ` what we say alone.
 pub(crate) fn differences(ours: &Answer, theirs: &Answer) -> Vec<String> {
     let mut lines = vec![];
+    if theirs.code == 0 {
+        return vec!["kube-apiserver closes the connection".to_owned()];
+    }
     let said = |answer: &Answer| answer.warnings.iter().map(|warning| text(warning)).collect();
     apart("warning ", said(ours), said(theirs), &mut lines);
     let (mut our, mut their) = (ours.body.clone(), theirs.body.clone());
