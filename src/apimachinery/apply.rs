@@ -148,11 +148,26 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
         Some(live) => sent(new).or_else(|| sent(live)),
         None => sent(new),
     };
+    let id = Id::new(r.manager, false, r.api_version, r.subresource);
     let (old, mut entries) = match (live, entries) {
         // An object nobody tracked since its creation stays untracked until
         // the first apply.
         (Some(_), None) => {
             meta::remove(new, "managedFields");
+            return;
+        }
+        (None, None) => {
+            let skip = typed::Skip {
+                only: Some(&UNOWNED),
+                whole: Some(r.ignored),
+            };
+            let fields = typed::created(Some(&r.empty()), new, shape, skip);
+            if fields.is_empty() {
+                meta::remove(new, "managedFields");
+            } else {
+                let entry = managers::updater(&id, Value::Object(fields), r.now);
+                meta::set(new, "managedFields", vec![entry]);
+            }
             return;
         }
         (Some(live), Some(entries)) => (live, entries),
@@ -172,7 +187,6 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
         touched.clone().joined(removed)
     };
     let mine = r.owned(touched);
-    let id = Id::new(r.manager, false, r.api_version, r.subresource);
     managers::record(&mut entries, &changed, &mine, &id, r.now);
     let crowded = managers::too_many(&entries);
     if entries.is_empty() {

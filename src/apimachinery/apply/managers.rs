@@ -209,21 +209,26 @@ pub(super) fn record(entries: &mut Vec<Value>, changed: &Set, mine: &Set, id: &I
     }
     entries.retain(|m| m["fieldsV1"].as_object().is_some_and(|f| !f.is_empty()));
     if !found && !mine.is_empty() {
-        let mut m = json!({
-            "manager": id.manager,
-            "operation": "Update",
-            "apiVersion": id.api_version,
-            "time": meta::time(now),
-            "fieldsType": "FieldsV1",
-        });
-        // Not by the macro: it would copy the tree.
-        m["fieldsV1"] = mine.encode();
-        if !id.subresource.is_empty() {
-            m["subresource"] = id.subresource.as_str().into();
-        }
-        entries.push(m);
+        entries.push(updater(id, mine.encode(), now));
     }
     entries.sort_by(|a, b| order(a).cmp(&order(b)));
+}
+
+/// The entry of a plain update in wire form.
+pub(super) fn updater(id: &Id, fields: Value, now: Timestamp) -> Value {
+    let mut m = json!({
+        "manager": id.manager,
+        "operation": "Update",
+        "apiVersion": id.api_version,
+        "time": meta::time(now),
+        "fieldsType": "FieldsV1",
+    });
+    // Not by the macro: it would copy the tree.
+    m["fieldsV1"] = fields;
+    if !id.subresource.is_empty() {
+        m["subresource"] = id.subresource.as_str().into();
+    }
+    m
 }
 
 /// Upstream's order: appliers first, then by time, name, version, subresource.

@@ -23,7 +23,7 @@ pub enum Element {
 }
 
 impl Element {
-    fn encode(&self) -> String {
+    pub(super) fn encode(&self) -> String {
         match self {
             Self::Field(f) => format!("f:{f}"),
             Self::Key(k) => format!("k:{k}"),

@@ -393,6 +393,21 @@ proptest! {
         prop_assert_eq!(Set::decode(&s.encode()), s);
     }
 
+    /// What a create writes down in one pass is what the comparison with the empty object finds.
+    #[test]
+    fn a_create_owns_what_the_comparison_finds(mut a in config(), odd in 0..5_usize) {
+        a["metadata"]["finalizers"] = json!(["x", "y", "x"]);
+        a["status"] = json!({"replicas": 1, "conditions": [{"type": "Available", "status": "True"}]});
+        a["spec"]["strategy"] = [json!({}), json!(null), json!([]), json!("x"), json!({"type": "Recreate"})][odd].clone();
+        let ignored = ignored(true, "");
+        let r = request("me", 1, &ignored);
+        let c = typed::compare(&r.empty(), &a, Shape::of(r.def));
+        let expected = r.owned(c.added.joined(c.modified)).encode();
+        track(&r, None, &mut a);
+        prop_assert_eq!(&a["metadata"]["managedFields"][0]["fieldsV1"], &expected);
+        prop_assert_eq!(&expected["f:metadata"]["f:finalizers"], &json!({".": {}, "v:\"x\"": {}, "v:\"y\"": {}}));
+    }
+
     /// Sets changed in wire form are what sets changed as trees are.
     #[test]
     fn wire_form_obeys_set_algebra(a in config(), b in config()) {

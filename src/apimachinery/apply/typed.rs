@@ -270,6 +270,12 @@ fn bare(v: Option<&Value>) -> bool {
     }
 }
 
+/// Whether a part that differs does so as a whole.
+fn is_leaf(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> bool {
+    let fits = |v: Option<&Value>| v.is_none_or(|v| !matches!(shape.fit(v), Shape::Leaf));
+    !fits(old) || !fits(new) || (bare(old) && bare(new))
+}
+
 fn compare_part(
     e: impl FnOnce() -> Element,
     old: Option<&Value>,
@@ -282,9 +288,7 @@ fn compare_part(
         return;
     }
     let e = e();
-    let fits = |v: Option<&Value>| v.is_none_or(|v| !matches!(shape.fit(v), Shape::Leaf));
-    let leaf = !fits(old) || !fits(new) || (bare(old) && bare(new));
-    if leaf {
+    if is_leaf(old, new, shape) {
         match (old, new) {
             (None, Some(_)) => c.added.insert(e),
             (Some(_), None) => c.removed.insert(e),
@@ -307,6 +311,97 @@ fn compare_part(
         (None, Some(_)) => c.added.insert(e),
         (Some(_), None) => c.removed.insert(e),
         _ => {}
+    }
+}
+
+/// What is left out of a field set: members of `only` by themselves, members of `whole` with all that
+/// is below them.
+#[derive(Clone, Copy)]
+pub(super) struct Skip<'a> {
+    pub(super) only: Option<&'a Set>,
+    pub(super) whole: Option<&'a Set>,
+}
+
+impl<'a> Skip<'a> {
+    /// What is left out below `name`; `None` when everything is.
+    fn below(self, name: &str) -> Option<(bool, Skip<'a>)> {
+        if self.only.is_none() && self.whole.is_none() {
+            return Some((false, self));
+        }
+        let e = Element::Field(name.to_owned());
+        if self.whole.is_some_and(|set| set.has(&e)) {
+            return None;
+        }
+        let below = |set: Option<&'a Set>| set.and_then(|set| set.below(&e));
+        let skip = Skip {
+            only: below(self.only),
+            whole: below(self.whole),
+        };
+        Some((self.only.is_some_and(|set| set.has(&e)), skip))
+    }
+}
+
+/// The fields that a new object has beyond `old` (its type's [`skeleton`]), as FieldsV1: what
+/// [`compare`] finds added or modified, without the sets between. Nearly all writes of objects that
+/// live for a short time are creates.
+pub(super) fn created(
+    old: Option<&Value>,
+    new: &Value,
+    shape: Shape<'_>,
+    skip: Skip<'_>,
+) -> Map<String, Value> {
+    let mut out = Map::new();
+    if shape.is_list() {
+        // A skeleton's lists are empty.
+        for (e, item) in keyed(shape, Some(new)) {
+            let key = e.encode();
+            if !out.contains_key(&key) {
+                created_part(key, None, item, shape.item(), skip, false, &mut out);
+            }
+        }
+        return out;
+    }
+    let old = object(old);
+    for (k, child) in object(Some(new)).into_iter().flatten() {
+        if let Some((unnamed, skip)) = skip.below(k) {
+            let before = old.and_then(|o| o.get(k));
+            created_part(
+                format!("f:{k}"),
+                before,
+                child,
+                shape.child(k),
+                skip,
+                unnamed,
+                &mut out,
+            );
+        }
+    }
+    out
+}
+
+fn created_part(
+    key: String,
+    old: Option<&Value>,
+    new: &Value,
+    shape: Shape<'_>,
+    skip: Skip<'_>,
+    unnamed: bool,
+    out: &mut Map<String, Value>,
+) {
+    if old == Some(new) {
+        return;
+    }
+    let whole = is_leaf(old, Some(new), shape);
+    let mut fields = Map::new();
+    if !whole {
+        fields = created(old, new, shape, skip);
+    }
+    let member = !unnamed && (whole || old.is_none());
+    if member && !fields.is_empty() {
+        fields.insert(".".into(), Value::Object(Map::new()));
+    }
+    if member || !fields.is_empty() {
+        out.insert(key, Value::Object(fields));
     }
 }
 

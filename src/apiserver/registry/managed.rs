@@ -37,24 +37,33 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
 /// Takes new times of `managedFields` back where nothing else is new, so that a write of what is there
 /// already is none. Upstream: `managedfields.IgnoreManagedFieldsTimestampsTransformer`.
 pub(crate) fn keep_times(old: &Value, new: &mut Value) {
-    let entries = |object: &Value| -> Option<Vec<Value>> {
-        let mut entries = object["metadata"]["managedFields"].as_array()?.clone();
-        for entry in &mut entries {
-            entry["time"] = Value::Null;
+    let (before, after) = (&old["metadata"], &new["metadata"]);
+    let same = equal_but(before, after, &["managedFields", "resourceVersion"])
+        && equal_but(old, new, &["metadata"])
+        && same_managers(&before["managedFields"], &after["managedFields"]);
+    if same {
+        for field in ["managedFields", "resourceVersion"] {
+            meta::set(new, field, before[field].clone());
         }
-        Some(entries)
+    }
+}
+
+/// Whether two objects are equal, these fields aside.
+fn equal_but(old: &Value, new: &Value, fields: &[&str]) -> bool {
+    fn others<'a>(object: &'a Value, fields: &'a [&str]) -> impl Iterator<Item = (&'a String, &'a Value)> {
+        let all = object.as_object().into_iter().flatten();
+        all.filter(|(name, _)| !fields.contains(&name.as_str()))
+    }
+    others(old, fields).eq(others(new, fields))
+}
+
+/// Whether managers own the same, at whatever times.
+fn same_managers(old: &Value, new: &Value) -> bool {
+    let (Some(old), Some(new)) = (old.as_array(), new.as_array()) else {
+        return old == new;
     };
-    let managers = |object: &Value| object["metadata"]["managedFields"].clone();
-    if managers(old) == managers(new) || entries(old) != entries(new) {
-        return;
-    }
-    let (times, version) = (managers(new), meta::resource_version(new).to_owned());
-    meta::set(new, "managedFields", managers(old));
-    meta::set(new, "resourceVersion", meta::resource_version(old));
-    if *new != *old {
-        meta::set(new, "managedFields", times);
-        meta::set(new, "resourceVersion", version);
-    }
+    let mut both = old.iter().zip(new);
+    old.len() == new.len() && both.all(|(old, new)| equal_but(old, new, &["time"]))
 }
 
 /// The outcome of applying `config` to `live` (both in the served version; `None`: create).
