@@ -51,20 +51,21 @@ pub struct Entry {
     pub mod_revision: Revision,
 }
 
-/// One committed change of one key.
+/// One committed change of one key. Entries are those that the store itself holds: cloning an event
+/// copies reference counts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The key was created (`prev` is `None`) or replaced.
     Put {
         /// The key as written; its `mod_revision` is the event's revision.
-        entry: Entry,
+        entry: Arc<Entry>,
         /// The key before this write.
-        prev: Option<Entry>,
+        prev: Option<Arc<Entry>>,
     },
     /// The key was deleted.
     Delete {
         /// The key before its deletion.
-        prev: Entry,
+        prev: Arc<Entry>,
         /// Revision of the deletion.
         revision: Revision,
     },
@@ -88,7 +89,7 @@ impl Event {
     }
 
     /// The key before this change, if it existed.
-    pub fn prev(&self) -> Option<&Entry> {
+    pub fn prev(&self) -> Option<&Arc<Entry>> {
         match self {
             Event::Put { prev, .. } => prev.as_ref(),
             Event::Delete { prev, .. } => Some(prev),

@@ -222,7 +222,7 @@ impl Cache {
                 continue;
             };
             match event {
-                Event::Put { entry, .. } => cacher.put(entry),
+                Event::Put { entry, .. } => cacher.put(&entry),
                 Event::Delete { prev, revision } => cacher.remove(&prev.key, revision),
             }
         }

@@ -257,9 +257,9 @@ impl Cacher {
         )
     }
 
-    pub(super) fn put(&self, entry: Entry) {
+    pub(super) fn put(&self, entry: &Entry) {
         let key = &entry.key[self.prefix_len..];
-        let object = match Obj::parse(&self.resource, key, &entry) {
+        let object = match Obj::parse(&self.resource, key, entry) {
             Ok(object) => Arc::new(object),
             Err(error) => {
                 tracing::error!(key = %entry.key, %error, "stored object cannot be read, it is not served");
@@ -333,7 +333,7 @@ impl Cacher {
         }
         let mut entries = entries;
         entries.sort_by_key(|entry| entry.mod_revision);
-        for entry in entries {
+        for entry in &entries {
             self.put(entry);
         }
     }

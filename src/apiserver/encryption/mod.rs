@@ -128,13 +128,19 @@ impl Shared {
         Ok(match event {
             Event::Put { entry, prev } => Event::Put {
                 // The newer state last: it says whether the key is stale.
-                prev: self.maybe(prev).await?,
-                entry: self.open(entry).await?,
+                prev: match prev {
+                    Some(prev) => Some(self.open(Arc::unwrap_or_clone(prev)).await?.into()),
+                    None => None,
+                },
+                entry: self.open(Arc::unwrap_or_clone(entry)).await?.into(),
             },
             Event::Delete { prev, revision } => {
-                let prev = self.open(prev).await?;
+                let prev = self.open(Arc::unwrap_or_clone(prev)).await?;
                 self.stale.write().remove(&prev.key);
-                Event::Delete { prev, revision }
+                Event::Delete {
+                    prev: prev.into(),
+                    revision,
+                }
             }
         })
     }

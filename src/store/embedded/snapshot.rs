@@ -32,7 +32,7 @@ impl Batch {
         let last = events.last()?.revision();
         let bytes = events
             .iter()
-            .map(|e| size_of::<Event>() as u64 + e.prev().map_or(0, entry_bytes))
+            .map(|e| size_of::<Event>() as u64 + e.prev().map_or(0, |entry| entry_bytes(entry)))
             .sum();
         Some(Batch {
             last,
@@ -84,22 +84,19 @@ impl Snapshot {
         // One allocation per key, however often it is written.
         let key = prev.map_or(key, |entry| entry.key.clone());
         let create_revision = prev.map_or(mod_revision, |entry| entry.create_revision);
-        let entry = Entry {
+        let entry = Arc::new(Entry {
             key: key.clone(),
             value,
             create_revision,
             mod_revision,
-        };
-        let prev = self.map.insert(key, Arc::new(entry.clone()));
-        Event::Put {
-            entry,
-            prev: prev.map(Arc::unwrap_or_clone),
-        }
+        });
+        let prev = self.map.insert(key, entry.clone());
+        Event::Put { entry, prev }
     }
 
     /// Deletes a key at the next revision; `None`, and no revision, when there is no such key.
     pub(super) fn delete(&mut self, key: &str) -> Option<Event> {
-        let prev = Arc::unwrap_or_clone(self.map.remove(key)?);
+        let prev = self.map.remove(key)?;
         self.revision += 1;
         Some(Event::Delete {
             prev,
@@ -197,7 +194,7 @@ impl Snapshot {
         let current = self.map.get(key);
         let untouched = at == self.revision || current.is_some_and(|entry| entry.mod_revision <= at);
         if !untouched && let Some(event) = self.events_from(at + 1).find(|event| &**event.key() == key) {
-            return Ok((event.prev().cloned(), at));
+            return Ok((event.prev().map(|entry| Entry::clone(entry)), at));
         }
         Ok((current.map(|entry| Entry::clone(entry)), at))
     }
@@ -235,7 +232,8 @@ impl Snapshot {
         for event in self.events_from(at + 1) {
             let key = &**event.key();
             if key.starts_with(prefix) && after.is_none_or(|after| key > after) {
-                then.entry(key).or_insert_with(|| event.prev());
+                then.entry(key)
+                    .or_insert_with(|| event.prev().map(|entry| &**entry));
             }
         }
         Ok(page(
