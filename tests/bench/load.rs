@@ -4,8 +4,9 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use serde::Serialize;
+use tokio::sync::{Mutex, mpsc};
 
 use rkind_tests::http1::{Connection, Template};
 use rkind_tests::servers::{Running, process_cpu};
@@ -39,13 +40,24 @@ pub(crate) enum Until {
     Calls(u64),
 }
 
-/// When a call is due.
-#[derive(Clone, Copy)]
-enum Pace {
-    /// When the client's last one is answered.
-    Closed,
-    /// So many per second, whatever the answers do.
-    Open(f64),
+/// When calls are due, one after the other.
+type Turns = Arc<Mutex<mpsc::UnboundedReceiver<Instant>>>;
+
+/// Gives out turns at a fixed rate for as long as somebody takes them.
+fn turns(rate: f64) -> Turns {
+    let (give, turns) = mpsc::unbounded_channel();
+    // The runtime's timer ticks in milliseconds, which is as long as an answer takes.
+    std::thread::spawn(move || {
+        let began = Instant::now();
+        for number in 0_u64.. {
+            let due = began + Duration::from_secs_f64(number as f64 / rate);
+            std::thread::sleep(due.saturating_duration_since(Instant::now()));
+            if give.send(due).is_err() {
+                return;
+            }
+        }
+    });
+    Arc::new(Mutex::new(turns))
 }
 
 /// So many clients, each sending when its last request is answered. Numbers start at 0.
@@ -55,7 +67,7 @@ pub(crate) async fn closed(
     until: Until,
     template: Template,
 ) -> Result<Outcome> {
-    run(running, clients, Pace::Closed, until, template).await
+    run(running, clients, None, until, template).await
 }
 
 /// Requests due at a fixed rate over many connections; latency counts from when one was due.
@@ -66,14 +78,16 @@ pub(crate) async fn open(
     template: Template,
 ) -> Result<Outcome> {
     const CONNECTIONS: usize = 64;
-    let until = Until::Calls((rate * length.as_secs_f64()) as u64);
-    run(running, CONNECTIONS, Pace::Open(rate), until, template).await
+    let count = (rate * length.as_secs_f64()) as u64;
+    run(running, CONNECTIONS, Some(rate), Until::Calls(count), template).await
 }
 
+/// `rate`: how many calls are due per second; without it a client's next one is due when its last one
+/// is answered.
 async fn run(
     running: &Running,
     clients: usize,
-    pace: Pace,
+    rate: Option<f64>,
     until: Until,
     template: Template,
 ) -> Result<Outcome> {
@@ -85,10 +99,18 @@ async fn run(
     let template = Arc::new(template);
     let (server, client) = (running.cpu(), process_cpu(std::process::id()));
     let began = Instant::now();
+    let turns = rate.map(turns);
     let tasks: Vec<_> = connections
         .into_iter()
         .map(|connection| {
-            let work = client_loop(connection, next.clone(), template.clone(), began, pace, until);
+            let work = client_loop(
+                connection,
+                next.clone(),
+                template.clone(),
+                began,
+                turns.clone(),
+                until,
+            );
             tokio::spawn(work)
         })
         .collect();
@@ -121,7 +143,7 @@ async fn client_loop(
     next: Arc<AtomicU64>,
     template: Arc<Template>,
     began: Instant,
-    pace: Pace,
+    turns: Option<Turns>,
     until: Until,
 ) -> Result<(Vec<Duration>, u64)> {
     let mut latencies = Vec::new();
@@ -135,12 +157,11 @@ async fn client_loop(
         if done {
             return Ok((latencies, bytes));
         }
-        let due = match pace {
-            Pace::Closed => Instant::now(),
-            Pace::Open(rate) => {
-                let due = began + Duration::from_secs_f64(number as f64 / rate);
-                tokio::time::sleep_until(due.into()).await;
-                due
+        let due = match &turns {
+            None => Instant::now(),
+            Some(turns) => {
+                let due = turns.lock().await.recv().await;
+                due.context("the turns ended early")?
             }
         };
         let (code, length) = connection.call(&template, number).await?;
