@@ -5,6 +5,7 @@ mod auth;
 mod clients;
 mod crds;
 mod crud;
+mod evictions;
 mod forms;
 pub(crate) mod hooks;
 mod hostile;
@@ -137,6 +138,16 @@ impl Fixture {
         let value = serde_json::from_slice(&bytes)
             .unwrap_or_else(|_| json!(String::from_utf8_lossy(&bytes).into_owned()));
         (code, value)
+    }
+
+    pub(crate) async fn patch(&self, uri: &str, kind: &str, patch: Value) -> (StatusCode, Value) {
+        let headers = [("content-type", kind)];
+        self.send_as(self.admin(), "PATCH", uri, patch, &headers).await
+    }
+
+    /// A merge patch.
+    pub(crate) async fn merge(&self, uri: &str, patch: Value) -> (StatusCode, Value) {
+        self.patch(uri, "application/merge-patch+json", patch).await
     }
 
     pub(crate) async fn get(&self, uri: &str) -> Value {

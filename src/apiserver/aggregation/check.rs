@@ -9,14 +9,14 @@ use axum::body::Body;
 use http::Request;
 use http_body_util::{BodyExt as _, Limited};
 use rkind_apimachinery::{meta, resources};
-use serde_json::{Value, json};
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use super::{Backend, Condition, Documents, RESOURCE, discovery, openapi, proxy};
 use crate::{
     core::Core,
     outbound::{explain, service},
-    registry::create::Write,
+    registry::{condition, create::Write},
     user::{MASTERS, UserInfo},
 };
 
@@ -244,20 +244,9 @@ pub(super) async fn report(core: &Arc<Core>, name: &str, condition: &Condition) 
     let done = write
         .change(name, |old| {
             let mut new = old.clone();
-            let mut list: Vec<Value> = old["status"]["conditions"].as_array().cloned().unwrap_or_default();
-            let before = list.iter().position(|c| c["type"] == condition.kind.as_str());
-            let since = before
-                .filter(|at| list[*at]["status"] == condition.status.as_str())
-                .map(|at| list[at]["lastTransitionTime"].clone());
-            let entry = json!({
-                "type": condition.kind, "status": condition.status, "reason": condition.reason,
-                "message": condition.message, "lastTransitionTime": since.unwrap_or_else(|| json!(meta::now())),
-            });
-            match before {
-                Some(at) => list[at] = entry,
-                None => list.push(entry),
-            }
-            new["status"]["conditions"] = json!(list);
+            let told = json!({"type": condition.kind, "status": condition.status, "reason": condition.reason,
+                "message": condition.message});
+            condition::set(&mut new["status"], told, &meta::now());
             Ok(new)
         })
         .await;

@@ -36,6 +36,7 @@ use crate::{
     core::Core,
     crd::{self, DEFINITIONS, Family, Version},
     discovery::Documents,
+    registry::condition,
 };
 
 /// A resource of one group and version: a shared handle, cheap to clone.
@@ -288,7 +289,7 @@ impl Catalog {
             }
             let definition = object.to_value();
             let terminating = meta::is_deleting(&definition);
-            if !crd::names::is_true(&definition, "Established") {
+            if !condition::is_true(&definition["status"], "Established") {
                 changed |= forget(core, known, name);
                 continue;
             }

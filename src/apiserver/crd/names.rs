@@ -6,6 +6,8 @@ use std::collections::BTreeSet;
 use rkind_apimachinery::{field::quote, meta};
 use serde_json::{Value, json};
 
+use crate::registry::condition;
+
 /// Annotation by which a definition in a group of Kubernetes' own says that it was reviewed.
 pub(crate) const APPROVAL: &str = "api-approved.kubernetes.io";
 
@@ -95,7 +97,7 @@ pub(crate) fn plan(definition: &Value, claimed: &Claimed, now: &str) -> Option<V
     let good = conflict.is_none();
     let (reason, message) = conflict.unwrap_or(("NoConflicts", "no conflicts found".into()));
     set_condition(&mut status, "NamesAccepted", good, reason, &message, now);
-    let established = is_true(definition, "Established");
+    let established = condition::is_true(&definition["status"], "Established");
     if good && !established {
         let message = "the initial names have been accepted";
         set_condition(
@@ -132,15 +134,6 @@ fn copy(to: &mut Value, from: &Value, field: &str) {
     }
 }
 
-/// Whether a condition is `True`.
-pub(crate) fn is_true(definition: &Value, kind: &str) -> bool {
-    definition["status"]["conditions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .any(|c| c["type"] == kind && c["status"] == "True")
-}
-
 /// Sets a condition; its time moves when its status does.
 pub(crate) fn set_condition(
     status: &mut Value,
@@ -150,24 +143,9 @@ pub(crate) fn set_condition(
     message: &str,
     now: &str,
 ) {
-    if !status["conditions"].is_array() {
-        status["conditions"] = json!([]);
-    }
     let word = if good { "True" } else { "False" };
-    let Some(list) = status["conditions"].as_array_mut() else {
-        return;
-    };
-    let mut condition = json!({"type": kind, "status": word, "reason": reason, "message": message,
-        "lastTransitionTime": now});
-    match list.iter_mut().find(|c| c["type"] == kind) {
-        Some(known) => {
-            if known["status"] == word {
-                condition["lastTransitionTime"] = known["lastTransitionTime"].clone();
-            }
-            *known = condition;
-        }
-        None => list.push(condition),
-    }
+    let condition = json!({"type": kind, "status": word, "reason": reason, "message": message});
+    condition::set(status, condition, now);
 }
 
 /// Whether and how a definition in a protected group was approved; `None` for all other groups.

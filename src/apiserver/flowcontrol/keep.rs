@@ -7,7 +7,12 @@ use rkind_apimachinery::{meta, resources, status::Status};
 use serde_json::{Value, json};
 
 use super::{ADJUST, LEVELS, SCHEMAS, objects};
-use crate::{core::Core, error::Result, machinery, registry::create::Write};
+use crate::{
+    core::Core,
+    error::Result,
+    machinery,
+    registry::{condition, create::Write},
+};
 
 /// `true` on objects that follow the server's version of them; an administrator who sets it to
 /// `false` keeps a suggested object as it is.
@@ -125,19 +130,14 @@ async fn dangling(core: &Arc<Core>) {
         } else {
             ("True", "NotFound", format!("{told} but there is no such object"))
         };
-        let conditions = value["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        let known = conditions.iter().find(|c| c["type"] == "Dangling");
-        if known.is_some_and(|c| c["status"] == status && c["reason"] == reason && c["message"] == *message) {
+        let condition = json!({"type": "Dangling", "status": status, "reason": reason, "message": message});
+        let known = condition::find(&value["status"], "Dangling");
+        if ["status", "reason", "message"]
+            .iter()
+            .all(|field| known[field] == condition[field])
+        {
             continue;
         }
-        let since = known
-            .filter(|c| c["status"] == status)
-            .map_or_else(|| json!(meta::now()), |c| c["lastTransitionTime"].clone());
-        let condition = json!({"type": "Dangling", "status": status, "reason": reason, "message": message,
-            "lastTransitionTime": since});
         if let Err(error) = tell(core, object.name(), &condition).await {
             tracing::debug!(name = object.name(), message = %error.message, "cannot tell of a dangling schema");
         }
@@ -151,15 +151,7 @@ async fn tell(core: &Arc<Core>, name: &str, condition: &Value) -> Result<()> {
     write.retry = true;
     let changed = write.change(name, |old| {
         let mut new = old.clone();
-        let mut list = old["status"]["conditions"]
-            .as_array()
-            .cloned()
-            .unwrap_or_default();
-        match list.iter().position(|c| c["type"] == "Dangling") {
-            Some(at) => list[at] = condition.clone(),
-            None => list.push(condition.clone()),
-        }
-        new["status"]["conditions"] = json!(list);
+        condition::set(&mut new["status"], condition.clone(), &meta::now());
         Ok(new)
     });
     changed.await.map(|_| ())

@@ -48,8 +48,10 @@ pub(crate) struct Write {
     /// is not judged again.
     pub(crate) admitted: bool,
     pub(crate) notes: Arc<Notes>,
-    /// Fields are already owned as server-side apply decided.
-    pub(crate) applying: bool,
+    /// Who owns which field stays as it is: server-side apply has decided it before defaults and
+    /// admission change the object, or the fields follow from what is no object of its own (a binding,
+    /// an eviction).
+    pub(crate) untracked: bool,
 }
 
 impl Write {
@@ -67,7 +69,7 @@ impl Write {
             },
             options,
             retry: false,
-            applying: false,
+            untracked: false,
             admitted: false,
             notes: ctx.notes.clone(),
         }
@@ -91,7 +93,7 @@ impl Write {
                 ..Default::default()
             },
             retry: false,
-            applying: false,
+            untracked: false,
             admitted: false,
             notes: Arc::default(),
         }

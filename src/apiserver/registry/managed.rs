@@ -13,8 +13,7 @@ use crate::error::Result;
 
 /// Records in `new` who changed what since `old` (`None`: created); both in stored form.
 pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
-    // What an apply owns is settled before defaults and admission change the object.
-    if write.applying {
+    if write.untracked {
         return;
     }
     let gvk = write.gvk();

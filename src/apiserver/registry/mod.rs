@@ -3,9 +3,11 @@
 //! Nothing here knows a kind by name except `subresource`, `reviews` and the admission plugins: what
 //! is special about a kind is data in `apimachinery` (schema, strategy, validation).
 
+pub(crate) mod condition;
 pub(crate) mod convert;
 pub(crate) mod create;
 pub(crate) mod delete;
+mod eviction;
 pub(crate) mod judge;
 pub(crate) mod managed;
 pub(crate) mod patch;

@@ -182,7 +182,7 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
     let what = format!("{}/{name}; {}", write.namespace, write.gvk());
     let warnings = declared(found, options.field_validation, &what)?;
     write.retry = meta::resource_version(&applied).is_empty();
-    write.applying = true;
+    write.untracked = true;
     let key = store_key(def, &write.namespace, name);
     let gr = group_resource(def);
     for _ in 0..4 {

@@ -1,21 +1,18 @@
 //! What stands behind an object's name in a URL.
 
-use std::sync::Arc;
-
 use axum::body::Body;
 use http::{Response, StatusCode};
 use rkind_apimachinery::{
     field::{Error, ErrorList, Path},
     meta::{self, Gvk},
-    selector::LabelSelector,
-    status::{Cause, Details, Status},
+    status::Status,
 };
 use serde_json::{Value, json};
 
 use super::{
-    Context, convert,
+    Context, condition, convert,
     create::Write,
-    managed, patch, read, read_body,
+    eviction, managed, patch, read, read_body,
     render::{self, Payload},
     scale, unsupported_media, update,
 };
@@ -24,7 +21,7 @@ use crate::{
     core::group_resource,
     error::Result,
     machinery,
-    request::{media::body_encoding, options::DeleteOptions},
+    request::media::body_encoding,
     streams,
 };
 
@@ -40,7 +37,7 @@ pub(crate) async fn serve(
     match (ctx.def.resource, sub) {
         (_, "scale") => serve_scale(&ctx, request.into_body()).await,
         ("pods" | "bindings", "binding") => binding(&ctx, request.into_body()).await,
-        ("pods", "eviction") => eviction(&ctx, request.into_body()).await,
+        ("pods", "eviction") => eviction::create(&ctx, request.into_body()).await,
         ("serviceaccounts", "token") => token(&ctx, request.into_body()).await,
         ("pods", "log") => streams::logs(&ctx, request).await,
         ("pods", "exec" | "attach" | "portforward") => streams::connect(&ctx, sub, request).await,
@@ -55,7 +52,7 @@ pub(crate) async fn serve(
 }
 
 /// Reads a subresource's body as its own kind, defaults applied. Also gives warnings.
-async fn body(ctx: &Context, body: Body) -> Result<(Value, Vec<String>)> {
+pub(super) async fn body(ctx: &Context, body: Body) -> Result<(Value, Vec<String>)> {
     let bytes = read_body(body).await?;
     let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
     let options = ctx.write_options("CreateOptions")?;
@@ -152,7 +149,7 @@ async fn apply_scale(ctx: &Context, mut write: Write, name: &str, bytes: &[u8]) 
     for field in ["uid", "resourceVersion"] {
         meta::remove(&mut config, field);
     }
-    write.applying = true;
+    write.untracked = true;
     let applier = write.clone();
     write
         .change(name, move |old| {
@@ -234,6 +231,7 @@ async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
     write.admitted = true;
     write.def = pods.into();
     write.sub = "binding";
+    write.untracked = true;
     write.namespace = ctx.info.namespace.clone();
     write.retry = true;
     let gr = group_resource(pods);
@@ -290,10 +288,16 @@ async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
             }
             // It is placed: the wish is done with.
             meta::child_object(&mut new, "status").remove("nominatedNodeName");
-            set_condition(&mut new, json!({"type": "PodScheduled", "status": "True"}));
+            let scheduled = json!({"type": "PodScheduled", "status": "True"});
+            condition::set(&mut new["status"], scheduled, &meta::now());
             Ok(new)
         })
         .await?;
+    created(ctx)
+}
+
+/// The answer to what was done and has no object to show.
+pub(super) fn created(ctx: &Context) -> Result<Response<Body>> {
     let status = Status {
         code: 201,
         ..Status::success(None)
@@ -305,134 +309,6 @@ async fn binding(ctx: &Context, request: Body) -> Result<Response<Body>> {
         bytes.into(),
         &ctx.headers,
     ))
-}
-
-/// Sets a pod condition, with its transition time when the status changes.
-fn set_condition(pod: &mut Value, mut condition: Value) {
-    let status = meta::child_object(pod, "status");
-    let list = status.entry("conditions").or_insert_with(|| json!([]));
-    let Some(list) = list.as_array_mut() else { return };
-    condition["lastTransitionTime"] = json!(meta::now());
-    condition["lastProbeTime"] = Value::Null;
-    match list.iter_mut().find(|c| c["type"] == condition["type"]) {
-        Some(known) if known["status"] == condition["status"] => {}
-        Some(known) => *known = condition,
-        None => list.push(condition),
-    }
-    for condition in list {
-        if let Some(map) = condition.as_object_mut() {
-            map.retain(|_, v| !v.is_null());
-        }
-    }
-}
-
-/// Deletes a pod unless a disruption budget forbids it. Upstream: `registry/core/pod/storage/eviction.go`.
-async fn eviction(ctx: &Context, request: Body) -> Result<Response<Body>> {
-    let (mut eviction, _) = body(ctx, request).await?;
-    let name = ctx.info.path_name();
-    let own = meta::name(&eviction);
-    if !own.is_empty() && own != name {
-        return Err(Status::bad_request("name in URL does not match name in Eviction object").into());
-    }
-    let delete = eviction.get("deleteOptions").filter(|v| v.is_object());
-    let mut options = DeleteOptions::parse(None, Some(delete.unwrap_or(&json!({}))))?;
-    let mut write = Write::of(ctx, ctx.write_options("CreateOptions")?);
-    write.options.dry_run |= options.dry_run;
-    options.dry_run = write.options.dry_run;
-    write.admit_creation(name, &mut eviction).await?;
-    write.admitted = true;
-    write.sub = "";
-    let pod = read::current(&ctx.core, &ctx.def, &ctx.info.namespace, name).await?;
-    let pod_value = pod.to_value();
-    let done = matches!(
-        pod_value["status"]["phase"].as_str(),
-        Some("Succeeded" | "Failed" | "Pending")
-    );
-    if !done && !meta::is_deleting(&pod_value) {
-        check_budgets(ctx, &pod, &pod_value).await?;
-    }
-    write.delete(name, &options).await?;
-    let status = Status {
-        code: 201,
-        ..Status::success(None)
-    };
-    let bytes = render::encode(&status.to_value(), ctx.media)?;
-    Ok(render::respond(
-        StatusCode::CREATED,
-        ctx.media.encoding.content_type(),
-        bytes.into(),
-        &ctx.headers,
-    ))
-}
-
-async fn check_budgets(ctx: &Context, pod: &crate::cacher::Obj, pod_value: &Value) -> Result<()> {
-    let Some(budgets) = ctx.core.cache.cacher("policy/poddisruptionbudgets") else {
-        return Ok(());
-    };
-    let complete = ctx.core.cache.catch_up().await;
-    let scope = format!("{}/", ctx.info.namespace);
-    let snapshot = budgets.snapshot(complete);
-    let matching: Vec<Arc<crate::cacher::Obj>> = snapshot
-        .range(&scope, None)
-        .filter(|budget| {
-            LabelSelector::from_meta(&budget.to_value()["spec"]["selector"])
-                .is_ok_and(|selector| selector.matches_by(|key| pod.labels().get(key)))
-        })
-        .cloned()
-        .collect();
-    if matching.len() > 1 {
-        return Err(Status::internal_error(
-            "This pod has more than one PodDisruptionBudget, which the eviction subresource does not support.",
-        )
-        .into());
-    }
-    let Some(budget) = matching.first() else {
-        return Ok(());
-    };
-    let def = rkind_apimachinery::resources::find("policy", "v1", "poddisruptionbudgets")
-        .ok_or_else(Status::unknown_resource)?;
-    let mut write = Write::internal(&ctx.core, def, &ctx.info.namespace);
-    write.admitted = true;
-    write.sub = "status";
-    write.retry = true;
-    write.options.dry_run = ctx.param("dryRun").is_some();
-    let budget_name = budget.name().to_owned();
-    let pod_name = meta::name(pod_value).to_owned();
-    write
-        .change(&budget_name, |old| {
-            let status = &old["status"];
-            let allowed = status["disruptionsAllowed"].as_i64().unwrap_or(0);
-            let observed = status["observedGeneration"].as_i64().unwrap_or(0);
-            if observed < meta::generation(old) {
-                return Err(Status::too_many_requests(
-                    format!("Cannot evict pod as it would violate the pod's disruption budget. The disruption budget {budget_name} is still being processed by the server."),
-                    10,
-                )
-                .into());
-            }
-            if allowed <= 0 {
-                let mut refused = Status::too_many_requests("Cannot evict pod as it would violate the pod's disruption budget.", 0);
-                let healthy = status["currentHealthy"].as_i64().unwrap_or(0);
-                let desired = status["desiredHealthy"].as_i64().unwrap_or(0);
-                refused.details = Some(Box::new(Details {
-                    causes: vec![Cause {
-                        reason: "DisruptionBudget".into(),
-                        message: format!("The disruption budget {budget_name} needs {desired} healthy pods and has {healthy} currently"),
-                        field: String::new(),
-                    }],
-                    ..Default::default()
-                }));
-                return Err(refused.into());
-            }
-            let mut new = old.clone();
-            let status = meta::child_object(&mut new, "status");
-            status.insert("disruptionsAllowed".into(), json!(allowed - 1));
-            let disrupted = status.entry("disruptedPods").or_insert_with(|| json!({}));
-            disrupted[&pod_name] = json!(meta::now());
-            Ok(new)
-        })
-        .await?;
-    Ok(())
 }
 
 /// Issues a service-account token. Upstream: KEP-1205, `registry/core/serviceaccount/storage/token.go`.

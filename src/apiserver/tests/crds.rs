@@ -75,15 +75,6 @@ impl Fixture {
             assert!(change.is_ok(), "still {found}");
         }
     }
-
-    async fn patch(&self, uri: &str, kind: &str, patch: Value) -> (StatusCode, Value) {
-        let headers = [("content-type", kind)];
-        self.send_as(self.admin(), "PATCH", uri, patch, &headers).await
-    }
-
-    async fn merge(&self, uri: &str, patch: Value) -> (StatusCode, Value) {
-        self.patch(uri, "application/merge-patch+json", patch).await
-    }
 }
 
 fn condition<'a>(definition: &'a Value, kind: &str) -> &'a str {

@@ -121,52 +121,6 @@ async fn finalizers_and_preconditions() {
 }
 
 #[tokio::test]
-async fn budgets_hold_evictions() {
-    let f = fixture().await;
-    let account = json!({"apiVersion": "v1", "kind": "ServiceAccount", "metadata": {"name": "default"}});
-    f.send("POST", "/api/v1/namespaces/default/serviceaccounts", account)
-        .await;
-    let pods = "/api/v1/namespaces/default/pods";
-    let mut p = pod("p");
-    p["spec"]["nodeName"] = json!("n1");
-    let (_, made) = f.send("POST", pods, p).await;
-    let mut running = made.clone();
-    running["status"]["phase"] = json!("Running");
-    f.send("PUT", &format!("{pods}/p/status"), running).await;
-    let budgets = "/apis/policy/v1/namespaces/default/poddisruptionbudgets";
-    let budget = json!({"apiVersion": "policy/v1", "kind": "PodDisruptionBudget", "metadata": {"name": "b"},
-        "spec": {"minAvailable": 1, "selector": {"matchLabels": {"app": "p"}}}});
-    let (code, made) = f.send("POST", budgets, budget).await;
-    assert_eq!(code, StatusCode::CREATED, "{made}");
-    let eviction = json!({"apiVersion": "policy/v1", "kind": "Eviction", "metadata": {"name": "p"}});
-    let evict = || {
-        f.send(
-            "POST",
-            "/api/v1/namespaces/default/pods/p/eviction",
-            eviction.clone(),
-        )
-    };
-    let (code, error) = evict().await;
-    assert_eq!(
-        (code.as_u16(), error["reason"].as_str()),
-        (429, Some("TooManyRequests")),
-        "{error}"
-    );
-    let mut ready = f.get(&format!("{budgets}/b")).await;
-    ready["status"] = json!({"disruptionsAllowed": 1, "currentHealthy": 2, "desiredHealthy": 1, "expectedPods": 2,
-        "observedGeneration": 1});
-    let (code, answer) = f.send("PUT", &format!("{budgets}/b/status"), ready).await;
-    assert_eq!(code, StatusCode::OK, "{answer}");
-    let (code, answer) = evict().await;
-    assert_eq!(code, StatusCode::CREATED, "{answer}");
-    assert_eq!(
-        f.get(&format!("{budgets}/b")).await["status"]["disruptionsAllowed"],
-        0
-    );
-    assert!(f.get(&format!("{pods}/p")).await["metadata"]["deletionTimestamp"].is_string());
-}
-
-#[tokio::test]
 async fn racing_writers_lose_nothing() {
     let f = fixture().await;
     f.send("POST", MAPS, config_map("a")).await;
