@@ -10,6 +10,7 @@ pub(crate) mod service;
 mod tests;
 
 use std::{
+    io::ErrorKind,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -127,7 +128,7 @@ impl Connector {
         let dial = async {
             let stream = TcpStream::connect((host.as_str(), port))
                 .await
-                .map_err(|e| named(e.to_string()))?;
+                .map_err(|e| named(dial_error(&e)))?;
             let _ = stream.set_nodelay(true);
             Ok::<_, std::io::Error>(match self.tls {
                 None => Stream::Plain(stream),
@@ -220,6 +221,18 @@ pub(crate) fn explain(error: &(dyn std::error::Error + 'static)) -> String {
         deepest = source;
     }
     deepest.to_string()
+}
+
+/// Why a connection did not come about, in Go's words, which clients look for.
+pub(crate) fn dial_error(error: &std::io::Error) -> String {
+    let why = match error.kind() {
+        ErrorKind::ConnectionRefused => "connect: connection refused",
+        ErrorKind::HostUnreachable => "connect: no route to host",
+        ErrorKind::NetworkUnreachable => "connect: network is unreachable",
+        ErrorKind::TimedOut => "i/o timeout",
+        _ => return error.to_string(),
+    };
+    why.to_owned()
 }
 
 /// Believes every certificate: for servers that have none that could be checked.

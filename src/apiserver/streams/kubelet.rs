@@ -11,7 +11,7 @@ use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
-use crate::{core::Core, error::Result, server::TlsError};
+use crate::{core::Core, error::Result, outbound::dial_error, server::TlsError};
 
 /// How long connecting may take.
 const CONNECT: Duration = Duration::from_secs(10);
@@ -102,7 +102,7 @@ impl KubeletClient {
         };
         let stream = match tokio::time::timeout(CONNECT, dial).await {
             Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(unreachable(&at, &error.to_string())),
+            Ok(Err(error)) => return Err(unreachable(&at, &dial_error(&error))),
             Err(_) => return Err(unreachable(&at, "i/o timeout")),
         };
         handshake(TokioIo::new(stream))

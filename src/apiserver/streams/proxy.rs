@@ -1,5 +1,7 @@
 //! pods/proxy, services/proxy and nodes/proxy. Upstream: `apimachinery/pkg/util/proxy`.
 
+mod links;
+
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
@@ -16,7 +18,7 @@ use tokio_rustls::TlsConnector;
 use super::{kubelet, tunnel};
 use crate::{
     error::Result,
-    outbound::AnyCertificate,
+    outbound::{AnyCertificate, dial_error},
     registry::{Context, judge::admit_connect, read},
 };
 
@@ -33,10 +35,32 @@ const HOP: [&str; 9] = [
     "host",
 ];
 
+/// What a backend allows pages of other origins is about the backend's origin, not this server's.
+const CORS: [&str; 4] = [
+    "access-control-allow-credentials",
+    "access-control-allow-headers",
+    "access-control-allow-methods",
+    "access-control-allow-origin",
+];
+
 struct Target {
     https: bool,
     host: String,
     port: u16,
+}
+
+impl Target {
+    fn authority(&self) -> String {
+        authority(&self.host, self.port)
+    }
+}
+
+fn authority(host: &str, port: u16) -> String {
+    if host.contains(':') {
+        format!("[{host}]:{port}")
+    } else {
+        format!("{host}:{port}")
+    }
 }
 
 /// Passes a request on to a pod, a Service's endpoint or a kubelet.
@@ -65,6 +89,7 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
         path.push_str(query);
     }
     let inner = forwarded(&request, &path)?;
+    let backend;
     let sender = if ctx.def.resource == "nodes" {
         let address = kubelet::node_address(&ctx.core, name)?;
         let addresses = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
@@ -81,9 +106,13 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
                     host: address.host,
                     port,
                 };
+                backend = target.authority();
                 connect(&target).await?
             }
-            _ => ctx.core.kubelet.connect(&address).await?,
+            _ => {
+                backend = authority(&address.host, address.port);
+                ctx.core.kubelet.connect(&address).await?
+            }
         }
     } else {
         let target = if ctx.def.resource == "pods" {
@@ -91,6 +120,7 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
         } else {
             service(ctx, scheme, name, port).await?
         };
+        backend = target.authority();
         connect(&target).await?
     };
     if upgrade {
@@ -104,16 +134,28 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
     }
     let mut sender = sender;
     let (parts, _) = inner.into_parts();
+    let (asked, uri) = (request.method().clone(), request.uri().clone());
+    let host = request.headers().get(header::HOST).cloned();
     let body = std::mem::take(request.body_mut());
     let response = sender
         .send_request(Request::from_parts(parts, body))
         .await
         .map_err(|e| Status::service_unavailable(format!("error trying to reach service: {e}")))?;
     let (mut parts, body) = response.into_parts();
-    for name in &HOP[..7] {
+    for name in HOP[..7].iter().chain(&CORS) {
         parts.headers.remove(*name);
     }
-    Ok(Response::from_parts(parts, Body::new(body)))
+    let response = Response::from_parts(parts, Body::new(body));
+    if asked == Method::HEAD {
+        return Ok(response);
+    }
+    let host = host.as_ref().and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let place = links::Place {
+        prefix: &uri.path()[..prefix],
+        backend: &backend,
+        host,
+    };
+    Ok(links::rewritten(response, &place).await)
 }
 
 /// To the same place with a slash at the end.
@@ -286,14 +328,14 @@ async fn service(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<
 }
 
 async fn connect(target: &Target) -> Result<hyper::client::conn::http1::SendRequest<Body>> {
-    let at = format!("{}:{}", target.host, target.port);
+    let at = target.authority();
     let failed = |why: &str| -> Box<Status> {
         Status::service_unavailable(format!("error trying to reach service: dial tcp {at}: {why}")).into()
     };
     let dial = TcpStream::connect((target.host.as_str(), target.port));
     let stream = match tokio::time::timeout(Duration::from_secs(10), dial).await {
         Ok(Ok(stream)) => stream,
-        Ok(Err(error)) => return Err(failed(&error.to_string())),
+        Ok(Err(error)) => return Err(failed(&dial_error(&error))),
         Err(_) => return Err(failed("i/o timeout")),
     };
     if !target.https {
