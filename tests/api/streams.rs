@@ -5,6 +5,7 @@ use std::io::{BufRead as _, BufReader, Write as _};
 use std::process::{Child, Stdio};
 
 use futures::StreamExt as _;
+use http::Response;
 use k8s_openapi::api::core::v1::Pod;
 use kube::api::AttachParams;
 use serde_json::{Value, json};
@@ -130,6 +131,69 @@ impl Cluster<'_> {
         let (code, _, said) = self.kubectl(true, &["logs", "p", "-c", "nope"], "");
         assert_eq!(code, 1);
         assert!(said.contains("container nope is not valid for pod p"), "{said}");
+    }
+
+    /// What comes over a WebSocket, quoted as Go does; a refused handshake is none.
+    fn messages(&self, path: &str, protocols: &[&str]) -> Vec<String> {
+        let path = format!("{POD}/{path}");
+        let args = [&["messages", path.as_str()], protocols].concat();
+        let output = self.server.command(&program("API_GO_CLIENT"), &args).output();
+        let output = output.expect("the client runs");
+        let text = String::from_utf8(output.stdout).expect("text");
+        text.lines().map(str::to_owned).collect()
+    }
+
+    /// Logs and commands in messages, as upstream's conformance tests ask for them.
+    fn websockets(&self) {
+        let line = "\"line of c\\ntailLines=5\\n\"";
+        for (protocols, wanted) in [
+            (&[][..], &["\"\"", line, "closed"][..]),
+            (&["binary.k8s.io"], &["\"\"", line, "closed"]),
+            (
+                &["other", "base64.binary.k8s.io"],
+                &["\"\"", "\"bGluZSBvZiBjCnRhaWxMaW5lcz01Cg==\"", "closed"],
+            ),
+            (&["other"], &[]),
+        ] {
+            assert_eq!(
+                self.messages("log?tailLines=5", protocols),
+                wanted,
+                "{protocols:?}"
+            );
+        }
+        let exec = |command: &str| format!("exec?stdout=1&stderr=1&command={command}");
+        for (command, protocol, wanted) in [
+            (
+                "echo",
+                "channel.k8s.io",
+                &[
+                    "\"\\x01\"",
+                    "\"\\x01echo tty=false\\n\"",
+                    "\"\\x02done\\n\"",
+                    "closed",
+                ][..],
+            ),
+            (
+                "fail",
+                "channel.k8s.io",
+                &[
+                    "\"\\x01\"",
+                    "\"\\x03Internal error occurred: error executing command in container: it failed\"",
+                    "closed",
+                ],
+            ),
+            (
+                "echo",
+                "base64.channel.k8s.io",
+                &["\"1\"", "\"1ZWNobyB0dHk9ZmFsc2UK\"", "\"2ZG9uZQo=\"", "closed"],
+            ),
+        ] {
+            assert_eq!(
+                self.messages(&exec(command), &[protocol]),
+                wanted,
+                "{command} {protocol}"
+            );
+        }
     }
 
     /// Commands with and without input, and one that fails.
@@ -270,13 +334,25 @@ async fn backend() -> std::net::SocketAddr {
                         .await
                         .map(|b| b.to_bytes())
                         .unwrap_or_default();
+                    if uri.path() == "/page" {
+                        let page = Response::builder()
+                            .header("content-type", "text/html")
+                            .header("access-control-allow-origin", "*");
+                        return Ok(page
+                            .body(r#"<a href="/rewriteme">test</a>"#.to_owned())
+                            .expect("a page"));
+                    }
+                    if uri.path() == "/moved" {
+                        let moved = Response::builder().status(302).header("location", "/page?x=1");
+                        return Ok(moved.body(String::new()).expect("a redirect"));
+                    }
                     let said = format!("{method} {uri} {}", String::from_utf8_lossy(&body));
                     let said = if secret {
                         "it was told a secret".to_owned()
                     } else {
                         said
                     };
-                    Ok::<_, std::convert::Infallible>(http::Response::new(said))
+                    Ok::<_, std::convert::Infallible>(Response::new(said))
                 });
             let io = hyper_util::rt::TokioIo::new(stream);
             tokio::spawn(hyper::server::conn::http1::Builder::new().serve_connection(io, service));
@@ -309,6 +385,13 @@ impl Cluster<'_> {
         let port = address.port();
         proxied(api, "/api/v1/nodes/streaming/proxy/a/b%20c", "/a/b%20c").await;
         proxied(api, &format!("{ns}/pods/http:p:{port}/proxy/a"), "/a").await;
+        let through = format!("{ns}/pods/http:p:{port}/proxy");
+        let (code, said) = api.ask("GET", &format!("{through}/page"), &[], Vec::new()).await;
+        assert_eq!(code, 200);
+        assert_eq!(said, format!("<a href=\"{through}/rewriteme\">test</a>"));
+        let moved = api.raw("GET", &format!("{through}/moved"), &[], Vec::new()).await;
+        assert_eq!(moved.status(), 302);
+        assert_eq!(moved.headers()["location"], format!("{through}/page?x=1"));
         let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [{"name": "http", "port": 80}]}});
         api.post(&format!("{ns}/services"), &service).await;
         let path = format!("{ns}/services/web:http/proxy/a");
@@ -354,6 +437,7 @@ impl Cluster<'_> {
 pub(crate) async fn walk(server: &Server) -> Vec<String> {
     let cluster = cluster(server).await;
     cluster.logs().await;
+    cluster.websockets();
     cluster.commands().await;
     cluster.commands_of_the_kube_crate().await;
     cluster.port_forward().await;

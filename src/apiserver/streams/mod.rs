@@ -1,11 +1,12 @@
 //! Requests that end at a kubelet or a pod: logs, exec, attach, port-forward, proxy.
 //!
 //! The API server finds where, checks, and then passes bytes: WebSocket and SPDY are spoken by the
-//! kubelet's own streaming server.
+//! kubelet's own streaming server, except for logs.
 
 pub(crate) mod kubelet;
 pub(crate) mod proxy;
 pub(crate) mod tunnel;
+mod websocket;
 
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode, header};
@@ -35,7 +36,7 @@ const LOG_OPTIONS: [&str; 8] = [
 ///
 /// # Errors
 /// 400, 404, or what the kubelet says.
-pub(crate) async fn logs(ctx: &Context, _request: Request<Body>) -> Result<Response<Body>> {
+pub(crate) async fn logs(ctx: &Context, mut asked: Request<Body>) -> Result<Response<Body>> {
     let pod = pod(ctx).await?;
     let pairs = query_pairs(ctx.query());
     let value = |key: &str| {
@@ -70,6 +71,10 @@ pub(crate) async fn logs(ctx: &Context, _request: Request<Body>) -> Result<Respo
         .map_err(|e| Status::bad_request(format!("options make no valid request: {e}")))?;
     let response = ctx.core.kubelet.send(&address, request).await?;
     let code = response.status();
+    if code.is_success() && websocket::is_wanted(asked.headers()) {
+        let body = Body::new(response.into_body());
+        return Ok(websocket::send(&mut asked, body, ctx.core.shutdown.clone()));
+    }
     if code.is_success() {
         let mut out = Response::new(Body::new(response.into_body()));
         out.headers_mut()

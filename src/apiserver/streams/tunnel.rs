@@ -22,6 +22,9 @@ const PASSED: [&str; 9] = [
     "user-agent",
 ];
 
+/// Begin of the subprotocol that carries a bearer token.
+pub(super) const BEARER: &str = "base64url.bearer.authorization.";
+
 /// Whether a request asks for an upgrade.
 pub(crate) fn is_upgrade(headers: &HeaderMap) -> bool {
     headers.contains_key(header::UPGRADE)
@@ -47,7 +50,7 @@ pub(super) fn upgrade_request(method: Method, path: &str, headers: &HeaderMap) -
                 let kept: Vec<&str> = text
                     .split(',')
                     .map(str::trim)
-                    .filter(|p| !p.starts_with("base64url.bearer.authorization."))
+                    .filter(|p| !p.starts_with(BEARER))
                     .collect();
                 match http::HeaderValue::from_str(&kept.join(", ")) {
                     Ok(value) if !kept.is_empty() => value,

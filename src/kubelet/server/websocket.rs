@@ -1,7 +1,8 @@
 //! WebSocket clients of exec, attach and port-forward, over the runtime's SPDY connection.
 //!
 //! `v5.channel.k8s.io`: the first byte of a binary message is its channel (0 stdin, 1 stdout,
-//! 2 stderr, 3 error, 4 resize, 255 close of another); v4 knows no closing; `base64.` forms are text.
+//! 2 stderr, 3 error, 4 resize, 255 close of another); v4 knows no closing; without a version the error
+//! channel has words and not a `Status`; `base64.` forms are text.
 //! <https://kubernetes.io/docs/reference/using-api/api-concepts/#websocket-protocol>
 
 use std::collections::HashMap;
@@ -18,7 +19,44 @@ use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use super::spdy::{self, Decoder, Encoder, Frame, SpdyError};
 
+const ERROR: u8 = 3;
 const CLOSE: u8 = 255;
+
+/// How a client is told how a command ended.
+enum Outcome {
+    /// As the `Status` in JSON that the runtime gives.
+    Status,
+    /// Before version 4: by the message of a failure. Here is what has come of the `Status`.
+    Words(Vec<u8>),
+}
+
+impl Outcome {
+    /// What to pass on of the next piece of the `Status`.
+    fn hear<'a>(&mut self, piece: &'a [u8]) -> &'a [u8] {
+        match self {
+            Outcome::Status => piece,
+            Outcome::Words(heard) => {
+                heard.extend_from_slice(piece);
+                b""
+            }
+        }
+    }
+
+    /// What is left to say once the runtime has said all.
+    fn words(self) -> Vec<u8> {
+        let Outcome::Words(heard) = self else {
+            return Vec::new();
+        };
+        match serde_json::from_slice::<serde_json::Value>(&heard) {
+            Ok(status) if status["status"] == "Success" => Vec::new(),
+            Ok(status) if status["message"].is_string() => {
+                status["message"].as_str().unwrap_or_default().into()
+            }
+            // A runtime without version 4 speaks in words itself.
+            _ => heard,
+        }
+    }
+}
 
 /// Which streams a request asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -64,13 +102,12 @@ impl StreamOptions {
 }
 
 /// Subprotocols of remotecommand that are spoken here, best first.
-pub(crate) const PROTOCOLS: [&str; 6] = [
+pub(crate) const PROTOCOLS: [&str; 5] = [
     "v5.channel.k8s.io",
     "v4.channel.k8s.io",
     "v4.base64.channel.k8s.io",
     "channel.k8s.io",
     "base64.channel.k8s.io",
-    "v3.channel.k8s.io",
 ];
 
 /// Copies between a WebSocket client and the runtime until either ends.
@@ -86,6 +123,11 @@ where
 {
     let text_form = protocol.contains("base64");
     let closes = protocol.starts_with("v5");
+    let mut outcome = if protocol.starts_with('v') {
+        Outcome::Status
+    } else {
+        Outcome::Words(Vec::new())
+    };
     let (read, mut write) = tokio::io::split(upstream);
     let mut decoder = Decoder::new(read);
     let mut encoder = Encoder::new()?;
@@ -101,6 +143,13 @@ where
     }
     write.write_all(&out.split()).await?;
     let (mut sink, mut source) = socket.split();
+    // An empty message on the lowest stream that is written says that the command runs.
+    let first = channels
+        .values()
+        .copied()
+        .filter(|channel| matches!(channel, 1..=3))
+        .min();
+    send(&mut sink, first.unwrap_or(ERROR), b"", text_form).await?;
     // Streams that the runtime writes to; the command has ended when all have.
     let mut open: Vec<u32> = channels
         .keys()
@@ -111,10 +160,10 @@ where
         tokio::select! {
             frame = decoder.next() => match frame? {
                 Some(Frame::Data { id, data, fin }) => {
-                    if let Some(channel) = channels.get(&id)
-                        && !data.is_empty()
-                    {
-                        send(&mut sink, *channel, &data, text_form).await?;
+                    let channel = channels.get(&id).copied().unwrap_or(CLOSE);
+                    let said = if channel == ERROR { outcome.hear(&data) } else { &data };
+                    if channel != CLOSE && !said.is_empty() {
+                        send(&mut sink, channel, said, text_form).await?;
                     }
                     if fin {
                         open.retain(|o| *o != id);
@@ -154,6 +203,10 @@ where
         if open.is_empty() {
             break;
         }
+    }
+    let words = outcome.words();
+    if !words.is_empty() {
+        send(&mut sink, ERROR, &words, text_form).await?;
     }
     farewell(sink, source).await;
     Ok(())

@@ -2,7 +2,8 @@
 //
 // KUBECONFIG names the server. One line per check goes to standard output; the exit code is 1 when any failed.
 //
-// `apiclient kubelet CERTIFICATE KEY CLIENT-CA` is a node's side of the API server instead.
+// `apiclient kubelet CERTIFICATE KEY CLIENT-CA` is a node's side of the API server instead, and
+// `apiclient messages PATH [PROTOCOL…]` prints what comes over a WebSocket.
 package main
 
 import (
@@ -54,6 +55,13 @@ func main() {
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "apiclient: KUBECONFIG:", err)
 		os.Exit(2)
+	}
+	if len(os.Args) > 2 && os.Args[1] == "messages" {
+		if err := messages(config, os.Args[2], os.Args[3:]); err != nil {
+			fmt.Fprintln(os.Stderr, "apiclient:", err)
+			os.Exit(1)
+		}
+		return
 	}
 	config.QPS, config.Burst = -1, -1
 	protobuf := rest.CopyConfig(config)

@@ -109,15 +109,85 @@ async fn a_command_runs_over_v5() {
         got.push(message);
     }
     let want = [
+        Message::Binary(vec![1].into()),
         Message::Binary(vec![1, b'o', b'u', b't'].into()),
         Message::Binary(vec![3, b'{', b'}'].into()),
     ];
-    assert_eq!(got[..2], want);
-    let Message::Close(Some(frame)) = &got[2] else {
-        panic!("want a normal closure, got {:?}", got[2])
+    assert_eq!(got[..3], want);
+    let Message::Close(Some(frame)) = &got[3] else {
+        panic!("want a normal closure, got {:?}", got[3])
     };
     assert_eq!(frame.code, CloseCode::Normal);
     translator.await.expect("ends").expect("without an error");
+}
+
+/// All messages to a client of a command that says `out` and ends with a `Status` in two pieces.
+async fn told(protocol: &'static str, status: [&str; 2]) -> Vec<Message> {
+    let (client, server) = tokio::io::duplex(4096);
+    let (near, far) = tokio::io::duplex(4096);
+    let translator = tokio::spawn(async move {
+        let socket = WebSocketStream::from_raw_socket(server, Role::Server, None).await;
+        let options = StreamOptions {
+            stdout: true,
+            ..Default::default()
+        };
+        remote_command(socket, near, options, protocol).await
+    });
+    let mut client = WebSocketStream::from_raw_socket(client, Role::Client, None).await;
+    let mut runtime = Runtime::accept(far, 2).await;
+    runtime.say("stdout", b"out", true).await;
+    runtime.say("error", status[0].as_bytes(), false).await;
+    runtime.say("error", status[1].as_bytes(), true).await;
+    let mut got = Vec::new();
+    while let Some(Ok(message)) = client.next().await {
+        if !message.is_close() {
+            got.push(message);
+        }
+    }
+    translator.await.expect("ends").expect("without an error");
+    got
+}
+
+#[tokio::test]
+async fn only_new_clients_are_told_a_status() {
+    let success = [r#"{"status":"#, r#""Success"}"#];
+    let failure = [r#"{"status":"Failure","message":"#, r#""it failed"}"#];
+    let words = ["it failed", " badly"];
+    let binary = |texts: &[&str]| -> Vec<Message> {
+        let messages = texts
+            .iter()
+            .map(|text| Message::Binary(text.as_bytes().to_vec().into()));
+        messages.collect()
+    };
+    let text =
+        |texts: &[&'static str]| -> Vec<Message> { texts.iter().map(|&t| Message::Text(t.into())).collect() };
+    let cases = [
+        ("channel.k8s.io", success, binary(&["\x01", "\x01out"])),
+        (
+            "channel.k8s.io",
+            failure,
+            binary(&["\x01", "\x01out", "\x03it failed"]),
+        ),
+        (
+            "channel.k8s.io",
+            words,
+            binary(&["\x01", "\x01out", "\x03it failed badly"]),
+        ),
+        ("base64.channel.k8s.io", success, text(&["1", "1b3V0"])),
+        (
+            "base64.channel.k8s.io",
+            failure,
+            text(&["1", "1b3V0", "3aXQgZmFpbGVk"]),
+        ),
+        (
+            "v4.channel.k8s.io",
+            success,
+            binary(&["\x01", "\x01out", "\x03{\"status\":", "\x03\"Success\"}"]),
+        ),
+    ];
+    for (protocol, status, want) in cases {
+        assert_eq!(told(protocol, status).await, want, "{protocol} {status:?}");
+    }
 }
 
 #[tokio::test]

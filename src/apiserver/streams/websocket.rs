@@ -1,0 +1,110 @@
+//! A stream of bytes as WebSocket messages: logs. Messages of the client are ignored.
+//! Upstream: `apimachinery/pkg/util/httpstream/wsstream/stream.go`.
+
+use axum::body::{Body, Bytes};
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use futures::{SinkExt as _, StreamExt as _};
+use http::{HeaderMap, HeaderValue, Request, Response, StatusCode, header};
+use hyper_util::rt::TokioIo;
+use tokio_tungstenite::{
+    WebSocketStream,
+    tungstenite::{
+        self, Message,
+        handshake::derive_accept_key,
+        protocol::{CloseFrame, Role, frame::coding::CloseCode},
+    },
+};
+use tokio_util::sync::CancellationToken;
+
+use super::tunnel;
+
+/// Subprotocols, and whether their messages are text in base64. Without one messages are binary.
+const PROTOCOLS: [(&str, bool); 2] = [("binary.k8s.io", false), ("base64.binary.k8s.io", true)];
+
+/// Whether a request wants to become a WebSocket.
+pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
+    let upgrade = headers.get(header::UPGRADE).and_then(|v| v.to_str().ok());
+    upgrade.is_some_and(|v| v.eq_ignore_ascii_case("websocket")) && tunnel::is_upgrade(headers)
+}
+
+/// Accepts a WebSocket and sends `body` over it; 403 for subprotocols that are not known.
+pub(crate) fn send(request: &mut Request<Body>, body: Body, shutdown: CancellationToken) -> Response<Body> {
+    let headers = request.headers();
+    let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
+    let offered: Vec<&str> = offered
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','))
+        .map(str::trim)
+        .filter(|p| !p.is_empty() && !p.starts_with(tunnel::BEARER))
+        .collect();
+    let chosen = offered
+        .iter()
+        .find_map(|p| PROTOCOLS.iter().find(|(known, _)| known == p));
+    let key = headers.get(header::SEC_WEBSOCKET_KEY);
+    let mut response = Response::new(Body::empty());
+    let (Some(key), false) = (key, chosen.is_none() && !offered.is_empty()) else {
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        return response;
+    };
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let accept = derive_accept_key(key.as_bytes());
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(accept) {
+        answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some((name, _)) = chosen {
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+    }
+    let text = chosen.is_some_and(|(_, text)| *text);
+    let client = hyper::upgrade::on(request);
+    tokio::spawn(async move {
+        let Ok(client) = client.await else { return };
+        let socket = WebSocketStream::from_raw_socket(TokioIo::new(client), Role::Server, None).await;
+        tokio::select! {
+            sent = copy(socket, body, text) => {
+                if let Err(error) = sent {
+                    tracing::debug!(%error, "a stream ended early");
+                }
+            }
+            () = shutdown.cancelled() => {}
+        }
+    });
+    response
+}
+
+async fn copy<S>(mut socket: WebSocketStream<S>, body: Body, text: bool) -> Result<(), tungstenite::Error>
+where
+    S: tokio::io::AsyncRead + tokio::io::AsyncWrite + Unpin,
+{
+    let message = |bytes: Bytes| match text {
+        true => Message::Text(STANDARD.encode(&bytes).into()),
+        false => Message::Binary(bytes),
+    };
+    // An empty message says that the stream begins.
+    socket.send(message(Bytes::new())).await?;
+    let mut body = body.into_data_stream();
+    loop {
+        tokio::select! {
+            chunk = body.next() => match chunk {
+                Some(Ok(bytes)) if bytes.is_empty() => {}
+                Some(Ok(bytes)) => socket.send(message(bytes)).await?,
+                Some(Err(_)) | None => break,
+            },
+            said = socket.next() => match said {
+                Some(Ok(Message::Close(_))) | None => return Ok(()),
+                Some(Ok(_)) => {}
+                Some(Err(error)) => return Err(error),
+            },
+        }
+    }
+    let frame = CloseFrame {
+        code: CloseCode::Normal,
+        reason: "".into(),
+    };
+    socket.close(Some(frame)).await?;
+    // The client's answer to the closing; what it says before that is nobody's.
+    while let Some(Ok(_)) = socket.next().await {}
+    Ok(())
+}
