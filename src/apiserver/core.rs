@@ -20,6 +20,7 @@ use crate::{
     flowcontrol::FlowControl,
     inflight::Limits,
     metrics::Metrics,
+    registry::components::Local,
     server::Front,
     services::Allocators,
     streams::kubelet::KubeletClient,
@@ -63,6 +64,8 @@ pub(crate) struct Core {
     pub admission: Chain,
     pub services: Allocators,
     pub metrics: Metrics,
+    /// What else runs in this process.
+    pub components: Local,
     pub kubelet: KubeletClient,
     pub webhooks: Webhooks,
     /// Who is served when not everybody can be; without it, `limits` alone.

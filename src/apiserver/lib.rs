@@ -74,6 +74,7 @@ use tokio_util::sync::CancellationToken;
 
 pub use bootstrap::Authorities;
 pub use in_process::InProcess;
+pub use registry::components::Running;
 pub use server::{PatternError, TlsError, TlsOptions};
 pub use user::UserInfo;
 
@@ -277,6 +278,7 @@ impl ApiServer {
             admission,
             services: allocators,
             metrics: metrics::Metrics::default(),
+            components: Default::default(),
             kubelet,
             flow,
             limits: inflight::Limits::new(
@@ -320,6 +322,12 @@ impl ApiServer {
     /// A transport for `kube::Client::new` that runs every request as `user`.
     pub fn in_process(&self, user: UserInfo) -> InProcess {
         InProcess::new(self.core.clone(), user)
+    }
+
+    /// Says of a component (`controller-manager`, `scheduler`) that it runs in this process: as long as the
+    /// answer lives, `componentstatuses` calls it healthy. Others are asked at their ports of this machine.
+    pub fn runs(&self, component: &'static str) -> Running {
+        self.core.components.add(component)
     }
 
     /// Serves HTTPS until `shutdown`, then lets requests end. See [`TlsOptions::config`] for `tls`.

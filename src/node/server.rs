@@ -4,7 +4,7 @@
 
 use crate::{Error, shutdown};
 use rkind_apiserver::options::Features;
-use rkind_apiserver::{ApiServer, TlsOptions, UserInfo};
+use rkind_apiserver::{ApiServer, Running, TlsOptions, UserInfo};
 use rkind_client::Client;
 use rkind_config::{ComponentFlags, ControlPlanePki, NodeConfig, extra, paths};
 use rkind_store::embedded::EmbeddedStore;
@@ -70,16 +70,15 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
         async move { api.serve(listener.0, tls, token).await }
     });
     let mut loops = JoinSet::new();
-    loops.spawn(run_controllers(
+    let controllers = run_controllers(
         client(&api, "system:kube-controller-manager"),
         node.clone(),
         flags,
         shutdown.clone(),
-    ));
-    loops.spawn(run_scheduler(
-        client(&api, "system:kube-scheduler"),
-        shutdown.clone(),
-    ));
+    );
+    let scheduler = run_scheduler(client(&api, "system:kube-scheduler"), shutdown.clone());
+    loops.spawn(while_running(api.runs("controller-manager"), controllers));
+    loops.spawn(while_running(api.runs("scheduler"), scheduler));
     loops.spawn(crate::role::keep(
         client(&api, "system:kube-controller-manager"),
         node.name.clone(),
@@ -146,6 +145,13 @@ fn api_options(
 
 fn client(api: &ApiServer, user: &str) -> Client {
     rkind_client::from_service(api.in_process(UserInfo::new(user, &[])), NAMESPACE)
+}
+
+/// Runs a component that the API shows as healthy meanwhile.
+async fn while_running<T>(running: Running, component: impl Future<Output = T>) -> T {
+    let ended = component.await;
+    drop(running);
+    ended
 }
 
 async fn run_controllers(

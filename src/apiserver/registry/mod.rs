@@ -1,8 +1,9 @@
 //! Last stage before the store: one generic registry for every kind.
 //!
-//! Nothing here knows a kind by name except `subresource`, `reviews` and the admission plugins: what
+//! Nothing here knows a kind by name except `subresource`, `components`, `reviews` and the admission plugins: what
 //! is special about a kind is data in `apimachinery` (schema, strategy, validation).
 
+pub(crate) mod components;
 pub(crate) mod condition;
 pub(crate) mod convert;
 pub(crate) mod create;
@@ -160,6 +161,8 @@ pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<
         return subresource::serve(ctx, sub, request).await;
     }
     match info.verb.as_str() {
+        "get" if ctx.def.resource == "componentstatuses" => components::get(&ctx).await,
+        "list" if ctx.def.resource == "componentstatuses" => components::list(&ctx).await,
         "get" => read::get(&ctx).await,
         "list" => read::list(&ctx).await,
         "watch" => watch::watch(&ctx).await,

@@ -163,22 +163,7 @@ pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
                 let stored = page.objects.iter().map(|o| o.to_value()).collect();
                 Box::new(convert::served(&ctx.core, &ctx.def, stored).await?.into_iter())
             };
-            let meta = list_meta(&page);
-            let value = match media.shape {
-                Shape::Object => with_items(
-                    ctx.def.list_kind,
-                    &api_version(ctx.def.group, ctx.def.version),
-                    meta,
-                    items,
-                ),
-                Shape::Table => table::list(ctx, items, meta),
-                Shape::PartialMetadata => with_items(
-                    "PartialObjectMetadataList",
-                    "meta.k8s.io/v1",
-                    meta,
-                    items.map(|i| table::partial_metadata(&i)),
-                ),
-            };
+            let value = shaped(ctx, list_meta(&page), items);
             render::encode(&value, media)?
         }
     };
@@ -193,6 +178,25 @@ pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
 /// A built-in object as it is served.
 fn served(ctx: &Context, object: &Obj) -> Value {
     convert::to_served(&ctx.def, object.to_value())
+}
+
+/// A list of objects in the served version, in the shape that was asked for.
+pub(super) fn shaped(ctx: &Context, meta: Value, items: impl Iterator<Item = Value>) -> Value {
+    match ctx.media.shape {
+        Shape::Object => with_items(
+            ctx.def.list_kind,
+            &api_version(ctx.def.group, ctx.def.version),
+            meta,
+            items,
+        ),
+        Shape::Table => table::list(ctx, items, meta),
+        Shape::PartialMetadata => with_items(
+            "PartialObjectMetadataList",
+            "meta.k8s.io/v1",
+            meta,
+            items.map(|i| table::partial_metadata(&i)),
+        ),
+    }
 }
 
 /// A list's tree; `json!` would copy the items.
