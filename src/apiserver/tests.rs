@@ -15,6 +15,7 @@ mod pod_security;
 mod policies;
 mod protobuf;
 mod quota;
+mod reviews;
 mod semantics;
 mod watches;
 mod webhooks;

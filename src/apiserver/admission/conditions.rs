@@ -16,7 +16,11 @@ use rkind_cel::{
 use serde_json::Value;
 
 use super::{Operation, Request};
-use crate::{authz::Attributes, catalog::Def, user::UserInfo};
+use crate::{
+    authz::{Attributes, selectors::Selectors},
+    catalog::Def,
+    user::UserInfo,
+};
 
 /// Conditions of one webhook or policy at most.
 const MOST: usize = 64;
@@ -152,7 +156,10 @@ impl Authorizer for Asker<'_> {
             name: question.name.clone(),
             path: question.path.clone().unwrap_or_default(),
             is_resource: question.path.is_none(),
-            field_selector: question.field_selector.clone().unwrap_or_default(),
+            selectors: Selectors::of_query(
+                question.field_selector.as_deref().unwrap_or_default(),
+                question.label_selector.as_deref().unwrap_or_default(),
+            ),
         };
         let decision = self
             .authorizer

@@ -4,12 +4,14 @@
 mod config;
 pub(crate) mod node;
 pub(crate) mod rbac;
+pub(crate) mod selectors;
 mod webhook;
 
 #[cfg(test)]
 mod tests;
 
 use rkind_apimachinery::{field::quote, meta::GroupResource, status::Status};
+use selectors::Selectors;
 
 use crate::{
     error::Result,
@@ -32,8 +34,8 @@ pub(crate) struct Attributes {
     /// Path of a request for no resource; empty for resources.
     pub path: String,
     pub is_resource: bool,
-    /// Field selector of a read of many, as text; empty for none.
-    pub field_selector: String,
+    /// What a read of many selects.
+    pub selectors: Selectors,
 }
 
 impl Attributes {
@@ -49,7 +51,7 @@ impl Attributes {
             name: info.name.clone(),
             path: info.path.clone(),
             is_resource: info.is_resource,
-            field_selector: info.field_selector.clone(),
+            selectors: Selectors::of_query(&info.field_selector, &info.label_selector),
         }
     }
 

@@ -16,7 +16,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rkind_apimachinery::selector::FieldSelector;
 use serde_json::Value;
 
 use self::references::Kind;
@@ -293,7 +292,7 @@ impl NodeAuthorizer {
                 ))
             }
             "watch" | "list" | "deletecollection" => {
-                if selects(wanted, "spec.nodeName", node) {
+                if wanted.selectors.select("spec.nodeName", node) {
                     return yes();
                 }
                 no("can only list/watch/deletecollection resourceslices with nodeName field selector")
@@ -307,7 +306,7 @@ impl NodeAuthorizer {
     fn pod(&self, node: &str, wanted: &Attributes) -> Decision {
         match (wanted.subresource.as_str(), wanted.verb.as_str()) {
             ("", "get") => self.own_pod(node, wanted),
-            ("", "list" | "watch") if selects(wanted, "spec.nodeName", node) => yes(),
+            ("", "list" | "watch") if wanted.selectors.select("spec.nodeName", node) => yes(),
             ("", "list" | "watch") if !wanted.name.is_empty() => self.own_pod(node, wanted),
             ("", "list" | "watch") => no("can only list/watch pods with spec.nodeName field selector"),
             ("", "create" | "delete") | ("status", "update" | "patch") | ("eviction", "create") => yes(),
@@ -325,11 +324,6 @@ impl NodeAuthorizer {
             "no relationship found between node '{node}' and this object"
         ))
     }
-}
-
-/// Whether a request is for objects with exactly this value of a field.
-fn selects(wanted: &Attributes, field: &str, value: &str) -> bool {
-    FieldSelector::parse(&wanted.field_selector).is_ok_and(|selector| selector.exact(field) == Some(value))
 }
 
 fn lease(node: &str, wanted: &Attributes) -> Decision {

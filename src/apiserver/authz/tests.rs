@@ -142,13 +142,18 @@ async fn a_configuration_orders_authorizers_and_says_whom_to_ask() {
         let who = f.server.in_process(user);
         f.send_as(who, "GET", path, Value::Null, &[]).await
     };
-    let pods = "/api/v1/namespaces/default/pods?fieldSelector=spec.nodeName%3Dn";
+    let pods = "/api/v1/namespaces/default/pods?fieldSelector=spec.nodeName%3Dn&labelSelector=a%3Db,c+notin+(e,d),!f,g%3E1";
     assert_eq!(ask("friend", "g", pods).await.0, StatusCode::OK);
     let spec = &first.bodies()[0]["spec"];
     assert_eq!(spec["groups"], json!(["g", "system:authenticated"]));
     assert_eq!(
         spec["resourceAttributes"]["fieldSelector"],
         json!({"requirements": [{"key": "spec.nodeName", "operator": "In", "values": ["n"]}]})
+    );
+    assert_eq!(
+        spec["resourceAttributes"]["labelSelector"],
+        json!({"requirements": [{"key": "a", "operator": "In", "values": ["b"]},
+            {"key": "c", "operator": "NotIn", "values": ["d", "e"]}, {"key": "f", "operator": "DoesNotExist"}]})
     );
     assert_eq!(ask("friend", "g", pods).await.0, StatusCode::OK);
     assert_eq!(first.bodies().len(), 2, "consent is not kept");

@@ -6,7 +6,6 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use rkind_apimachinery::selector::FieldSelector;
 use rkind_cel::{PER_CALL_LIMIT, Vars, value::Value as Outcome};
 use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
@@ -179,24 +178,8 @@ fn spec(user: &UserInfo, wanted: &Attributes) -> Value {
         "nonResourceAttributes"
     };
     spec[field] = Value::Object(attributes);
-    let requirements = requirements(&wanted.field_selector);
-    if !requirements.is_empty() {
-        spec[field]["fieldSelector"] = json!({"requirements": requirements});
-    }
+    wanted.selectors.write(&mut spec[field]);
     spec
-}
-
-/// A field selector's text as `FieldSelectorRequirement`s.
-fn requirements(selector: &str) -> Vec<Value> {
-    let parsed = FieldSelector::parse(selector).ok();
-    let terms = parsed.as_ref().map_or(&[][..], FieldSelector::terms);
-    terms
-        .iter()
-        .map(|term| {
-            let operator = if term.negated { "NotIn" } else { "In" };
-            json!({"key": term.field, "operator": operator, "values": [term.value]})
-        })
-        .collect()
 }
 
 /// What conditions see of a spec: every text is there, also when it is empty.

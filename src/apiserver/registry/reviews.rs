@@ -1,15 +1,10 @@
 //! Kinds that are asked, not stored: access reviews, token reviews, self reviews.
 
-use std::collections::BTreeMap;
+mod access;
 
 use axum::body::Body;
 use http::{Response, StatusCode};
-use rkind_apimachinery::{
-    field::{Error, ErrorList, Path},
-    meta,
-    resources::ResourceDef,
-    status::Status,
-};
+use rkind_apimachinery::{meta, resources::ResourceDef, status::Status};
 use serde_json::{Value, json};
 
 use super::{
@@ -18,12 +13,7 @@ use super::{
     read_body,
     render::{self, Payload},
 };
-use crate::{
-    authz::{Attributes, Decision},
-    error::Result,
-    request::Shape,
-    user::UserInfo,
-};
+use crate::{error::Result, request::Shape, user::UserInfo};
 
 /// Whether creating this resource asks a question.
 pub(crate) fn is_review(def: &ResourceDef) -> bool {
@@ -49,31 +39,8 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
         .admit_creation("", &mut review)
         .await?;
     let status = match ctx.def.kind {
-        "SelfSubjectAccessReview" => {
-            let attributes = attributes(ctx, &review["spec"])?;
-            decision(ctx.core.authorizer.decide(&ctx.user, &attributes).await)
-        }
-        "SubjectAccessReview" | "LocalSubjectAccessReview" => {
-            let attributes = attributes(ctx, &review["spec"])?;
-            if ctx.def.kind == "LocalSubjectAccessReview" && attributes.namespace != ctx.info.namespace {
-                return Err(invalid(
-                    ctx,
-                    Error::invalid(
-                        &Path::new("spec").child("resourceAttributes").child("namespace"),
-                        attributes.namespace,
-                        "must match metadata.namespace",
-                    ),
-                ));
-            }
-            let user = subject(&review["spec"]);
-            if user.name.is_empty() && user.groups.is_empty() {
-                let path = Path::new("spec").child("user");
-                return Err(invalid(
-                    ctx,
-                    Error::invalid(&path, "", "at least one of user or group must be specified"),
-                ));
-            }
-            decision(ctx.core.authorizer.decide(&user, &attributes).await)
+        "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
+            access::answer(ctx, &review).await?
         }
         "SelfSubjectRulesReview" => rules(ctx, &review["spec"])?,
         "SelfSubjectReview" => json!({"userInfo": user_info(&ctx.user)}),
@@ -87,93 +54,12 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
     render::object(ctx, StatusCode::CREATED, Payload::Tree(review), &warnings).await
 }
 
-fn invalid(ctx: &Context, error: Error) -> Box<Status> {
-    Status::invalid(ctx.def.group, ctx.def.kind, "", &ErrorList::from(vec![error])).into()
-}
-
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
-fn attributes(ctx: &Context, spec: &Value) -> Result<Attributes> {
-    let (resource, path) = (&spec["resourceAttributes"], &spec["nonResourceAttributes"]);
-    if resource.is_object() == path.is_object() {
-        let at = Path::new("spec").child("resourceAttributes");
-        let detail = if resource.is_object() {
-            "cannot be specified in combination with nonResourceAttributes"
-        } else {
-            "exactly one of nonResourceAttributes or resourceAttributes must be specified"
-        };
-        return Err(invalid(ctx, Error::invalid(&at, Value::Null, detail)));
-    }
-    if path.is_object() {
-        return Ok(Attributes {
-            verb: text(&path["verb"]),
-            path: text(&path["path"]),
-            ..Default::default()
-        });
-    }
-    Ok(Attributes {
-        verb: text(&resource["verb"]),
-        namespace: text(&resource["namespace"]),
-        group: text(&resource["group"]),
-        version: text(&resource["version"]),
-        resource: text(&resource["resource"]),
-        subresource: text(&resource["subresource"]),
-        name: text(&resource["name"]),
-        path: String::new(),
-        is_resource: true,
-        field_selector: field_selector(&resource["fieldSelector"]),
-    })
-}
-
-/// `FieldSelectorAttributes` as a selector's text.
-fn field_selector(selector: &Value) -> String {
-    if let Some(raw) = selector["rawSelector"].as_str() {
-        return raw.to_owned();
-    }
-    let requirements = selector["requirements"].as_array().into_iter().flatten();
-    let terms = requirements.filter_map(|r| {
-        let (key, value) = (r["key"].as_str()?, r["values"][0].as_str()?);
-        match r["operator"].as_str()? {
-            "In" => Some(format!("{key}={value}")),
-            "NotIn" => Some(format!("{key}!={value}")),
-            _ => None,
-        }
-    });
-    terms.collect::<Vec<_>>().join(",")
-}
-
 fn strings(value: &Value) -> Vec<String> {
     value.as_array().into_iter().flatten().map(text).collect()
-}
-
-fn subject(spec: &Value) -> UserInfo {
-    let extra: BTreeMap<_, _> = spec["extra"]
-        .as_object()
-        .into_iter()
-        .flatten()
-        .map(|(k, v)| (k.clone(), strings(v)))
-        .collect();
-    UserInfo {
-        name: text(&spec["user"]),
-        uid: text(&spec["uid"]),
-        groups: strings(&spec["groups"]),
-        extra,
-    }
-}
-
-fn decision(decision: Decision) -> Value {
-    let mut status = json!({"allowed": decision.allowed()});
-    if !decision.reason().is_empty() {
-        let field = if decision.allowed() {
-            "reason"
-        } else {
-            "evaluationError"
-        };
-        status[field] = json!(decision.reason());
-    }
-    status
 }
 
 fn rules(ctx: &Context, spec: &Value) -> Result<Value> {

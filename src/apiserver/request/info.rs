@@ -35,6 +35,8 @@ pub(crate) struct RequestInfo {
     pub name: String,
     /// Field selector of a read or deletion of many, decoded; empty for none.
     pub field_selector: String,
+    /// Its label selector, likewise.
+    pub label_selector: String,
     /// Path segments from the resource on (`pods/x/proxy/a/b`).
     pub parts: Vec<String>,
 }
@@ -106,16 +108,21 @@ impl RequestInfo {
             let watch = query_value(query, "watch").is_some_and(|v| truthy(&v));
             info.verb = if watch { "watch" } else { "list" }.to_owned();
             // A list of exactly one name is authorized with that name.
-            info.field_selector = query_value(query, "fieldSelector").unwrap_or_default();
+            info.read_selectors(query);
             if let Some(name) = exact_name(&info.field_selector) {
                 info.name = name.to_owned();
             }
         }
         if info.name.is_empty() && info.verb == "delete" {
             info.verb = "deletecollection".to_owned();
-            info.field_selector = query_value(query, "fieldSelector").unwrap_or_default();
+            info.read_selectors(query);
         }
         info
+    }
+
+    fn read_selectors(&mut self, query: Option<&str>) {
+        self.field_selector = query_value(query, "fieldSelector").unwrap_or_default();
+        self.label_selector = query_value(query, "labelSelector").unwrap_or_default();
     }
 
     /// Name in the path; empty for collections even when a field selector names one object.
