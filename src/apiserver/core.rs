@@ -16,6 +16,7 @@ use crate::{
     authz::Authorizer,
     cacher::{Cache, Cacher, ROOT},
     catalog::Catalog,
+    encryption::Encryption,
     error::Result,
     flowcontrol::FlowControl,
     inflight::Limits,
@@ -58,6 +59,8 @@ pub(crate) struct Core {
     pub authorizer: Authorizer,
     pub tokens: Tokens,
     pub authn: Authenticators,
+    /// Without a configuration values are stored as they are.
+    pub encryption: Option<Arc<Encryption>>,
     /// Without a policy nothing is audited.
     pub audit: Option<Arc<Auditor>>,
     pub aggregation: Aggregator,

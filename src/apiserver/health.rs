@@ -52,7 +52,7 @@ pub(crate) fn object_counts(core: &Core) -> Vec<(String, usize)> {
 /// A named check: its name and what is wrong, if anything.
 type Check = (&'static str, Option<String>);
 
-fn checks(core: &Core, kind: &str) -> Vec<Check> {
+async fn checks(core: &Core, kind: &str) -> Vec<Check> {
     let store = core.store.health().err().map(|e| e.to_string());
     let mut all: Vec<Check> = vec![("ping", None), ("log", None), ("etcd", store)];
     if kind == "readyz" {
@@ -71,6 +71,12 @@ fn checks(core: &Core, kind: &str) -> Vec<Check> {
         ));
         all.push(("poststarthook/scheduling/bootstrap-system-priority-classes", None));
     }
+    if kind != "livez"
+        && let Some(encryption) = &core.encryption
+        && let Some(outcome) = encryption.check().await
+    {
+        all.push(("kms-providers", outcome.err()));
+    }
     if kind == "readyz" {
         let leaving = core.leaving.is_cancelled() || core.shutdown.is_cancelled();
         all.push(("shutdown", leaving.then(|| "process is shutting down".to_owned())));
@@ -79,13 +85,13 @@ fn checks(core: &Core, kind: &str) -> Vec<Check> {
 }
 
 /// Answers a health path; `None` when it is none.
-pub(crate) fn serve(core: &Core, path: &str, query: Option<&str>) -> Option<Response<Body>> {
+pub(crate) async fn serve(core: &Core, path: &str, query: Option<&str>) -> Option<Response<Body>> {
     let path = path.trim_matches('/');
     let (kind, single) = path.split_once('/').unwrap_or((path, ""));
     if !matches!(kind, "healthz" | "livez" | "readyz") {
         return None;
     }
-    let mut all = checks(core, kind);
+    let mut all = checks(core, kind).await;
     if !single.is_empty() {
         all.retain(|(name, _)| *name == single);
         if all.is_empty() {

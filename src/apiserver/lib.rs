@@ -8,7 +8,7 @@
 //! connections to kubelets and pods for streams and proxies.
 //!
 //! **Must never know:** what controllers, the scheduler or kubelets do with what they read; files,
-//! except in [`standalone`]; where a kind's rules come from (they are data in `apimachinery`).
+//! except in [`standalone`] and `reload`; where a kind's rules come from (they are data in `apimachinery`).
 //!
 //! # Map
 //! - [`pipeline`]: the order of the stages; `request`, `authn`, `impersonation`, `authz`,
@@ -49,6 +49,7 @@ pub mod options;
 mod outbound;
 mod pipeline;
 mod registry;
+mod reload;
 mod request;
 mod server;
 mod services;
@@ -197,9 +198,13 @@ impl ApiServer {
     }
 
     async fn build(mut options: Options) -> Result<Self, Error> {
+        let mut encryption = None;
         if let Some(config) = &options.features.encryption_provider_config {
-            options.store = Arc::new(encryption::Encrypted::new(options.store, config).await?);
+            let encrypted = encryption::Encrypted::new(options.store, config).await?;
+            encryption = Some(encrypted.by());
+            options.store = Arc::new(encrypted);
         }
+        let followed = reload::files(&options.features);
         let apis = apis::Enabled::new(&options.features.runtime_config)?;
         let mut names: Vec<String> = apis
             .resources()
@@ -273,6 +278,7 @@ impl ApiServer {
             settings,
             tokens,
             authn,
+            encryption,
             audit: audit::Auditor::new(&features.audit)?,
             aggregation: aggregation::Aggregator::new(&features.aggregation),
             admission,
@@ -308,6 +314,9 @@ impl ApiServer {
         tokio::spawn(expiry::run(core.clone()));
         tokio::spawn(admission::policy::type_check::keep(core.clone()));
         tokio::spawn(bootstrap::keep(core.clone()));
+        for (subject, file) in followed {
+            tokio::spawn(reload::follow(core.clone(), subject, file));
+        }
         Ok(ApiServer { core })
     }
 

@@ -21,7 +21,7 @@ use parking_lot::Mutex;
 use rkind_apimachinery::resources::ResourceDef;
 
 use self::layers::{head, line};
-use crate::request::RequestInfo;
+use crate::{reload::Reloads, request::RequestInfo};
 
 /// The least bound of `apiserver_request_sli_duration_seconds`, in seconds.
 const LEAST_SLI: f64 = 0.05;
@@ -68,6 +68,7 @@ impl Verdicts {
 #[derive(Default)]
 pub(crate) struct Metrics {
     pub verdicts: Verdicts,
+    pub reloads: Reloads,
     pub webhooks: admission::Webhooks,
     requests: series::Requests,
     watches: Mutex<Watches>,

@@ -15,7 +15,7 @@ mod serving;
 #[cfg(test)]
 mod tests;
 
-use clap::Args;
+use clap::{ArgAction, Args};
 
 pub use audit::Audit;
 pub use authentication::{Authentication, Oidc, RequestHeader};
@@ -46,6 +46,9 @@ pub struct Features {
     /// File with the configuration of encryption at rest (EncryptionConfiguration)
     #[arg(long, value_name = "FILE", value_parser = FileText::read, help_heading = "Storage")]
     pub encryption_provider_config: Option<FileText>,
+    /// Read the configuration of encryption again when its file changes
+    #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set, help_heading = "Storage")]
+    pub encryption_provider_config_automatic_reload: bool,
     #[command(flatten)]
     pub aggregation: Aggregation,
     #[command(flatten)]

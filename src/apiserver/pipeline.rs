@@ -374,6 +374,7 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, user: &UserInfo, parts: Part
                     .ok_or_else(|| Status::unknown_resource().into());
             }
             return health::serve(core, path, parts.uri.query())
+                .await
                 .ok_or_else(|| Status::unknown_resource().into());
         }
     };

@@ -24,6 +24,7 @@ mod tests;
 
 use std::{collections::HashMap, sync::Arc};
 
+use arc_swap::ArcSwap;
 use http::{HeaderMap, request::Parts};
 use rkind_apimachinery::status::Status;
 use rustls::server::danger::ClientCertVerifier;
@@ -68,27 +69,20 @@ pub(crate) struct Authenticators {
     front_proxy: Option<front_proxy::FrontProxy>,
     static_tokens: HashMap<String, UserInfo>,
     bootstrap_tokens: bool,
-    issuers: Vec<issuer::Issuer>,
     webhook: Option<webhook::Webhook>,
+    options: options::Authentication,
+    configured: ArcSwap<Configured>,
+}
+
+/// What the configuration file says, and the flags that say the same.
+struct Configured {
+    issuers: Vec<issuer::Issuer>,
     anonymous: anonymous::Anonymous,
 }
 
-impl Authenticators {
-    /// By options; `client_ca` and `front_proxy_ca` are PEM, empty for none.
-    ///
-    /// # Errors
-    /// When an option cannot be used.
-    pub(crate) fn new(
-        options: &options::Authentication,
-        client_ca: &str,
-        front_proxy_ca: &str,
-    ) -> Result<Self, Error> {
-        let parsed = options
-            .authentication_config
-            .as_deref()
-            .map(config::parse)
-            .transpose()?;
-        let (mut jwt, anonymous) = match parsed {
+impl Configured {
+    fn new(options: &options::Authentication, file: Option<&str>) -> Result<Self, Error> {
+        let (mut jwt, anonymous) = match file.map(config::parse).transpose()? {
             Some(parsed) => (parsed.jwt, parsed.anonymous),
             None => (Vec::new(), None),
         };
@@ -103,6 +97,26 @@ impl Authenticators {
             ));
         }
         jwt.extend(options.oidc.as_ref().map(config::classic).transpose()?);
+        Ok(Configured {
+            issuers: jwt
+                .into_iter()
+                .map(issuer::Issuer::new)
+                .collect::<Result<_, _>>()?,
+            anonymous: anonymous.unwrap_or(anonymous::Anonymous::all(options.anonymous_auth.unwrap_or(true))),
+        })
+    }
+}
+
+impl Authenticators {
+    /// By options; `client_ca` and `front_proxy_ca` are PEM, empty for none.
+    ///
+    /// # Errors
+    /// When an option cannot be used.
+    pub(crate) fn new(
+        options: &options::Authentication,
+        client_ca: &str,
+        front_proxy_ca: &str,
+    ) -> Result<Self, Error> {
         Ok(Authenticators {
             client_ca: x509::verifier(client_ca).map_err(Error::Authority)?,
             front_proxy: x509::verifier(front_proxy_ca)
@@ -115,18 +129,28 @@ impl Authenticators {
                 .transpose()?
                 .unwrap_or_default(),
             bootstrap_tokens: options.enable_bootstrap_token_auth,
-            issuers: jwt
-                .into_iter()
-                .map(issuer::Issuer::new)
-                .collect::<Result<_, _>>()?,
             webhook: options
                 .authentication_token_webhook_config_file
                 .as_deref()
                 .map(|kubeconfig| webhook::Webhook::new(kubeconfig, options))
                 .transpose()
                 .map_err(Error::Webhook)?,
-            anonymous: anonymous.unwrap_or(anonymous::Anonymous::all(options.anonymous_auth.unwrap_or(true))),
+            configured: ArcSwap::from_pointee(Configured::new(
+                options,
+                options.authentication_config.as_deref(),
+            )?),
+            options: options.clone(),
         })
+    }
+
+    /// Takes a new text of the configuration file on.
+    ///
+    /// # Errors
+    /// When it cannot be used; what was there stays.
+    pub(crate) fn reload(&self, file: &str) -> Result<(), Error> {
+        self.configured
+            .store(Arc::new(Configured::new(&self.options, Some(file))?));
+        Ok(())
     }
 
     /// What a connection's client certificate proves.
@@ -176,7 +200,7 @@ pub(crate) async fn authenticate(core: &Core, parts: &Parts) -> Result<UserInfo>
     if let Some(why) = refused {
         return refuse(&why);
     }
-    if core.authn.anonymous.admits(parts.uri.path()) {
+    if core.authn.configured.load().anonymous.admits(parts.uri.path()) {
         return Ok(UserInfo::anonymous());
     }
     refuse("no credentials")
@@ -208,7 +232,8 @@ pub(crate) async fn token(core: &Core, token: &str, audiences: &[String]) -> Res
     {
         return agnostic(core, user, audiences);
     }
-    for issuer in &authn.issuers {
+    let configured = authn.configured.load_full();
+    for issuer in &configured.issuers {
         match issuer.authenticate(token).await {
             Ok(Some(user)) => return agnostic(core, user, audiences),
             Ok(None) => {}

@@ -10,6 +10,9 @@ mod webhook;
 #[cfg(test)]
 mod tests;
 
+use std::{collections::BTreeSet, sync::Arc};
+
+use arc_swap::ArcSwap;
 use rkind_apimachinery::{field::quote, meta::GroupResource, status::Status};
 use selectors::Selectors;
 
@@ -116,6 +119,19 @@ enum Step {
     Always(bool),
 }
 
+impl Step {
+    /// The mode's name; `None` for webhooks.
+    fn mode(&self) -> Option<&'static str> {
+        match self {
+            Step::Node => Some("Node"),
+            Step::Rbac => Some("RBAC"),
+            Step::Always(true) => Some("AlwaysAllow"),
+            Step::Always(false) => Some("AlwaysDeny"),
+            Step::Webhook(_) => None,
+        }
+    }
+}
+
 /// The chain that the classic flags name; without any, `Node` and `RBAC`.
 fn classic(options: &options::Authorization) -> std::result::Result<Vec<config::Authorizer>, Error> {
     let modes = &options.authorization_mode;
@@ -158,7 +174,24 @@ fn classic(options: &options::Authorization) -> std::result::Result<Vec<config::
 pub(crate) struct Authorizer {
     pub node: node::NodeAuthorizer,
     pub rbac: rbac::Rbac,
-    steps: Vec<Step>,
+    steps: ArcSwap<Vec<Step>>,
+}
+
+fn steps(chain: Vec<config::Authorizer>) -> std::result::Result<Vec<Step>, Error> {
+    let step = |one: config::Authorizer| {
+        Ok(match (one.mode.as_str(), one.webhook) {
+            ("RBAC", _) => Step::Rbac,
+            ("Node", _) => Step::Node,
+            ("AlwaysAllow", _) => Step::Always(true),
+            ("AlwaysDeny", _) => Step::Always(false),
+            ("Webhook", Some(webhook)) => {
+                let webhook = webhook::Webhook::new(webhook).map_err(Error::Webhook)?;
+                Step::Webhook(Box::new(webhook))
+            }
+            _ => return Err(Error::Mode(one.mode)),
+        })
+    };
+    chain.into_iter().map(step).collect()
 }
 
 impl Authorizer {
@@ -176,24 +209,37 @@ impl Authorizer {
             Some(config) => config::parse(config).map_err(Error::Config)?,
             None => classic(options)?,
         };
-        let step = |one: config::Authorizer| {
-            Ok(match (one.mode.as_str(), one.webhook) {
-                ("RBAC", _) => Step::Rbac,
-                ("Node", _) => Step::Node,
-                ("AlwaysAllow", _) => Step::Always(true),
-                ("AlwaysDeny", _) => Step::Always(false),
-                ("Webhook", Some(webhook)) => {
-                    let webhook = webhook::Webhook::new(webhook).map_err(Error::Webhook)?;
-                    Step::Webhook(Box::new(webhook))
-                }
-                _ => return Err(Error::Mode(one.mode)),
-            })
-        };
         Ok(Authorizer {
             node,
             rbac,
-            steps: chain.into_iter().map(step).collect::<Result<_, Error>>()?,
+            steps: ArcSwap::from_pointee(steps(chain)?),
         })
+    }
+
+    /// Takes a new text of the configuration file on.
+    ///
+    /// # Errors
+    /// When it cannot be used, or other authorizers than webhooks would come or go; what was there stays.
+    pub(crate) fn reload(&self, file: &str) -> std::result::Result<(), Error> {
+        let new = steps(config::parse(file).map_err(Error::Config)?)?;
+        let old = self.steps.load();
+        let named = |steps: &[Step]| steps.iter().filter_map(Step::mode).collect::<BTreeSet<_>>();
+        let (old, named) = (named(&old), named(&new));
+        let missing: Vec<_> = old.difference(&named).copied().collect();
+        if !missing.is_empty() {
+            let missing = missing.join(" ");
+            return Err(Error::Config(format!("missing required types: [{missing}]")));
+        }
+        if let Some(mode) = ["Node", "RBAC"]
+            .into_iter()
+            .find(|m| named.contains(m) && !old.contains(m))
+        {
+            return Err(Error::Config(format!(
+                "authorizer type {mode} is not allowed if it was not enabled at initial server startup"
+            )));
+        }
+        self.steps.store(Arc::new(new));
+        Ok(())
     }
 
     /// Decides.
@@ -202,7 +248,8 @@ impl Authorizer {
             return Decision::Allow(String::new());
         }
         let mut reasons: Vec<String> = Vec::new();
-        for step in &self.steps {
+        let steps = self.steps.load_full();
+        for step in steps.iter() {
             let decision = match self.own(step, user, wanted) {
                 Ok(decision) => decision,
                 Err(webhook) => webhook.decide(user, wanted).await,
@@ -221,7 +268,8 @@ impl Authorizer {
             return Decision::Allow(String::new());
         }
         let mut reasons: Vec<String> = Vec::new();
-        for step in &self.steps {
+        let steps = self.steps.load();
+        for step in steps.iter() {
             let decision = match self.own(step, user, wanted) {
                 Ok(decision) => decision,
                 Err(webhook) => webhook.known(user, wanted),

@@ -10,7 +10,7 @@ mod tests;
 use std::{
     collections::HashMap,
     path::PathBuf,
-    sync::{Arc, Weak},
+    sync::{Arc, OnceLock, Weak},
     time::{Duration, Instant},
 };
 
@@ -41,6 +41,8 @@ const SEED: usize = 32;
 const SEED_LIFE: Duration = Duration::from_secs(3 * 60);
 /// How often the plugin is asked how it is: when it was well, and when not.
 const POLL: (Duration, Duration) = (Duration::from_secs(60), Duration::from_secs(10));
+/// How long its answer holds: that it is well, and that it is not.
+const KEPT: (Duration, Duration) = (Duration::from_secs(20), Duration::from_secs(3));
 /// Bytes that a key's name and an encrypted seed may have.
 const MAX_NAME: usize = 1024;
 /// Seeds of other servers and earlier keys that are remembered.
@@ -64,6 +66,10 @@ pub(super) struct Kms {
     channel: Channel,
     timeout: Duration,
     current: ArcSwapOption<Current>,
+    /// The plugin's last word about itself.
+    health: tokio::sync::Mutex<Option<(Instant, Result<(), String>)>>,
+    /// Version of the API that it spoke first.
+    version: OnceLock<String>,
     /// Decrypted seeds by their encrypted form.
     known: Mutex<HashMap<Vec<u8>, Seed>>,
 }
@@ -128,6 +134,8 @@ impl Kms {
             channel,
             timeout,
             current: ArcSwapOption::empty(),
+            health: tokio::sync::Mutex::default(),
+            version: OnceLock::new(),
             known: Mutex::default(),
         })
     }
@@ -149,28 +157,67 @@ impl Kms {
 
     /// Looks after the plugin once; gives when to do it again.
     async fn look(&self) -> Duration {
-        match self.refresh().await {
+        match self.check().await {
             Ok(()) => POLL.0,
             Err(why) => {
-                tracing::warn!(provider = %self.name, why, "a key management service does not answer");
+                tracing::warn!(provider = %self.name, why, "a key management service is not well");
                 POLL.1
             }
         }
     }
 
+    /// Whether the plugin is well, by its own word of a moment ago at most.
+    ///
+    /// # Errors
+    /// Why it is not.
+    pub(super) async fn check(&self) -> Result<(), String> {
+        let mut health = self.health.lock().await;
+        if let Some((at, outcome)) = &*health {
+            let kept = if outcome.is_ok() { KEPT.0 } else { KEPT.1 };
+            if at.elapsed() < kept {
+                return outcome.clone();
+            }
+        }
+        let outcome = self.refresh().await;
+        *health = Some((Instant::now(), outcome.clone()));
+        outcome
+    }
+
     /// Asks how the plugin is, and makes a new seed when its key changed.
     async fn refresh(&self) -> Result<(), String> {
-        let status: StatusResponse = self.call("Status", StatusRequest {}).await?;
-        if !matches!(status.version.as_str(), "v2" | "v2beta1") {
-            return Err(format!("expected KMSv2 API version v2, got {}", status.version));
-        }
-        if status.healthz != "ok" {
-            return Err(format!("got unexpected healthz status: {}", status.healthz));
-        }
-        check_key(&status.key_id)?;
+        // Whatever the answer takes is no longer the plugin's word.
         let until = Instant::now() + SEED_LIFE;
+        let status: StatusResponse = self.call("Status", StatusRequest {}).await.map_err(|why| {
+            let name = &self.name;
+            format!(
+                "failed to perform status section of the healthz check for KMS Provider {name}, error: {why}"
+            )
+        })?;
+        let ill = |why: String| format!("kmsv2 Provider {} is not healthy, error: {why}", self.name);
+        if status.healthz != "ok" {
+            return Err(ill(format!("got unexpected healthz status: {}", status.healthz)));
+        }
+        if !matches!(status.version.as_str(), "v2" | "v2beta1") {
+            return Err(ill(format!(
+                "expected KMSv2 API version v2, got {}",
+                status.version
+            )));
+        }
+        let first = self.version.get_or_init(|| status.version.clone());
+        if *first != status.version {
+            return Err(ill(format!(
+                "KMSv2 API version should not change after the initial status response version {first}, got {}",
+                status.version
+            )));
+        }
+        check_key(&status.key_id).map_err(|why| ill(format!("got invalid KMSv2 KeyID: {why}")))?;
+        self.rotate(&status.key_id, until).await.map_err(ill)
+    }
+
+    /// Lets the seed live on when it is of this key, and makes a new one when not.
+    async fn rotate(&self, key: &str, until: Instant) -> Result<(), String> {
         if let Some(now) = self.current.load_full()
-            && now.envelope.key_id == status.key_id
+            && now.envelope.key_id == key
         {
             self.current.store(Some(Arc::new(Current {
                 seed: now.seed,
@@ -190,6 +237,12 @@ impl Kms {
             .await
             .map_err(|why| format!("failed to encrypt DEK, error: {why}"))?;
         check_key(&answer.key_id)?;
+        if answer.key_id != key {
+            // The key changed between the two answers: the next look finds them alike.
+            return Err(
+                "failed to rotate DEK: the key of the encryption is not the key of the status".to_owned(),
+            );
+        }
         if answer.ciphertext.is_empty() || answer.ciphertext.len() > MAX_NAME {
             return Err(format!(
                 "encrypted DEK source is {} bytes, which exceeds the max size of {MAX_NAME} or is none",

@@ -14,6 +14,7 @@ mod tests;
 
 use std::{collections::HashSet, sync::Arc};
 
+use arc_swap::ArcSwap;
 use async_trait::async_trait;
 use bytes::Bytes;
 use futures::StreamExt as _;
@@ -32,12 +33,13 @@ pub enum Error {
 
 /// A store that encrypts.
 pub(crate) struct Encrypted {
-    shared: Arc<Shared>,
+    shared: Arc<Encryption>,
 }
 
-struct Shared {
+/// How a store encrypts, at this time.
+pub(crate) struct Encryption {
     below: Arc<dyn Store>,
-    config: Config,
+    config: ArcSwap<Config>,
     /// Keys whose value was last read in an older form.
     stale: RwLock<HashSet<Arc<str>>>,
 }
@@ -53,12 +55,17 @@ impl Encrypted {
             kms.clone().start().await;
         }
         Ok(Encrypted {
-            shared: Arc::new(Shared {
+            shared: Arc::new(Encryption {
                 below,
-                config,
+                config: ArcSwap::from_pointee(config),
                 stale: RwLock::default(),
             }),
         })
+    }
+
+    /// How it encrypts.
+    pub(crate) fn by(&self) -> Arc<Encryption> {
+        self.shared.clone()
     }
 }
 
@@ -72,9 +79,37 @@ fn resource(key: &str) -> Option<String> {
     })
 }
 
-impl Shared {
+impl Encryption {
+    /// Takes a new text of the configuration file on.
+    ///
+    /// # Errors
+    /// What is wrong with it, or that one of its key management services is not well; what was there stays.
+    pub(crate) async fn reload(&self, config: &str) -> std::result::Result<(), Error> {
+        let config = Config::parse(config).map_err(Error::Config)?;
+        for kms in config.services() {
+            kms.clone().start().await;
+            kms.check().await.map_err(Error::Config)?;
+        }
+        self.config.store(Arc::new(config));
+        Ok(())
+    }
+
+    /// Whether the key management services are well; `None` without any.
+    pub(crate) async fn check(&self) -> Option<std::result::Result<(), String>> {
+        let config = self.config.load_full();
+        let mut outcome = None;
+        for kms in config.services() {
+            match kms.check().await {
+                Ok(()) => outcome = outcome.or(Some(Ok(()))),
+                Err(why) => outcome = Some(Err(why)),
+            }
+        }
+        outcome
+    }
+
     fn seal(&self, key: &str, value: Bytes) -> Result<Bytes> {
-        let rule = resource(key).and_then(|r| self.config.rule(&r));
+        let config = self.config.load();
+        let rule = resource(key).and_then(|r| config.rule(&r));
         let Some(rule) = rule else { return Ok(value) };
         match rule.seal(key, &value) {
             Ok(sealed) => Ok(sealed.map_or(value, Bytes::from)),
@@ -90,7 +125,8 @@ impl Shared {
             key: entry.key.clone(),
             reason,
         };
-        let rule = resource(&entry.key).and_then(|r| self.config.rule(&r));
+        let config = self.config.load_full();
+        let rule = resource(&entry.key).and_then(|r| config.rule(&r));
         let Some(rule) = rule else {
             // What was once encrypted stays so, even when nothing is to be encrypted any more.
             if entry.value.starts_with(cipher::PREFIX) {

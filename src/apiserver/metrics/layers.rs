@@ -65,6 +65,7 @@ pub(crate) fn render(core: &Core) -> String {
         "Cumulative stale projected service account tokens used.",
     );
     line(&mut out, name, "", core.tokens.stale());
+    core.metrics.reloads.render(&mut out);
     out
 }
 

@@ -14,6 +14,7 @@ use crate::tests::fixture_of;
 #[derive(Default)]
 struct Plugin {
     key: Mutex<String>,
+    version: Mutex<String>,
     ill: std::sync::atomic::AtomicBool,
     decrypted: std::sync::atomic::AtomicUsize,
 }
@@ -55,7 +56,7 @@ async fn status(
     let ill = plugin.ill.load(std::sync::atomic::Ordering::Relaxed);
     answer(request, move |_: StatusRequest| {
         Ok(StatusResponse {
-            version: "v2".into(),
+            version: plugin.version.lock().clone(),
             healthz: if ill { "ill" } else { "ok" }.into(),
             key_id: plugin.key.lock().clone(),
         })
@@ -100,6 +101,7 @@ async fn decrypt(
 fn serve(path: &std::path::Path, key: &str) -> Arc<Plugin> {
     let plugin = Arc::new(Plugin::default());
     *plugin.key.lock() = key.to_owned();
+    *plugin.version.lock() = "v2".to_owned();
     let routes = Router::new()
         .route("/v2.KeyManagementService/Status", post(status))
         .route("/v2.KeyManagementService/Encrypt", post(encrypt))
@@ -149,7 +151,10 @@ async fn seeds_follow_the_plugin_s_key() {
 
     plugin.ill.store(true, std::sync::atomic::Ordering::Relaxed);
     let why = kms.refresh().await.unwrap_err();
-    assert_eq!(why, "got unexpected healthz status: ill");
+    assert_eq!(
+        why,
+        "kmsv2 Provider p is not healthy, error: got unexpected healthz status: ill"
+    );
     assert!(
         kms.seal("k", b"v").is_ok(),
         "a seed outlives its plugin for a while"
@@ -194,4 +199,51 @@ async fn a_server_stores_what_only_the_plugin_can_open() {
     let (code, written) = f.send("PUT", &format!("{uri}/s"), read).await;
     assert_eq!(code, StatusCode::OK, "{written}");
     assert_ne!(written["metadata"]["resourceVersion"], version, "the key changed");
+}
+
+#[tokio::test]
+async fn a_server_is_as_well_as_its_plugin() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("kms.sock");
+    let plugin = serve(&socket, "one");
+    let config = json!({"apiVersion": "apiserver.config.k8s.io/v1", "kind": "EncryptionConfiguration",
+        "resources": [{"resources": ["secrets"], "providers": [
+            {"kms": {"apiVersion": "v2", "name": "p", "endpoint": format!("unix://{}", socket.display())}}]}]});
+    // Nobody can be asked how well it is between two answers: each server has its own first one.
+    for ill in [false, true] {
+        plugin.ill.store(ill, std::sync::atomic::Ordering::Relaxed);
+        let f = fixture_of(|o| o.features.encryption_provider_config = Some(config.to_string().into())).await;
+        for (path, checks) in [("/readyz", true), ("/healthz", true), ("/livez", false)] {
+            let (code, text) = f.send("GET", &format!("{path}?verbose"), json!(null)).await;
+            let text = text.as_str().unwrap_or_default();
+            let good = !(ill && checks);
+            assert_eq!(code.is_success(), good, "{path} {ill}: {text}");
+            let wanted = if good {
+                "[+]kms-providers ok"
+            } else {
+                "[-]kms-providers failed: reason withheld"
+            };
+            assert_eq!(text.contains(wanted), checks, "{path} {ill}: {text}");
+        }
+        assert_eq!(f.send("GET", "/livez", json!(null)).await.0, StatusCode::OK);
+    }
+}
+
+#[tokio::test]
+async fn a_plugin_keeps_its_version_and_its_word() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("kms.sock");
+    let plugin = serve(&socket, "one");
+    let kms = Kms::new("p", socket.to_str().unwrap(), Duration::from_secs(5));
+    kms.check().await.unwrap();
+    // Its word holds for a while.
+    plugin.ill.store(true, std::sync::atomic::Ordering::Relaxed);
+    kms.check().await.unwrap();
+    plugin.ill.store(false, std::sync::atomic::Ordering::Relaxed);
+    *plugin.version.lock() = "v2beta1".to_owned();
+    let why = kms.refresh().await.unwrap_err();
+    assert!(
+        why.ends_with("should not change after the initial status response version v2, got v2beta1"),
+        "{why}"
+    );
 }
