@@ -8,6 +8,21 @@
 //! let root = tape.read(text)?;            // Place: a value in the text
 //! root.get("metadata")?.get("name")?.as_str()
 //! ```
+//!
+//! Why not a crate that is kept: none says where a value stands in the text, which is what lets its bytes be
+//! copied and members be cut out. Measured on a pod of 2.5 kB (best of 40 rounds on a shared core of 2.6 GHz;
+//! crates sonic-rs 0.5.10, simd-json 0.17.3):
+//!
+//! | | here | sonic-rs, lazy | sonic-rs, tree | simd-json, tape |
+//! |---|---:|---:|---:|---:|
+//! | take apart | 2.0 us | - | 1.7 us | 2.4 us, with the copy that it changes |
+//! | three fields | 3.1 us | 4.4 us (1.1 us unchecked) | 3.0 us | |
+//! | one member at the top | 0.05 us | 1.0 us | | |
+//! | every value once | 3.4 us | 15.9 us | 5.7 us | 3.4 us |
+//!
+//! And sonic-rs ends the process by a stack overflow where arrays nest 100,000 deep, this says where the
+//! limit of 256 is left; simd-json refuses long integers that JSON allows. What is stored was checked when it
+//! came in: repeated names are taken as the last one says, escapes and numbers are not looked at again.
 
 use std::borrow::Cow;
 
