@@ -31,6 +31,7 @@ mod authz;
 mod bootstrap;
 mod cacher;
 mod catalog;
+mod config_file;
 mod core;
 mod crd;
 mod deadline;

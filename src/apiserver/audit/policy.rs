@@ -2,7 +2,13 @@
 
 use serde::Deserialize;
 
-use crate::{machinery, request::RequestInfo, user::UserInfo};
+use crate::{config_file::Kind, request::RequestInfo, user::UserInfo};
+
+const KIND: Kind = Kind {
+    name: "Policy",
+    group: "audit.k8s.io",
+    versions: &["v1"],
+};
 
 /// How much of a request is written down.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
@@ -83,11 +89,7 @@ impl Policy {
     /// # Errors
     /// What is wrong with it.
     pub(super) fn parse(text: &str) -> Result<Policy, String> {
-        let value = machinery::yaml(text)?;
-        if value["kind"] != "Policy" || value["apiVersion"] != "audit.k8s.io/v1" {
-            return Err("expected kind Policy of audit.k8s.io/v1".into());
-        }
-        let policy: Policy = serde_json::from_value(value).map_err(|e| e.to_string())?;
+        let policy: Policy = KIND.read(text)?;
         if policy.rules.is_empty() {
             return Err("loaded illegal policy with 0 rules".into());
         }

@@ -13,7 +13,7 @@ use super::{
     anonymous::Anonymous,
     claims::{Mapping, Prefixed, Source},
 };
-use crate::{machinery, options::Oidc};
+use crate::{config_file::Kind, options::Oidc};
 
 /// Providers at most.
 const MOST: usize = 64;
@@ -45,13 +45,15 @@ const ALGORITHMS: [&str; 8] = [
     "RS256", "RS384", "RS512", "ES256", "ES384", "PS256", "PS384", "PS512",
 ];
 
+const KIND: Kind = Kind {
+    name: "AuthenticationConfiguration",
+    group: "apiserver.config.k8s.io",
+    versions: &["v1", "v1beta1", "v1alpha1"],
+};
+
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
     #[serde(default)]
     jwt: Vec<Entry>,
     anonymous: Option<AnonymousSection>,
@@ -95,15 +97,7 @@ struct AnonymousCondition {
 /// # Errors
 /// Everything that is wrong with it, by field.
 pub(super) fn parse(text: &str) -> Result<Parsed, Error> {
-    let tree = machinery::yaml(text).map_err(Error::Config)?;
-    let file: File = serde_json::from_value(tree).map_err(|e| Error::Config(e.to_string()))?;
-    let versions = ["v1", "v1beta1", "v1alpha1"].map(|v| format!("apiserver.config.k8s.io/{v}"));
-    if file.kind != "AuthenticationConfiguration" || !versions.contains(&file.api_version) {
-        return Err(Error::Config(format!(
-            "expected kind AuthenticationConfiguration of {}",
-            versions.join(", ")
-        )));
-    }
+    let file: File = KIND.read(text).map_err(Error::Config)?;
     let mut errors = ErrorList::new();
     let root = Path::new("jwt");
     if file.jwt.len() > MOST {

@@ -10,7 +10,7 @@ use rkind_apimachinery::{
 use rkind_cel::{Env, Program, Type, auth};
 use serde::Deserialize;
 
-use crate::{deadline, machinery};
+use crate::{config_file::Kind, deadline};
 
 /// Conditions of one webhook at most.
 const MOST: usize = 64;
@@ -45,13 +45,15 @@ pub(super) struct Webhook {
     pub conditions: Vec<(String, Program)>,
 }
 
+const KIND: Kind = Kind {
+    name: "AuthorizationConfiguration",
+    group: "apiserver.config.k8s.io",
+    versions: &["v1", "v1beta1", "v1alpha1"],
+};
+
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[serde(deny_unknown_fields)]
 struct File {
-    #[serde(default)]
-    api_version: String,
-    #[serde(default)]
-    kind: String,
     #[serde(default)]
     authorizers: Vec<Entry>,
 }
@@ -103,14 +105,7 @@ struct Condition {
 /// # Errors
 /// Everything that is wrong with it, by field.
 pub(super) fn parse(text: &str) -> Result<Vec<Authorizer>, String> {
-    let file: File = serde_json::from_value(machinery::yaml(text)?).map_err(|e| e.to_string())?;
-    let versions = ["v1", "v1beta1", "v1alpha1"].map(|v| format!("apiserver.config.k8s.io/{v}"));
-    if file.kind != "AuthorizationConfiguration" || !versions.contains(&file.api_version) {
-        return Err(format!(
-            "expected kind AuthorizationConfiguration of {}",
-            versions.join(", ")
-        ));
-    }
+    let file: File = KIND.read(text)?;
     let mut errors = ErrorList::new();
     let root = Path::new("authorizers");
     if file.authorizers.is_empty() {

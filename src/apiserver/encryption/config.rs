@@ -9,10 +9,16 @@ use super::{
     cipher::{self, Algorithm, PREFIX},
     kms::{Kms, Locked},
 };
-use crate::{deadline, machinery};
+use crate::{config_file::Kind, deadline};
 
 /// How long a key management service may take, unless configured.
 const KMS_TIMEOUT: &str = "3s";
+
+const KIND: Kind = Kind {
+    name: "EncryptionConfiguration",
+    group: "apiserver.config.k8s.io",
+    versions: &["v1"],
+};
 
 /// A configuration, checked.
 pub(super) struct Config {
@@ -52,10 +58,7 @@ impl Config {
     /// # Errors
     /// What is wrong with it, by field.
     pub(super) fn parse(text: &str) -> Result<Config, String> {
-        let value = machinery::yaml(text)?;
-        if value["kind"] != "EncryptionConfiguration" || value["apiVersion"] != "apiserver.config.k8s.io/v1" {
-            return Err("expected kind EncryptionConfiguration of apiserver.config.k8s.io/v1".into());
-        }
+        let value: Value = KIND.read(text)?;
         let rules: Vec<Rule> = value["resources"]
             .as_array()
             .into_iter()
