@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use axum::body::Body;
+use axum::body::{Body, Bytes};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use http::{HeaderValue, Request, StatusCode, Uri, header};
 use http_body_util::{BodyExt as _, Limited};
@@ -134,8 +134,7 @@ impl Remote {
             },
         };
         if let Some(token) = token {
-            let value =
-                HeaderValue::from_str(&token).map_err(|_| bad("token has characters that no header can"))?;
+            let value = HeaderValue::from_str(&token).map_err(|_| unfit())?;
             remote.authorization = Some(value);
         }
         Ok(remote)
@@ -155,7 +154,17 @@ impl Remote {
         let request = request
             .body(Body::from(body))
             .map_err(|e| RemoteError::Config(e.to_string()))?;
-        self.send(request).await
+        json(&self.send(request).await?)
+    }
+
+    /// With a bearer token, if there is one.
+    ///
+    /// # Errors
+    /// When it is none that a header can carry.
+    pub(crate) fn bearing(mut self, token: Option<&str>) -> Result<Remote, RemoteError> {
+        let value = token.map(|token| HeaderValue::try_from(format!("Bearer {token}")));
+        self.authorization = value.transpose().map_err(|_| unfit())?;
+        Ok(self)
     }
 
     /// Reads JSON.
@@ -163,14 +172,30 @@ impl Remote {
     /// # Errors
     /// As [`Remote::post`].
     pub(crate) async fn get(&self) -> Result<Value, RemoteError> {
-        let request = Request::get(self.uri.clone())
-            .header(header::ACCEPT, "application/json")
+        json(&self.read("application/json").await?)
+    }
+
+    /// Reads a text.
+    ///
+    /// # Errors
+    /// As [`Remote::post`], without a look at what the text says.
+    pub(crate) async fn get_text(&self) -> Result<String, RemoteError> {
+        let bytes = self.read("*/*").await?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    async fn read(&self, accept: &str) -> Result<Bytes, RemoteError> {
+        let mut request = Request::get(self.uri.clone()).header(header::ACCEPT, accept);
+        if let Some(value) = &self.authorization {
+            request = request.header(header::AUTHORIZATION, value);
+        }
+        let request = request
             .body(Body::empty())
             .map_err(|e| RemoteError::Config(e.to_string()))?;
         self.send(request).await
     }
 
-    async fn send(&self, request: Request<Body>) -> Result<Value, RemoteError> {
+    async fn send(&self, request: Request<Body>) -> Result<Bytes, RemoteError> {
         let exchange = async {
             let response = self
                 .client
@@ -186,15 +211,24 @@ impl Remote {
             if !code.is_success() {
                 return Err(RemoteError::Refused(code));
             }
-            if bytes.is_empty() {
-                return Ok(Value::Null);
-            }
-            serde_json::from_slice(&bytes).map_err(|e| RemoteError::Malformed(e.to_string()))
+            Ok(bytes)
         };
         tokio::time::timeout(self.timeout, exchange)
             .await
             .map_err(|_| RemoteError::Timeout)?
     }
+}
+
+/// An empty answer is `null`.
+fn json(bytes: &[u8]) -> Result<Value, RemoteError> {
+    if bytes.is_empty() {
+        return Ok(Value::Null);
+    }
+    serde_json::from_slice(bytes).map_err(|e| RemoteError::Malformed(e.to_string()))
+}
+
+fn unfit() -> RemoteError {
+    RemoteError::Config("token has characters that no header can".into())
 }
 
 fn text_of(bytes: Vec<u8>) -> Result<String, RemoteError> {

@@ -29,6 +29,8 @@ pub(crate) struct Hook {
     pub(crate) address: SocketAddr,
     /// Paths with query, and bodies, in order.
     calls: Arc<Mutex<Vec<(String, Value)>>>,
+    /// `Authorization` of each.
+    shown: Arc<Mutex<Vec<String>>>,
 }
 
 impl Hook {
@@ -60,17 +62,22 @@ impl Hook {
         let listener = TcpListener::bind(address).await.unwrap();
         let address = listener.local_addr().unwrap();
         let calls: Arc<Mutex<Vec<(String, Value)>>> = Arc::default();
-        let (answer, seen) = (Arc::new(answer), calls.clone());
+        let shown: Arc<Mutex<Vec<String>>> = Arc::default();
+        let (answer, seen, credentials) = (Arc::new(answer), calls.clone(), shown.clone());
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 let (acceptor, answer, seen) = (acceptor.clone(), answer.clone(), seen.clone());
+                let credentials = credentials.clone();
                 tokio::spawn(async move {
                     // A client that does not believe us ends the handshake.
                     let Ok(stream) = acceptor.accept(stream).await else {
                         return;
                     };
-                    let service = hyper::service::service_fn(move |request| {
+                    let service = hyper::service::service_fn(move |request: Request<_>| {
                         let (answer, seen) = (answer.clone(), seen.clone());
+                        let shown = request.headers().get("authorization");
+                        let shown = shown.and_then(|v| v.to_str().ok()).unwrap_or_default();
+                        credentials.lock().unwrap().push(shown.to_owned());
                         async move { Ok::<_, std::convert::Infallible>(reply(request, &*answer, &seen).await) }
                     });
                     let _ = hyper::server::conn::http1::Builder::new()
@@ -83,6 +90,7 @@ impl Hook {
             ca_bundle: base64::engine::general_purpose::STANDARD.encode(pem),
             address,
             calls,
+            shown,
         }
     }
 
@@ -99,6 +107,11 @@ impl Hook {
             .iter()
             .map(|(_, body)| body.clone())
             .collect()
+    }
+
+    /// `Authorization` headers received so far; empty for none.
+    pub(crate) fn shown(&self) -> Vec<String> {
+        self.shown.lock().unwrap().clone()
     }
 
     /// Paths with query received so far.
