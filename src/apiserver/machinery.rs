@@ -148,6 +148,12 @@ pub(crate) fn protobuf_any(body: &[u8]) -> Option<Value> {
     from_protobuf(body, def).ok()
 }
 
+/// The texts of a list; what is none is left out.
+pub(crate) fn strings(list: &Value) -> Vec<String> {
+    let items = list.as_array().into_iter().flatten();
+    items.filter_map(Value::as_str).map(str::to_owned).collect()
+}
+
 /// A configuration file's text, YAML or JSON, as a tree.
 ///
 /// # Errors

@@ -6,7 +6,7 @@ use rkind_apimachinery::meta;
 use serde_json::{Value, json};
 
 use super::{Admit, Operation, Request, Validate};
-use crate::{authz::Attributes, error::Result, user::MASTERS};
+use crate::{error::Result, user::MASTERS};
 
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
@@ -115,18 +115,8 @@ impl Validate for Certificates {
 /// The verb is granted on the signer, or on all signers of its domain.
 async fn permitted(request: &Request<'_>, verb: &str, signer: &str) -> Result<()> {
     let domain = signer.split('/').next().unwrap_or_default();
-    let wanted = |name: String| Attributes {
-        verb: verb.into(),
-        group: "certificates.k8s.io".into(),
-        version: "*".into(),
-        resource: "signers".into(),
-        name,
-        is_resource: true,
-        ..Default::default()
-    };
-    for name in [signer.to_owned(), format!("{domain}/*")] {
-        let decision = request.core.authorizer.decide(request.user, &wanted(name)).await;
-        if decision.allowed() {
+    for name in [signer, &format!("{domain}/*")] {
+        if request.may(verb, "certificates.k8s.io", "signers", name).await {
             return Ok(());
         }
     }

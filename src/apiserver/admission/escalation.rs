@@ -7,11 +7,7 @@ use serde::Deserialize as _;
 use serde_json::Value;
 
 use super::{Operation, Request, Validate};
-use crate::{
-    authz::{Attributes, rbac::Rule},
-    error::Result,
-    user::MASTERS,
-};
+use crate::{authz::rbac::Rule, error::Result, user::MASTERS};
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -107,22 +103,7 @@ async fn may(request: &Request<'_>, verb: &str, name: &str) -> bool {
         ("bind", _) => "roles",
         _ => request.def.resource,
     };
-    let wanted = Attributes {
-        verb: verb.into(),
-        namespace: request.namespace.into(),
-        group: GROUP.into(),
-        version: "*".into(),
-        resource: resource.into(),
-        name: name.into(),
-        is_resource: true,
-        ..Default::default()
-    };
-    request
-        .core
-        .authorizer
-        .decide(request.user, &wanted)
-        .await
-        .allowed()
+    request.may(verb, GROUP, resource, name).await
 }
 
 /// Whether every single permission of `rule` is in one of `own`.

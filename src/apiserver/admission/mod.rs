@@ -32,6 +32,7 @@ use rkind_apimachinery::{field::quote, status::Status};
 use serde_json::Value;
 
 use crate::{
+    authz::Attributes,
     catalog::Def,
     core::{Core, group_resource},
     error::Result,
@@ -74,6 +75,21 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Whether who asks may do this, too, in the request's namespace.
+    pub(crate) async fn may(&self, verb: &str, group: &str, resource: &str, name: &str) -> bool {
+        let wanted = Attributes {
+            verb: verb.into(),
+            namespace: self.namespace.into(),
+            group: group.into(),
+            version: "*".into(),
+            resource: resource.into(),
+            name: name.into(),
+            is_resource: true,
+            ..Default::default()
+        };
+        self.core.authorizer.decide(self.user, &wanted).await.allowed()
+    }
+
     /// Whether this is an operation on the object itself of a resource.
     pub(crate) fn is(&self, group: &str, resource: &str, operation: Operation) -> bool {
         self.sub.is_empty()

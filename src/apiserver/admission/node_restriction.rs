@@ -12,10 +12,7 @@ use rkind_apimachinery::{
 use serde_json::Value;
 
 use super::{Admit, Operation, Request};
-use crate::{
-    authz::{Attributes, node::identity},
-    error::Result,
-};
+use crate::{authz::node::identity, error::Result};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
 /// Namespace of the nodes' heartbeats.
@@ -386,24 +383,8 @@ async fn audience(request: &Request<'_>, pod: &Value, spec: &Value) -> Judgement
                 .unwrap_or_default()
                 == wanted
         });
-    let may_ask = async || {
-        let wanted = Attributes {
-            verb: "request-serviceaccounts-token-audience".into(),
-            namespace: request.namespace.into(),
-            version: "*".into(),
-            resource: wanted.into(),
-            name: request.name.into(),
-            is_resource: true,
-            ..Default::default()
-        };
-        request
-            .core
-            .authorizer
-            .decide(request.user, &wanted)
-            .await
-            .allowed()
-    };
-    if wanted.is_empty() || named || may_ask().await {
+    let verb = "request-serviceaccounts-token-audience";
+    if wanted.is_empty() || named || request.may(verb, "", wanted, request.name).await {
         return Ok(());
     }
     refuse(format!(

@@ -6,11 +6,12 @@ use std::{
 };
 
 use parking_lot::Mutex;
-use serde_json::{Value, json};
+use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
 use super::Verified;
 use crate::{
+    machinery::strings,
     options::Authentication,
     outbound::{Remote, RemoteError},
     user::UserInfo,
@@ -101,24 +102,20 @@ impl Webhook {
                 None => Ok(None),
             };
         }
-        let texts = |value: &Value| -> Vec<String> {
-            let items = value.as_array().into_iter().flatten();
-            items.filter_map(Value::as_str).map(str::to_owned).collect()
-        };
         let user = &status["user"];
         let found = UserInfo {
             name: user["username"].as_str().unwrap_or_default().to_owned(),
             uid: user["uid"].as_str().unwrap_or_default().to_owned(),
-            groups: texts(&user["groups"]),
+            groups: strings(&user["groups"]),
             extra: user["extra"]
                 .as_object()
                 .into_iter()
                 .flatten()
-                .map(|(k, v)| (k.clone(), texts(v)))
+                .map(|(k, v)| (k.clone(), strings(v)))
                 .collect(),
         };
         // A webhook that knows no audiences speaks for the API server's own.
-        let told = texts(&status["audiences"]);
+        let told = strings(&status["audiences"]);
         let matched: Vec<String> = if told.is_empty() {
             audiences.to_vec()
         } else {

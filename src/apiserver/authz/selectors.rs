@@ -4,6 +4,8 @@
 use rkind_apimachinery::selector::{FieldSelector, FieldTerm, LabelSelector, Operator, Requirement};
 use serde_json::{Value, json};
 
+use crate::machinery::strings;
+
 /// What could be read of one selector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Read<T> {
@@ -136,11 +138,6 @@ fn label_requirements(text: &str) -> Option<Vec<Requirement>> {
     Some(LabelSelector::parse(text).ok()?.requirements().to_vec())
 }
 
-fn values(requirement: &Value) -> Vec<String> {
-    let values = requirement["values"].as_array().into_iter().flatten();
-    values.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
 /// Fields are compared with one value only.
 fn field_term(requirement: &Value) -> Option<FieldTerm> {
     let negated = match requirement["operator"].as_str()? {
@@ -148,7 +145,7 @@ fn field_term(requirement: &Value) -> Option<FieldTerm> {
         "NotIn" => true,
         _ => return None,
     };
-    let values: [String; 1] = values(requirement).try_into().ok()?;
+    let values: [String; 1] = strings(&requirement["values"]).try_into().ok()?;
     let [value] = values;
     Some(FieldTerm {
         field: requirement["key"].as_str()?.to_owned(),
@@ -165,5 +162,10 @@ fn label_requirement(requirement: &Value) -> Option<Requirement> {
         "DoesNotExist" => Operator::DoesNotExist,
         _ => return None,
     };
-    Requirement::new(requirement["key"].as_str()?, operator, values(requirement)).ok()
+    Requirement::new(
+        requirement["key"].as_str()?,
+        operator,
+        strings(&requirement["values"]),
+    )
+    .ok()
 }

@@ -9,7 +9,7 @@ use super::{
     cipher::{self, Algorithm, PREFIX},
     kms::{Kms, Locked},
 };
-use crate::{config_file::Kind, deadline};
+use crate::{config_file::Kind, deadline, machinery::strings};
 
 /// How long a key management service may take, unless configured.
 const KMS_TIMEOUT: &str = "3s";
@@ -105,13 +105,7 @@ impl Config {
 }
 
 fn read(rule: &Value) -> Result<Rule, String> {
-    let resources: Vec<String> = rule["resources"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    let resources = strings(&rule["resources"]);
     if resources.is_empty() {
         return Err("resources: Required value: at least one resource is required".into());
     }

@@ -13,7 +13,7 @@ use super::{
     read_body,
     render::{self, Payload},
 };
-use crate::{error::Result, request::Shape, user::UserInfo};
+use crate::{error::Result, machinery::strings, request::Shape, user::UserInfo};
 
 /// Whether creating this resource asks a question.
 pub(crate) fn is_review(def: &ResourceDef) -> bool {
@@ -56,10 +56,6 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
 
 fn text(value: &Value) -> String {
     value.as_str().unwrap_or_default().to_owned()
-}
-
-fn strings(value: &Value) -> Vec<String> {
-    value.as_array().into_iter().flatten().map(text).collect()
 }
 
 fn rules(ctx: &Context, spec: &Value) -> Result<Value> {

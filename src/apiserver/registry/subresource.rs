@@ -327,13 +327,7 @@ async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
     let write = Write::of(ctx, ctx.write_options("CreateOptions")?);
     write.admit_creation(name, &mut review).await?;
     let spec = review["spec"].clone();
-    let mut audiences: Vec<String> = spec["audiences"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .filter_map(Value::as_str)
-        .map(str::to_owned)
-        .collect();
+    let mut audiences = machinery::strings(&spec["audiences"]);
     if audiences.is_empty() {
         audiences = ctx.core.tokens.audiences().to_vec();
     }

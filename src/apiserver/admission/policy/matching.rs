@@ -6,9 +6,12 @@ use serde_json::Value;
 
 use super::super::{
     Request,
-    webhooks::{Rule, matching},
+    webhooks::{
+        Rule,
+        matching::{self, selector},
+    },
 };
-use crate::catalog::Def;
+use crate::{catalog::Def, machinery::strings};
 
 /// A rule, and the names it is for; none: all.
 struct Named {
@@ -23,18 +26,6 @@ pub(super) struct Matcher {
     namespaces: Result<LabelSelector, String>,
     objects: Result<LabelSelector, String>,
     equivalent: bool,
-}
-
-fn strings(value: &Value) -> Vec<String> {
-    let all = value.as_array().into_iter().flatten();
-    all.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn selector(value: &Value) -> Result<LabelSelector, String> {
-    if value.is_null() {
-        return Ok(LabelSelector::everything());
-    }
-    LabelSelector::from_meta(value).map_err(|e| e.to_string())
 }
 
 fn rules(value: &Value) -> Vec<Named> {
@@ -94,23 +85,6 @@ impl Matcher {
             (named.names.is_empty() || named.names.iter().any(|name| name == request.name))
                 && matching::matches(&named.rule, request, def)
         };
-        if rules.iter().any(|named| meant(named, request.def)) {
-            return Some(request.def.clone());
-        }
-        if !self.equivalent || rules.is_empty() {
-            return None;
-        }
-        let now = request.core.catalog.now();
-        let others: Vec<&Def> = now
-            .all()
-            .iter()
-            .filter(|def| def.storage_prefix == request.def.storage_prefix)
-            .filter(|def| (def.group, def.version) != (request.def.group, request.def.version))
-            .filter(|def| request.sub.is_empty() || def.subresource(request.sub).is_some())
-            .collect();
-        rules.iter().find_map(|named| {
-            let found = others.iter().find(|def| meant(named, def))?;
-            Some((*found).clone())
-        })
+        matching::found(rules, self.equivalent, request, meant)
     }
 }

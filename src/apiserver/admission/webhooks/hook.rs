@@ -5,7 +5,8 @@ use std::time::Duration;
 use rkind_apimachinery::{meta, selector::LabelSelector};
 use serde_json::Value;
 
-use crate::{admission::conditions::Conditions, webhook::Target};
+use super::matching::selector;
+use crate::{admission::conditions::Conditions, machinery::strings, webhook::Target};
 
 /// A `RuleWithOperations`.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -41,18 +42,6 @@ pub(super) struct Hook {
     pub conditions: Conditions,
     /// `v1` or `v1beta1`, the first that it and this server know.
     pub review_version: Option<&'static str>,
-}
-
-fn strings(value: &Value) -> Vec<String> {
-    let all = value.as_array().into_iter().flatten();
-    all.filter_map(Value::as_str).map(str::to_owned).collect()
-}
-
-fn selector(value: &Value) -> Result<LabelSelector, String> {
-    if value.is_null() {
-        return Ok(LabelSelector::everything());
-    }
-    LabelSelector::from_meta(value).map_err(|e| e.to_string())
 }
 
 impl Hook {

@@ -27,7 +27,8 @@ pub(super) fn meant(hook: &Hook, request: &Request<'_>) -> Result<Option<Def>> {
     if matches!(object, Ok(false)) {
         return Ok(None);
     }
-    let Some(def) = by_rules(hook, request) else {
+    let by_rule = |rule: &Rule, def: &Def| matches(rule, request, def);
+    let Some(def) = found(&hook.rules, hook.equivalent, request, by_rule) else {
         return Ok(None);
     };
     namespace?;
@@ -43,11 +44,29 @@ pub(super) fn meant(hook: &Hook, request: &Request<'_>) -> Result<Option<Def>> {
     }
 }
 
-fn by_rules(hook: &Hook, request: &Request<'_>) -> Option<Def> {
-    if hook.rules.iter().any(|rule| matches(rule, request, request.def)) {
+/// A `LabelSelector`; absent, it selects everything.
+///
+/// # Errors
+/// What is wrong with it.
+pub(in crate::admission) fn selector(value: &Value) -> Result<LabelSelector, String> {
+    if value.is_null() {
+        return Ok(LabelSelector::everything());
+    }
+    LabelSelector::from_meta(value).map_err(|e| e.to_string())
+}
+
+/// The resource by which one of `rules` fits: the request's, or where `equivalent` is told, another version of
+/// the same objects.
+pub(in crate::admission) fn found<R>(
+    rules: &[R],
+    equivalent: bool,
+    request: &Request<'_>,
+    fits: impl Fn(&R, &Def) -> bool,
+) -> Option<Def> {
+    if rules.iter().any(|rule| fits(rule, request.def)) {
         return Some(request.def.clone());
     }
-    if !hook.equivalent {
+    if !equivalent || rules.is_empty() {
         return None;
     }
     let now = request.core.catalog.now();
@@ -58,8 +77,8 @@ fn by_rules(hook: &Hook, request: &Request<'_>) -> Option<Def> {
         .filter(|def| (def.group, def.version) != (request.def.group, request.def.version))
         .filter(|def| request.sub.is_empty() || def.subresource(request.sub).is_some())
         .collect();
-    hook.rules.iter().find_map(|rule| {
-        let found = others.iter().find(|def| matches(rule, request, def))?;
+    rules.iter().find_map(|rule| {
+        let found = others.iter().find(|def| fits(rule, def))?;
         Some((*found).clone())
     })
 }

@@ -4,6 +4,8 @@ use base64::Engine as _;
 use rkind_apimachinery::{field::quote, status::Status};
 use serde_json::{Value, json};
 
+use crate::machinery::strings;
+
 /// The body to post.
 pub(super) fn ask(version: &str, request: Value) -> Value {
     json!({"kind": "AdmissionReview", "apiVersion": format!("admission.k8s.io/{version}"), "request": request})
@@ -64,8 +66,7 @@ pub(super) fn read(version: &str, uid: &str, mutating: bool, review: &Value) -> 
     } else if !mutating {
         verdict.patch.clear();
     }
-    let warnings = response["warnings"].as_array().into_iter().flatten();
-    verdict.warnings = warnings.filter_map(Value::as_str).map(str::to_owned).collect();
+    verdict.warnings = strings(&response["warnings"]);
     let annotations = response["auditAnnotations"].as_object().into_iter().flatten();
     verdict.annotations = annotations
         .filter_map(|(key, value)| Some((key.clone(), value.as_str()?.to_owned())))

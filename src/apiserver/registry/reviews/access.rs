@@ -10,10 +10,11 @@ use rkind_apimachinery::{
 };
 use serde_json::{Value, json};
 
-use super::{super::Context, strings, text};
+use super::{super::Context, text};
 use crate::{
     authz::{Attributes, Decision, selectors::Selectors},
     error::Result,
+    machinery::strings,
     user::UserInfo,
 };
 
