@@ -63,7 +63,7 @@ pub(super) async fn rewritten(mut response: Response<Body>, place: &Place<'_>) -
     let headers = response.headers_mut();
     if let Some(location) = headers.get(header::LOCATION) {
         let moved = location.to_str().ok().and_then(|url| place.rewrite(url));
-        if let Some(Ok(moved)) = moved.map(|url| HeaderValue::try_from(url)) {
+        if let Some(Ok(moved)) = moved.map(HeaderValue::try_from) {
             headers.insert(header::LOCATION, moved);
         }
         return response;
@@ -170,11 +170,7 @@ impl Place<'_> {
         );
         // What a script holds is no markup.
         emitter.naively_switch_states(true);
-        for never in Tokenizer::new_with_emitter(html, emitter) {
-            match never {
-                Ok(never) | Err(never) => match never {},
-            }
-        }
+        let Ok(()) = Tokenizer::new_with_emitter(html, emitter).finish();
         let mut out = Vec::with_capacity(html.len() + changes.len() * self.prefix.len());
         let mut from = 0;
         for (span, url) in changes {
