@@ -29,6 +29,23 @@ use std::borrow::Cow;
 /// Values nest no deeper.
 const MAX_DEPTH: usize = 256;
 
+/// How deep an object may nest to be stored. Parsers stop at 128, the one that reads it back for the next
+/// write and those of clients, and lists, watch events and reviews wrap it.
+pub const MAX_NESTING: usize = 120;
+
+/// Whether a value nests at most `levels` deep: a scalar does so by none, an object by one more than its
+/// deepest member.
+#[must_use]
+pub fn is_within(value: &serde_json::Value, levels: usize) -> bool {
+    use serde_json::Value;
+    match value {
+        Value::Array(_) | Value::Object(_) if levels == 0 => false,
+        Value::Array(items) => items.iter().all(|item| is_within(item, levels - 1)),
+        Value::Object(members) => members.values().all(|member| is_within(member, levels - 1)),
+        _ => true,
+    }
+}
+
 /// Text that is no JSON, or nests too deep; at a byte offset.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("no JSON at byte {0}")]

@@ -2,7 +2,7 @@
 //! how one is merged into another, what is left when fields are removed
 //! (upstream's structured-merge-diff).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
@@ -451,31 +451,33 @@ fn without_nulls(v: &Value, shape: Shape<'_>) -> Value {
 fn merge_lists(live: &Value, config: &Value, shape: Shape<'_>) -> Vec<Value> {
     let left = keyed(shape, Some(live));
     let right = keyed(shape, Some(config));
+    let wanted: HashSet<&Element> = right.iter().map(|(r, _)| r).collect();
+    let mut there: HashMap<&Element, &Value> = HashMap::new();
+    for (e, old) in &left {
+        there.entry(e).or_insert(old);
+    }
+    let merged = |e: &Element, new: &Value| match there.get(e) {
+        Some(old) => merge(old, new, shape.item()),
+        None => without_nulls(new, shape.item()),
+    };
     let mut out = vec![];
     let mut next = right.iter();
-    let mut emitted: Vec<&Element> = vec![];
+    let mut emitted: HashSet<&Element> = HashSet::new();
     for (e, old) in &left {
-        if !right.iter().any(|(r, _)| r == e) {
+        if !wanted.contains(e) {
             out.push((*old).clone());
             continue;
         }
-        while !emitted.contains(&e) {
+        while !emitted.contains(e) {
             let Some((r, new)) = next.next() else { break };
-            out.push(merge_item(&left, r, new, shape));
-            emitted.push(r);
+            out.push(merged(r, new));
+            emitted.insert(r);
         }
     }
     for (r, new) in next {
-        out.push(merge_item(&left, r, new, shape));
+        out.push(merged(r, new));
     }
     out
-}
-
-fn merge_item(left: &[(Element, &Value)], e: &Element, new: &Value, shape: Shape<'_>) -> Value {
-    match left.iter().find(|(l, _)| l == e) {
-        Some((_, old)) => merge(old, new, shape.item()),
-        None => without_nulls(new, shape.item()),
-    }
 }
 
 /// The value without the fields of `set`; `None` when nothing is left of it.

@@ -3,6 +3,8 @@
 //! Directives: `$patch: delete|replace` in a map, `$patch` elements in a list,
 //! `$deleteFromPrimitiveList/f`, `$setElementOrder/f`, `$retainKeys`.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::{Map, Value};
 
 use crate::schema::{Field, Type, TypeDef};
@@ -225,7 +227,10 @@ fn order_lists(original: &mut Object, patch: &mut Object, ctx: Ctx<'_>) -> Resul
 fn check_order(list: &[Value], order: &[Value], key: Option<&str>) -> Result<()> {
     let mut at = 0;
     for item in list.iter().filter(|i| i.get(DIRECTIVE).is_none()) {
-        match order[at..].iter().position(|o| same(o, item, key)) {
+        match order[at..]
+            .iter()
+            .position(|o| identity(o, key).is_some_and(|id| Some(id) == identity(item, key)))
+        {
             Some(i) => at += i + 1,
             None => {
                 return Err(Error::Bad(format!(
@@ -296,14 +301,12 @@ fn merge_list(
     let server = original.clone();
     if !objects {
         if deleting {
-            return Ok(original.into_iter().filter(|v| !patch.contains(v)).collect());
+            let gone: HashSet<&Value> = patch.iter().collect();
+            return Ok(original.into_iter().filter(|v| !gone.contains(v)).collect());
         }
-        let mut merged: Vec<Value> = vec![];
-        for v in original.into_iter().chain(patch.iter().cloned()) {
-            if !merged.contains(&v) {
-                merged.push(v);
-            }
-        }
+        let mut seen: HashSet<&Value> = HashSet::new();
+        let all = server.iter().chain(&patch).filter(|v| seen.insert(v));
+        let merged: Vec<Value> = all.cloned().collect();
         let (ours, theirs) = partition(merged, &patch, None)?;
         return Ok(normalize(ours, theirs, &patch, &server, None));
     }
@@ -313,11 +316,18 @@ fn merge_list(
         )));
     };
     let (mut merged, patch) = special_elements(original, patch, key)?;
+    let mut places: HashMap<Value, usize> = HashMap::new();
+    for (at, item) in merged.iter().enumerate() {
+        if let Some(id) = item.get(key) {
+            places.entry(id.clone()).or_insert(at);
+        }
+    }
     for item in &patch {
         let Value::Object(item) = item else { continue };
         let wanted = item.get(key).ok_or_else(|| no_merge_key(item, key))?;
-        match merged.iter_mut().find(|m| m.get(key) == Some(wanted)) {
-            Some(slot) => {
+        match places.get(wanted) {
+            Some(at) => {
+                let slot = &mut merged[*at];
                 let old = match slot.take() {
                     Value::Object(o) => o,
                     _ => Object::new(),
@@ -327,6 +337,7 @@ fn merge_list(
             None => {
                 let mut v = Value::Object(item.clone());
                 clean(&mut v);
+                places.insert(wanted.clone(), merged.len());
                 merged.push(v);
             }
         }
@@ -350,6 +361,7 @@ fn special_elements(
     key: &str,
 ) -> Result<(Vec<Value>, Vec<Value>)> {
     let mut rest = vec![];
+    let mut gone = HashSet::new();
     let mut replace = false;
     for item in patch {
         let Some(directive) = item.get(DIRECTIVE) else {
@@ -358,7 +370,9 @@ fn special_elements(
         };
         match directive.as_str() {
             Some("delete") => match item.get(key) {
-                Some(k) => original.retain(|o| o.get(key) != Some(k)),
+                Some(k) => {
+                    gone.insert(k.clone());
+                }
                 None => return Err(no_merge_key(item.as_object().unwrap_or(&Object::new()), key)),
             },
             Some("replace") => replace = true,
@@ -375,6 +389,7 @@ fn special_elements(
             }
         }
     }
+    original.retain(|o| o.get(key).is_none_or(|k| !gone.contains(k)));
     if replace {
         let mut v = Value::Array(rest);
         clean(&mut v);
@@ -387,10 +402,11 @@ fn plain(v: &Value) -> String {
     v.as_str().map_or_else(|| v.to_string(), str::to_owned)
 }
 
-fn same(a: &Value, b: &Value, key: Option<&str>) -> bool {
+/// By what an item of a list is known: its merge key, or itself.
+fn identity<'a>(v: &'a Value, key: Option<&str>) -> Option<&'a Value> {
     match key {
-        Some(k) => a.get(k).is_some() && a.get(k) == b.get(k),
-        None => a == b,
+        Some(k) => v.get(k),
+        None => Some(v),
     }
 }
 
@@ -401,34 +417,55 @@ fn partition(items: Vec<Value>, list: &[Value], key: Option<&str>) -> Result<(Ve
     {
         return Err(no_merge_key(bad.as_object().unwrap_or(&Object::new()), k));
     }
+    let listed: HashSet<&Value> = list.iter().filter_map(|l| identity(l, key)).collect();
     Ok(items
         .into_iter()
-        .partition(|i| list.iter().any(|l| same(i, l, key))))
+        .partition(|i| identity(i, key).is_some_and(|id| listed.contains(id))))
 }
 
 /// Upstream's order: the patch's items in the patch's order, the server's own
 /// in the server's, woven together by the server's order where it knows both.
 fn normalize(
-    mut ours: Vec<Value>,
-    mut theirs: Vec<Value>,
+    ours: Vec<Value>,
+    theirs: Vec<Value>,
     patch_order: &[Value],
     server_order: &[Value],
     key: Option<&str>,
 ) -> Vec<Value> {
-    let index = |order: &[Value], v: &Value| order.iter().position(|o| same(o, v, key));
-    ours.sort_by_key(|v| index(patch_order, v).unwrap_or(usize::MAX));
-    theirs.sort_by_key(|v| index(server_order, v).unwrap_or(usize::MAX));
+    let (by_patch, by_server) = (places(patch_order, key), places(server_order, key));
+    let place =
+        |places: &HashMap<&Value, usize>, v: &Value| identity(v, key).and_then(|id| places.get(id)).copied();
+    let sorted = |list: Vec<Value>, places: &HashMap<&Value, usize>| {
+        let mut list: Vec<_> = list
+            .into_iter()
+            .map(|v| (place(places, &v).unwrap_or(usize::MAX), place(&by_server, &v), v))
+            .collect();
+        list.sort_by_key(|(at, ..)| *at);
+        list
+    };
+    let (ours, theirs) = (sorted(ours, &by_patch), sorted(theirs, &by_server));
     let mut out = Vec::with_capacity(ours.len() + theirs.len());
     let mut ours = ours.into_iter().peekable();
-    for their in theirs {
-        while let Some(our) = ours.peek() {
-            match (index(server_order, &their), index(server_order, our)) {
-                (Some(t), Some(o)) if t < o => break,
-                _ => out.extend(ours.next()),
+    for (_, theirs_at, their) in theirs {
+        while let Some((_, ours_at, _)) = ours.peek() {
+            match (theirs_at, ours_at) {
+                (Some(t), Some(o)) if t < *o => break,
+                _ => out.extend(ours.next().map(|(.., our)| our)),
             }
         }
         out.push(their);
     }
-    out.extend(ours);
+    out.extend(ours.map(|(.., our)| our));
     out
+}
+
+/// Where each item stands first.
+fn places<'a>(list: &'a [Value], key: Option<&str>) -> HashMap<&'a Value, usize> {
+    let mut places = HashMap::new();
+    for (at, v) in list.iter().enumerate() {
+        if let Some(id) = identity(v, key) {
+            places.entry(id).or_insert(at);
+        }
+    }
+    places
 }

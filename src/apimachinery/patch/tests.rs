@@ -187,3 +187,59 @@ mod laws {
         }
     }
 }
+
+/// Forty doublings of 20 bytes would be 20 TB.
+#[test]
+fn copies_do_not_fill_the_memory() {
+    let mut operations = vec![json!({"op": "add", "path": "/data/a", "value": "x".repeat(20)})];
+    for at in 0..40 {
+        operations.push(json!({"op": "copy", "from": "/data", "path": format!("/data/b{at}")}));
+    }
+    let error = super::json(&json!({"data": {}}), json!(operations).to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.code, 422);
+    let few = json!([operations[0], operations[1]]).to_string();
+    let copied = super::json(&json!({"data": {}}), few.as_bytes()).unwrap();
+    assert_eq!(copied["data"]["b0"], json!({"a": "x".repeat(20)}));
+}
+
+/// Copied into its own depths, a value is twice as deep each time.
+#[test]
+fn copies_do_not_make_bottomless_trees() {
+    let mut operations = vec![json!({"op": "add", "path": "/data", "value": {"a": {}}})];
+    for at in 0..8 {
+        let path = format!("/data{}", "/a".repeat(1 << at));
+        operations.push(json!({"op": "copy", "from": "/data", "path": path}));
+    }
+    let error = super::json(&json!({}), json!(operations).to_string().as_bytes()).unwrap_err();
+    assert_eq!(error.code, 422);
+    let few = json!(operations[..6]).to_string();
+    super::json(&json!({}), few.as_bytes()).unwrap();
+}
+
+/// Lists of many items are merged in about as long as they take to read.
+#[test]
+fn long_lists_merge_quickly() {
+    let began = std::time::Instant::now();
+    let count = 20_000;
+    let items = |from: usize| -> Vec<Value> {
+        (from..from + count)
+            .map(|n| json!({"name": format!("c{n}"), "image": "i"}))
+            .collect()
+    };
+    let original = json!({"spec": {"containers": items(0)}});
+    let merged = smp(POD, &original, &json!({"spec": {"containers": items(count / 2)}})).unwrap();
+    assert_eq!(
+        merged["spec"]["containers"].as_array().unwrap().len(),
+        count + count / 2
+    );
+    let finalizers: Vec<String> = (0..count).map(|n| format!("f/{n}")).collect();
+    let patch = json!({"metadata": {"finalizers": finalizers}});
+    let merged = smp(POD, &patch, &patch).unwrap();
+    assert_eq!(merged["metadata"]["finalizers"].as_array().unwrap().len(), count);
+    // Each with each took minutes.
+    assert!(
+        began.elapsed() < std::time::Duration::from_secs(20),
+        "{:?}",
+        began.elapsed()
+    );
+}

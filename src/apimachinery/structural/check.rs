@@ -1,5 +1,7 @@
 //! Validation of a value, worded as upstream's OpenAPI validator words it.
 
+use std::collections::{HashMap, HashSet};
+
 use serde_json::Value;
 
 use super::{Additional, Kind, Structural};
@@ -63,13 +65,15 @@ pub(super) fn value(s: &Structural, v: &Value, old: Option<&Value>, at: &str, er
     junctors(s, v, at, errs);
 }
 
-/// The item of a keyed list that was this one; items of other lists have no past of their own.
-fn item_before<'a>(s: &Structural, item: &Value, old: Option<&'a Value>) -> Option<&'a Value> {
-    if s.list_type != "map" {
-        return None;
+/// The items of a keyed list by their keys; items of other lists have no past of their own.
+fn items_before<'a>(s: &Structural, old: Option<&'a Value>) -> HashMap<Value, &'a Value> {
+    let mut before = HashMap::new();
+    if s.list_type == "map" {
+        for item in old.and_then(Value::as_array).into_iter().flatten() {
+            before.entry(Value::Object(s.item_key(item))).or_insert(item);
+        }
     }
-    let key = s.item_key(item);
-    old?.as_array()?.iter().find(|before| s.item_key(before) == key)
+    before
 }
 
 fn fits(s: &Structural, v: &Value) -> bool {
@@ -207,7 +211,8 @@ fn array(s: &Structural, items: &[Value], old: Option<&Value>, at: &str, errs: &
         let v = Value::from(items.len());
         invalid(&v, at, format!("should have at least {min} items"), errs);
     }
-    if l.unique_items && items.iter().enumerate().any(|(i, a)| items[..i].contains(a)) {
+    let mut seen = HashSet::new();
+    if l.unique_items && !items.iter().all(|item| seen.insert(item)) {
         invalid(
             &Value::from(items.to_vec()),
             at,
@@ -217,26 +222,32 @@ fn array(s: &Structural, items: &[Value], old: Option<&Value>, at: &str, errs: &
     }
     duplicates(s, items, at, errs);
     if let Some(item) = &s.items {
+        let before = items_before(s, old);
         for (i, v) in items.iter().enumerate() {
-            value(item, v, item_before(s, v, old), &format!("{at}[{i}]"), errs);
+            let past = if before.is_empty() {
+                None
+            } else {
+                before.get(&Value::Object(s.item_key(v))).copied()
+            };
+            value(item, v, past, &format!("{at}[{i}]"), errs);
         }
     }
 }
 
 /// Sets and keyed lists hold every item once.
 fn duplicates(s: &Structural, items: &[Value], at: &str, errs: &mut ErrorList) {
-    let mut seen: Vec<String> = vec![];
+    let mut seen: HashSet<Value> = HashSet::new();
     for (i, v) in items.iter().enumerate() {
         let key = match s.list_type.as_str() {
             "set" => v.clone(),
             "map" => Value::Object(s.item_key(v)),
             _ => return,
         };
-        let text = key.to_string();
-        if seen.contains(&text) {
+        if seen.contains(&key) {
             errs.push(Error::duplicate(&path(&format!("{at}[{i}]")), key));
+        } else {
+            seen.insert(key);
         }
-        seen.push(text);
     }
 }
 
