@@ -22,6 +22,7 @@ pub mod podsecurity;
 pub mod protobuf;
 pub mod quantity;
 pub mod quota;
+pub mod re2;
 pub mod resources;
 pub mod schema;
 pub mod selector;

@@ -93,7 +93,7 @@ struct Limits {
     multiple_of: Option<f64>,
     min_length: Option<usize>,
     max_length: Option<usize>,
-    pattern: Option<regex::Regex>,
+    pattern: Option<crate::re2::Pattern>,
     min_items: Option<usize>,
     max_items: Option<usize>,
     unique_items: bool,

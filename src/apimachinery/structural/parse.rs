@@ -209,20 +209,21 @@ fn rules(s: &Value) -> Vec<Rule> {
 }
 
 fn limits(s: &Value, path: &Path, errs: &mut ErrorList) -> Limits {
-    let pattern = s["pattern"]
-        .as_str()
-        .filter(|p| !p.is_empty())
-        .and_then(|p| match regex::Regex::new(p) {
-            Ok(r) => Some(r),
-            Err(e) => {
-                errs.push(Error::invalid(
-                    &path.child("pattern"),
-                    p,
-                    format!("must be a valid regular expression, but isn't: {e}"),
-                ));
-                None
-            }
-        });
+    let pattern =
+        s["pattern"]
+            .as_str()
+            .filter(|p| !p.is_empty())
+            .and_then(|p| match crate::re2::compile(p) {
+                Ok(r) => Some(r),
+                Err(e) => {
+                    errs.push(Error::invalid(
+                        &path.child("pattern"),
+                        p,
+                        format!("must be a valid regular expression, but isn't: error parsing regexp: {e}"),
+                    ));
+                    None
+                }
+            });
     if s["uniqueItems"] == true {
         errs.push(Error::forbidden(
             &path.child("uniqueItems"),

@@ -1,34 +1,32 @@
-//! Regular expressions. The syntax of the `regex` crate is RE2's but for rarities.
+//! Regular expressions, in Go's syntax.
 
 use std::{
     collections::HashMap,
     sync::{LazyLock, Mutex, PoisonError},
 };
 
-use regex::Regex;
+use rkind_apimachinery::re2::{self, Pattern};
 
 use super::{Out, no_overload};
 use crate::value::Value;
 
-/// Compiled expressions that are kept; beyond that all are forgotten.
-const KEPT: usize = 512;
+/// Compiled expressions that are kept, each of two megabytes at most; beyond that all are forgotten.
+const KEPT: usize = 128;
 
-static CACHE: LazyLock<Mutex<HashMap<String, Regex>>> = LazyLock::new(Mutex::default);
+static CACHE: LazyLock<Mutex<HashMap<String, Pattern>>> = LazyLock::new(Mutex::default);
 
 /// A compiled expression.
 ///
 /// # Errors
 /// Upstream's beginning of the message.
-pub(crate) fn compiled(pattern: &str) -> Result<Regex, String> {
-    let mut cache = CACHE.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(regex) = cache.get(pattern) {
+pub(crate) fn compiled(pattern: &str) -> Result<Pattern, String> {
+    let cache = || CACHE.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(regex) = cache().get(pattern) {
         return Ok(regex.clone());
     }
-    let regex = Regex::new(pattern).map_err(|e| {
-        let why = e.to_string();
-        let why = why.lines().last().unwrap_or_default().to_owned();
-        format!("error parsing regexp: {}", why.trim_start_matches("error: "))
-    })?;
+    // Not under the lock: a pattern may take long, and be anybody's.
+    let regex = re2::compile(pattern).map_err(|why| format!("error parsing regexp: {why}"))?;
+    let mut cache = cache();
     if cache.len() >= KEPT {
         cache.clear();
     }
