@@ -9,6 +9,8 @@ pub(crate) struct Expr {
     pub at: u32,
     /// Levels of the tree from here.
     pub depth: u16,
+    /// Expressions in the tree from here: macros copy what they stand on.
+    pub nodes: u32,
     pub kind: Kind,
 }
 

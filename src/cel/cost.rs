@@ -48,6 +48,12 @@ pub(crate) fn call(callee: &Callee, args: &[Value<'_>], result: &Value<'_>) -> u
         },
         "reverse" => size(0).max(1),
         "flatten" | "lists.range" => result.cost_size().max(1),
+        // `sets` of cel-go's `ext`: each with each.
+        "sets.contains" | "sets.intersects" => size(0).saturating_mul(size(1)).saturating_add(1),
+        "sets.equivalent" => size(0)
+            .saturating_mul(size(1))
+            .saturating_mul(2)
+            .saturating_add(1),
         "distinct" | "sort" | "@sortByAssociatedKeys" => size(0).saturating_mul(size(0)).max(1),
         "ip" if overload != "cidr_ip" => part(size(0), TRAVERSAL),
         "replace" | "split" | "ip.isCanonical" => part(size(0), 2.0 * TRAVERSAL),
@@ -81,6 +87,19 @@ pub(crate) fn call(callee: &Callee, args: &[Value<'_>], result: &Value<'_>) -> u
             1
         }
         _ => standard(overload, size),
+    }
+}
+
+/// What a call costs at least, as far as its operands tell: before it is made, where that takes long or much
+/// memory. At most what [`call`] says afterwards.
+pub(crate) fn least(callee: &Callee, args: &[Value<'_>]) -> u64 {
+    match (callee.name, args) {
+        ("lists.range", [Value::Int(count)]) => u64::try_from(*count).unwrap_or(0),
+        ("flatten", [Value::List(list), ..]) => list.iter().map(|item| item.cost_size()).sum(),
+        ("join", [Value::List(list), ..]) => {
+            part(list.iter().map(|item| item.cost_size()).sum(), 2.0 * TRAVERSAL)
+        }
+        _ => call(callee, args, &Value::Null),
     }
 }
 

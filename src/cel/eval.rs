@@ -21,6 +21,8 @@ pub(crate) struct Run<'a, 'r> {
     variables: &'r dyn Variables<'a>,
     pub(crate) cost: u64,
     limit: u64,
+    /// Elements of lists that were put together so far.
+    copied: usize,
     locals: Vec<(&'a str, Slot<'a>)>,
 }
 
@@ -30,6 +32,11 @@ enum Slot<'a> {
     Lazy(&'a Expr, usize),
     Failed(RunError),
 }
+
+/// Elements that one run may copy when it puts lists together: some times what a request can hold.
+const COPIED: usize = 1 << 22;
+/// Lists beyond it are looked at before a call walks through them.
+const LARGE: usize = 1000;
 
 const LIST: u64 = 10;
 const MAP: u64 = 30;
@@ -42,6 +49,7 @@ impl<'a, 'r> Run<'a, 'r> {
             variables,
             cost: 0,
             limit,
+            copied: 0,
             locals: Vec::new(),
         }
     }
@@ -352,7 +360,27 @@ impl<'a, 'r> Run<'a, 'r> {
         self.apply(callee, &values)
     }
 
+    /// Whether a call can be paid for: it is charged when it is done, as upstream does, but one that would
+    /// never end is not begun.
+    fn affords(&mut self, callee: &Callee, values: &[Value<'a>]) -> Result<(), RunError> {
+        if let ("_+_", [Value::List(a), Value::List(b)]) = (callee.name, values) {
+            // Upstream joins lists without copying them, for a cost of 1.
+            self.copied = self.copied.saturating_add(a.len()).saturating_add(b.len());
+            if self.copied > COPIED {
+                return Err(RunError::CallLimit);
+            }
+        }
+        let large = |value: &Value<'a>| matches!(value, Value::List(list) if list.len() > LARGE);
+        if (callee.name == "lists.range" || values.iter().any(large))
+            && self.cost.saturating_add(cost::least(callee, values)) > self.limit
+        {
+            return Err(RunError::CallLimit);
+        }
+        Ok(())
+    }
+
     fn apply(&mut self, callee: &'a Callee, values: &[Value<'a>]) -> Out<'a> {
+        self.affords(callee, values)?;
         let result = match callee.imp {
             Some(imp) => imp(callee.name, values),
             None => Ok(values[0].clone()),

@@ -12,6 +12,9 @@ use crate::{
 const MAX_DEPTH: usize = 120;
 /// Levels of a tree, which those who walk it rely on: macros add some.
 const MAX_TREE: u16 = 250;
+/// Expressions of a tree: one macro on the other doubles it each time. No source of [`MAX_LENGTH`] is so
+/// large without.
+const MAX_NODES: u32 = 1 << 18;
 /// The figure in messages.
 const LIMIT: usize = 250;
 /// Characters that upstream's parser reads.
@@ -25,6 +28,7 @@ pub(crate) struct Parser {
     ids: u32,
     depth: usize,
     deepest: u16,
+    largest: u32,
     /// Faults after which parsing goes on.
     pub(crate) issues: Vec<Issue>,
 }
@@ -50,6 +54,7 @@ pub(crate) fn parse(source: &str) -> Result<(Expr, u32), Vec<Issue>> {
         ids: 0,
         depth: 0,
         deepest: 0,
+        largest: 0,
         issues: Vec::new(),
     };
     let parsed = parser.expr().and_then(|expr| parser.end().map(|()| expr));
@@ -66,10 +71,15 @@ pub(crate) fn parse(source: &str) -> Result<(Expr, u32), Vec<Issue>> {
 impl Parser {
     pub(crate) fn node(&mut self, at: u32, kind: Kind) -> Expr {
         let depth = 1 + kind.children().map(|child| child.depth).max().unwrap_or(0);
+        let nodes = kind
+            .children()
+            .fold(1, |sum: u32, child| sum.saturating_add(child.nodes));
         self.deepest = self.deepest.max(depth);
+        self.largest = self.largest.max(nodes);
         self.ids += 1;
         Expr {
             depth,
+            nodes,
             id: self.ids - 1,
             at,
             kind,
@@ -149,6 +159,12 @@ impl Parser {
             return Err(Issue {
                 at: self.at(),
                 message: format!("expression recursion limit exceeded: {LIMIT}"),
+            });
+        }
+        if self.largest > MAX_NODES {
+            return Err(Issue {
+                at: self.at(),
+                message: format!("expression size limit exceeded: {MAX_NODES}"),
             });
         }
         let parsed = self.conditional();
@@ -242,6 +258,7 @@ impl Parser {
                 terms[term].take().unwrap_or(Expr {
                     id: 0,
                     depth: 1,
+                    nodes: 1,
                     at,
                     kind: Kind::Literal(Literal::Null),
                 })

@@ -207,6 +207,8 @@ impl<'p> Estimator<'p> {
                 .map_or(Cost::UNKNOWN, |arg| this.size_or_unknown(arg))
         };
         let cost = match callee.name {
+            "sets.contains" | "sets.intersects" => text(self, 0).times(text(self, 1)).plus(ONE),
+            "sets.equivalent" => text(self, 0).times(text(self, 1)).part(2.0).plus(ONE),
             "check" => Cost::fixed(350_000),
             "serviceAccount"
             | "path"

@@ -48,6 +48,9 @@ fn of_runs() {
         ("(1 > 2 ? 5 : 3) > 1", 2),
         ("(1 > 2 || 2 > 1) == true", 3),
         ("[{'k1': 1}, {'k2': 2}].all(x, true)", 77),
+        ("sets.contains([1, 2, 3], [1, 2])", 27),
+        ("sets.intersects([1, 2], [1])", 23),
+        ("sets.equivalent([1, 2], [2, 1])", 29),
     ] {
         assert_eq!(cost(&none, source, &[]), want, "{source}");
     }
@@ -161,4 +164,43 @@ fn estimates() {
     assert!(program.estimated_cost(&sizes).max > crate::CRD_RULE_LIMIT);
     let program = Program::compile(&env, "self.open.all(x, self.open.all(y, x == y))").unwrap();
     assert!(program.estimated_cost(&sizes).max > crate::CRD_RULE_LIMIT);
+}
+
+/// What upstream does lazily, or pays for when it is done, must not take all memory or time first.
+#[test]
+fn of_calls_that_would_never_end() {
+    let env = Env::new()
+        .variable("long", Type::list(Type::Int))
+        .variable("texts", Type::list(Type::String))
+        .build();
+    let long: Vec<i64> = (0..100_000).collect();
+    let texts = vec!["x".repeat(1000); 100_000];
+    let vars = Vars::new();
+    let (long, texts) = (json!(long), json!(texts));
+    let vars = vars.json("long", &long).json("texts", &texts);
+    let doubled = (0..40).fold("a".to_owned(), |body, _| format!("cel.bind(a, a + a, {body})"));
+    for source in [
+        format!("cel.bind(a, [1], {doubled}).size() > 0").as_str(),
+        "long.distinct().size() > 0",
+        "sets.contains(long, long)",
+        "sets.equivalent(long, long)",
+        "lists.range(1000000000000).size() > 0",
+        "long.map(x, long).flatten().size() > 0",
+        "long.map(x, texts.join()).size() > 0",
+    ] {
+        let program = Program::compile(&env, source).unwrap_or_else(|e| panic!("{source}: {e}"));
+        let mut budget = 10_000_000;
+        let error = program.run(&vars, &mut budget).unwrap_err();
+        assert!(
+            matches!(error, crate::RunError::CallLimit | crate::RunError::Budget),
+            "{source}: {error}"
+        );
+    }
+    let env = Env::new().variable("x", Type::optional(Type::Int)).build();
+    let source = format!("x{}.hasValue()", ".optMap(a, a)".repeat(35));
+    let error = Program::compile(&env, &source).unwrap_err();
+    assert!(
+        error.to_string().contains("expression size limit exceeded"),
+        "{error}"
+    );
 }
