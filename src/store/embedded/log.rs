@@ -143,9 +143,14 @@ impl LogFile {
         let mut allocated = file.metadata()?.len();
         if read.torn {
             file.set_len(read.len)?;
-            file.sync_all()?;
             allocated = read.len;
         }
+        // Where the last process could not sync its last record, what was read back may be in memory alone,
+        // and taken for written by the kernel: it is served from now on, so it is written anew.
+        let mut record = vec![0; (read.len - read.newest) as usize];
+        file.read_exact_at(&mut record, read.newest)?;
+        file.write_all_at(&record, read.newest)?;
+        file.sync_all()?;
         Ok(LogFile {
             file,
             salt: read.salt,
@@ -228,6 +233,8 @@ pub(super) struct LogContent {
     pub(super) salt: u64,
     /// Records in order: the revision before each, and what it changes.
     pub(super) records: Vec<(Revision, Vec<Mutation>)>,
+    /// Where the last record begins; `len` when there is none.
+    pub(super) newest: u64,
     /// Bytes that hold.
     pub(super) len: u64,
     /// Behind them is an unfinished record, not only zeros.
@@ -252,6 +259,7 @@ pub(super) fn read(path: &Path, data: &[u8], base: Revision, last: bool) -> Resu
     let mut records = Vec::new();
     let mut revision = base;
     let mut offset = FILE_HEADER;
+    let mut newest = offset;
     let mut torn = false;
     while offset < data.len() {
         // No record is all zeros, since its length isn't. So this is what was allocated ahead; had records
@@ -291,11 +299,13 @@ pub(super) fn read(path: &Path, data: &[u8], base: Revision, last: bool) -> Resu
             .count();
         records.push((revision, mutations));
         revision += revisions as u64;
+        newest = offset;
         offset += RECORD_HEADER + payload.len();
     }
     Ok(LogContent {
         salt,
         records,
+        newest: newest as u64,
         len: offset as u64,
         torn,
     })
