@@ -28,6 +28,11 @@ pub fn max_len_error(n: usize) -> String {
     format!("must be no more than {n} characters")
 }
 
+/// `must be no more than N bytes`: what upstream says of label keys and values.
+fn max_bytes_error(n: usize) -> String {
+    format!("must be no more than {n} bytes")
+}
+
 /// `must be between LO and HI, inclusive`.
 #[must_use]
 pub fn inclusive_range_error(lo: i64, hi: i64) -> String {
@@ -146,7 +151,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
         None => s,
         Some((_, rest)) if rest.contains('/') => {
             return vec![format!(
-                "a qualified name {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
+                "a valid label key {} with an optional DNS subdomain prefix and '/' (e.g. 'example.com/MyName')",
                 re()
             )];
         }
@@ -154,11 +159,12 @@ pub fn qualified_name(s: &str) -> Vec<String> {
             if prefix.is_empty() {
                 errs.push("prefix part must be non-empty".into());
             } else {
-                errs.extend(
-                    dns1123_subdomain(prefix)
-                        .into_iter()
-                        .map(|m| format!("prefix part {m}")),
-                );
+                errs.extend(dns1123_subdomain(prefix).into_iter().map(|m| {
+                    format!(
+                        "prefix part {}",
+                        m.replace(&max_len_error(253), &max_bytes_error(253))
+                    )
+                }));
             }
             name
         }
@@ -166,7 +172,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
     if name.is_empty() {
         errs.push("name part must be non-empty".into());
     } else if name.len() > 63 {
-        errs.push(format!("name part {}", max_len_error(63)));
+        errs.push(format!("name part {}", max_bytes_error(63)));
     }
     if !matches_qname(name) {
         errs.push(format!("name part {}", re()));
@@ -179,7 +185,7 @@ pub fn qualified_name(s: &str) -> Vec<String> {
 pub fn label_value(s: &str) -> Vec<String> {
     let mut errs = vec![];
     if s.len() > 63 {
-        errs.push(max_len_error(63));
+        errs.push(max_bytes_error(63));
     }
     if !(s.is_empty() || matches_qname(s)) {
         errs.push(regex_error(

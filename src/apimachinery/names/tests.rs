@@ -38,7 +38,7 @@ fn qualified_names() {
         assert!(qualified_name(s).is_empty(), "{s}");
     }
     assert_eq!(qualified_name("/a"), ["prefix part must be non-empty"]);
-    assert!(qualified_name("a/b/c")[0].starts_with("a qualified name must consist of"));
+    assert!(qualified_name("a/b/c")[0].starts_with("a valid label key must consist of"));
     assert_eq!(qualified_name("").len(), 2);
     assert!(label_value("").is_empty());
     assert!(label_value("a b")[0].contains("a valid label must be an empty string or consist of"));

@@ -122,9 +122,14 @@ impl FieldSelector {
                     "invalid selector: '{s}'; can't understand '{part}'"
                 )));
             };
+            let value = unescape(value)?;
+            // No field and no value choose everything.
+            if field.is_empty() && value.is_empty() {
+                continue;
+            }
             terms.push(FieldTerm {
                 field: field.to_owned(),
-                value: unescape(value)?,
+                value,
                 negated: op == "!=",
             });
         }

@@ -494,9 +494,10 @@ impl Parser {
                     (_, l) => Err(format!("found '{l}', expected: ')'")),
                 }
             }
+            // Nothing between the brackets is one empty value.
             (Token::ClosedPar, _) => {
                 self.at += 1;
-                Ok(vec![])
+                Ok(vec![String::new()])
             }
             (_, l) => Err(format!("found '{l}', expected: ',', ')' or identifier")),
         }
