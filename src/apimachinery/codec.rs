@@ -141,16 +141,75 @@ pub struct TypeMeta {
 /// # Errors
 /// Malformed JSON, or values that are no strings.
 pub fn type_meta(bytes: &[u8]) -> Result<TypeMeta, DecodeError> {
-    serde_json::from_slice(bytes).map_err(|error| {
-        DecodeError(format!(
-            "couldn't get version/kind; json parse error: {}",
-            json_error(bytes, &error)
-        ))
+    serde_json::from_slice(bytes).or_else(|error| {
+        let why = match serde_json::from_slice::<Value>(bytes) {
+            Ok(Value::Null) => return Ok(TypeMeta::default()),
+            Ok(value) => misfit(&value),
+            Err(_) => json_error(bytes, &error),
+        };
+        Err(DecodeError(format!(
+            "couldn't get version/kind; json parse error: {why}"
+        )))
     })
 }
 
+/// What Go says of a value that has no `apiVersion` and `kind` as strings.
+fn misfit(value: &Value) -> String {
+    let strings = ["apiVersion", "kind"];
+    let wrong = strings
+        .iter()
+        .find(|key| !matches!(value[**key], Value::Null | Value::String(_)));
+    match (value, wrong) {
+        (Value::Object(map), Some(key)) => format!(
+            "json: cannot unmarshal {} into Go struct field .{key} of type string",
+            json_type(&map[*key])
+        ),
+        _ => format!(
+            "json: cannot unmarshal {} into Go value of type struct {{ APIVersion string \
+             \"json:\\\"apiVersion,omitempty\\\"\"; Kind string \"json:\\\"kind,omitempty\\\"\" }}",
+            json_type(value)
+        ),
+    }
+}
+
+/// Go's name of a value's type.
+#[must_use]
+pub fn json_type(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "bool",
+        Value::Number(_) => "number",
+        Value::String(_) => "string",
+        Value::Array(_) => "array",
+        Value::Object(_) => "object",
+    }
+}
+
+/// A tree as Go's `%v` prints it: `map[a:1 b:[x y]]`.
+#[must_use]
+pub fn go_value(value: &Value) -> String {
+    match value {
+        Value::Null => "<nil>".to_owned(),
+        Value::String(text) => text.clone(),
+        Value::Bool(_) | Value::Number(_) => value.to_string(),
+        Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(go_value).collect();
+            format!("[{}]", items.join(" "))
+        }
+        Value::Object(map) => {
+            let mut members: Vec<(&String, &Value)> = map.iter().collect();
+            members.sort_by_key(|(key, _)| *key);
+            let members = members
+                .iter()
+                .map(|(key, value)| format!("{key}:{}", go_value(value)));
+            format!("map[{}]", members.collect::<Vec<_>>().join(" "))
+        }
+    }
+}
+
 /// Serde's complaint about syntax in Go's words; serde's own where Go has none (invalid UTF-8, depth).
-fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
+#[must_use]
+pub fn json_error(bytes: &[u8], error: &serde_json::Error) -> String {
     syntax::complaint(bytes).unwrap_or_else(|| error.to_string())
 }
 

@@ -15,6 +15,7 @@ mod strategic;
 use json_patch::PatchOperation;
 use serde_json::Value;
 
+use crate::codec;
 use crate::json::{MAX_NESTING, is_within};
 use crate::schema::TypeDef;
 use crate::status::Status;
@@ -25,26 +26,42 @@ const MAX_OPERATIONS: usize = 10_000;
 /// and again. Upstream: `JSONPatchMaxCopyBytes`.
 const MAX_COPIED: usize = 3 << 20;
 
-/// Applies an RFC 6902 patch.
+/// Applies an RFC 6902 patch, with what upstream's library allows beyond it: `replace` of a member that
+/// is not there adds it, `copy` of one adds null, and a missing `value` is null.
 ///
 /// # Errors
-/// 400 when it is no JSON patch, 413 when it has too many operations, 422
-/// when an operation fails (also a `test`) or makes
-/// too much or too deep a tree.
+/// 400 when it is no list of operations, 413 when there are too many, 422 when one fails (also a `test`) or
+/// makes too much or too deep a tree.
 pub fn json(original: &Value, patch: &[u8]) -> Result<Value, Status> {
-    let ops: json_patch::Patch =
-        serde_json::from_slice(patch).map_err(|e| Status::bad_request(e.to_string()))?;
-    if ops.0.len() > MAX_OPERATIONS {
+    let bad = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
+    let misfit = |value: &Value, wanted: &str| {
+        let found = codec::json_type(value);
+        bad(format!(
+            "json: cannot unmarshal {found} into Go value of type {wanted}"
+        ))
+    };
+    let operations = match codec::decode_any(patch).map_err(|e| bad(e.to_string()))? {
+        Value::Null => Vec::new(),
+        Value::Array(operations) => operations,
+        other => return Err(misfit(&other, "[]handlers.jsonPatchOp")),
+    };
+    if let Some(other) = operations.iter().find(|operation| !operation.is_object()) {
+        return Err(misfit(other, "handlers.jsonPatchOp"));
+    }
+    if operations.len() > MAX_OPERATIONS {
         return Err(Status::request_entity_too_large(&format!(
             "The allowed maximum operations in a JSON patch is {MAX_OPERATIONS}, got {}",
-            ops.0.len()
+            operations.len()
         )));
     }
-    let mut doc = original.clone();
+    let mut document = original.clone();
     let mut copied = 0;
-    for (at, operation) in ops.0.iter().enumerate() {
-        if let PatchOperation::Copy(copy) = operation
-            && let Some(value) = doc.pointer(copy.from.as_str())
+    for (at, operation) in operations.into_iter().enumerate() {
+        let operation = lenient(&document, operation);
+        let operation: PatchOperation =
+            serde_json::from_value(operation).map_err(|e| Status::unprocessable(&e.to_string()))?;
+        if let PatchOperation::Copy(copy) = &operation
+            && let Some(value) = document.pointer(copy.from.as_str())
         {
             copied += json_len(value);
             if copied > MAX_COPIED {
@@ -53,17 +70,41 @@ pub fn json(original: &Value, patch: &[u8]) -> Result<Value, Status> {
                 )));
             }
         }
-        if !stays_flat(&doc, operation) {
+        if !stays_flat(&document, &operation) {
             return Err(Status::unprocessable(&format!(
                 "operation '/{at}' makes values nest deeper than {MAX_NESTING} levels"
             )));
         }
-        json_patch::patch_unsafe(&mut doc, std::slice::from_ref(operation)).map_err(|mut e| {
+        json_patch::patch_unsafe(&mut document, std::slice::from_ref(&operation)).map_err(|mut e| {
             e.operation = at;
             Status::unprocessable(&e.to_string())
         })?;
     }
-    Ok(doc)
+    Ok(document)
+}
+
+/// An operation as RFC 6902 would have it written for what upstream does with it.
+fn lenient(document: &Value, mut operation: Value) -> Value {
+    let there = |pointer: &Value| document.pointer(pointer.as_str().unwrap_or_default()).is_some();
+    let add = match operation["op"].as_str() {
+        Some("replace") => {
+            // The place must exist, if not what is in it.
+            let path = operation["path"].as_str().unwrap_or_default();
+            let parent = path.rsplit_once('/').map_or("", |(parent, _)| parent);
+            !there(&operation["path"]) && document.pointer(parent).is_some_and(Value::is_object)
+        }
+        Some("copy") => !there(&operation["from"]),
+        _ => false,
+    };
+    if add {
+        operation["op"] = "add".into();
+    }
+    if matches!(operation["op"].as_str(), Some("add" | "replace" | "test"))
+        && let Some(operation) = operation.as_object_mut()
+    {
+        operation.entry("value").or_insert(Value::Null);
+    }
+    operation
 }
 
 /// Whether the document nests no deeper than can be stored after an operation: copies into themselves double
@@ -103,11 +144,19 @@ fn json_len(value: &Value) -> usize {
 /// # Errors
 /// 400 when it is no JSON object.
 pub fn merge(original: &Value, patch: &[u8]) -> Result<Value, Status> {
-    let patch: Value = serde_json::from_slice(patch).map_err(|e| Status::bad_request(e.to_string()))?;
-    if !patch.is_object() {
-        return Err(Status::bad_request("Invalid JSON Patch"));
+    let bad = |why: String| Status::bad_request(format!("error decoding patch: {why}"));
+    match codec::decode_any(patch).map_err(|e| bad(e.to_string()))? {
+        Value::Null => Err(Status::bad_request("Invalid JSON Patch")),
+        patch if patch.is_object() => Ok(merge_value(original, patch)),
+        other => Err(bad(no_map(&other))),
     }
-    Ok(merge_value(original, patch))
+}
+
+fn no_map(value: &Value) -> String {
+    format!(
+        "json: cannot unmarshal {} into Go value of type map[string]interface {{}}",
+        codec::json_type(value)
+    )
 }
 
 /// `merge` for a patch already decoded.
@@ -121,10 +170,15 @@ pub fn merge_value(original: &Value, patch: Value) -> Value {
 /// Applies a strategic merge patch to an object of the given type.
 ///
 /// # Errors
-/// 400 for a malformed patch or directive, 422 for a list that can't be merged.
+/// 400 for a malformed patch or directive, also where upstream answers 500 to the client's fault; 422 for
+/// lists that can't be merged.
 pub fn strategic(original: &Value, patch: &[u8], def: &TypeDef) -> Result<Value, Status> {
-    let patch: Value = serde_json::from_slice(patch).map_err(|e| Status::bad_request(e.to_string()))?;
-    strategic_value(original, patch, def)
+    let bad = |why: String| Status::bad_request(why);
+    match codec::decode_any(patch).map_err(|e| bad(e.to_string()))? {
+        Value::Null => Ok(original.clone()),
+        patch if patch.is_object() => strategic_value(original, patch, def),
+        other => Err(bad(no_map(&other))),
+    }
 }
 
 /// `strategic` for a patch already decoded.

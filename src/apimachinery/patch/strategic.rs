@@ -7,6 +7,7 @@ use std::collections::{HashMap, HashSet};
 
 use serde_json::{Map, Value};
 
+use crate::codec;
 use crate::schema::{Field, Type, TypeDef};
 
 type Object = Map<String, Value>;
@@ -79,11 +80,14 @@ fn merge_map(mut original: Object, mut patch: Object, ctx: Ctx<'_>) -> Result<Ob
         return match directive.as_str() {
             Some("replace") => Ok(patch),
             Some("delete") => Ok(Object::new()),
-            _ => Err(Error::Bad(format!(
-                "unknown patch type: {} in map: {}",
-                plain(&directive),
-                Value::Object(patch)
-            ))),
+            _ => {
+                patch.insert(DIRECTIVE.into(), directive.clone());
+                Err(Error::Bad(format!(
+                    "unknown patch type: {} in map: {}",
+                    plain(&directive),
+                    codec::go_value(&Value::Object(patch))
+                )))
+            }
         };
     }
     retain_keys(&mut original, &mut patch)?;
@@ -235,8 +239,8 @@ fn check_order(list: &[Value], order: &[Value], key: Option<&str>) -> Result<()>
             None => {
                 return Err(Error::Bad(format!(
                     "The order in patch list:\n{}\n doesn't match {ELEMENT_ORDER} list:\n{}\n",
-                    Value::Array(list.to_vec()),
-                    Value::Array(order.to_vec())
+                    codec::go_value(&Value::Array(list.to_vec())),
+                    codec::go_value(&Value::Array(order.to_vec()))
                 )));
             }
         }
@@ -347,9 +351,9 @@ fn merge_list(
 }
 
 fn no_merge_key(item: &Object, key: &str) -> Error {
-    Error::Unfit(format!(
+    Error::Bad(format!(
         "map: {} does not contain declared merge key: {key}",
-        Value::Object(item.clone())
+        codec::go_value(&Value::Object(item.clone()))
     ))
 }
 
@@ -383,8 +387,9 @@ fn special_elements(
             }
             _ => {
                 return Err(Error::Bad(format!(
-                    "unknown patch type: {} in map: {item}",
-                    plain(directive)
+                    "unknown patch type: {} in map: {}",
+                    plain(directive),
+                    codec::go_value(&item)
                 )));
             }
         }

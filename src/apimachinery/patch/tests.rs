@@ -97,16 +97,94 @@ fn ports_merge_by_container_port() {
 fn bad_strategic_patches() {
     let original = json!({"metadata": {}, "spec": {"containers": [{"name": "a"}]}});
     let table = [
-        (json!({"spec": {"containers": [{"image": "x"}]}}), 422),
-        (json!({"spec": {"$patch": "what"}}), 400),
-        (json!([1]), 400),
+        (
+            json!({"spec": {"containers": [{"image": "x"}]}}),
+            400,
+            "map: map[image:x] does not contain declared merge key: name",
+        ),
+        (
+            json!({"spec": {"containers": [{"name": "a", "$patch": "what"}]}}),
+            400,
+            "unknown patch type: what in map: map[$patch:what name:a]",
+        ),
+        (
+            json!({"spec": {"$patch": "what"}}),
+            400,
+            "unknown patch type: what in map: map[$patch:what]",
+        ),
+        (
+            json!({"spec": {"containers": [{"name": "a"}], "$setElementOrder/containers": [{"name": "b"}]}}),
+            400,
+            "The order in patch list:\n[map[name:a]]\n doesn't match $setElementOrder list:\n[map[name:b]]\n",
+        ),
+        (json!([1]), 400, "invalid JSON document"),
         (
             json!({"metadata": {"$deleteFromPrimitiveList/finalizers": "a"}}),
             400,
+            "invalid patch format of primitive list",
         ),
     ];
-    for (patch, code) in table {
-        assert_eq!(smp(POD, &original, &patch).unwrap_err().code, code, "{patch}");
+    for (patch, code, message) in table {
+        let status = smp(POD, &original, &patch).unwrap_err();
+        assert_eq!((status.code, &*status.message), (code, message), "{patch}");
+    }
+}
+
+#[test]
+fn patches_that_cannot_be_read() {
+    let doc = json!({"a": 1});
+    let def = Schema::get().type_by_name(POD).unwrap();
+    let no_map = |found: &str| {
+        format!("json: cannot unmarshal {found} into Go value of type map[string]interface {{}}")
+    };
+    let decoding = |why: &str| format!("error decoding patch: {why}");
+    let ops = "json: cannot unmarshal object into Go value of type []handlers.jsonPatchOp";
+    let op = "json: cannot unmarshal number into Go value of type handlers.jsonPatchOp";
+    let end = "unexpected end of JSON input";
+    for (answer, message) in [
+        (json(&doc, b""), decoding(end)),
+        (json(&doc, b"{}"), decoding(ops)),
+        (json(&doc, b"[1]"), decoding(op)),
+        (merge(&doc, b"{"), decoding(end)),
+        (merge(&doc, b"[]"), decoding(&no_map("array"))),
+        (merge(&doc, b"null"), "Invalid JSON Patch".to_owned()),
+        (strategic(&doc, b"{", def), end.to_owned()),
+        (strategic(&doc, b"\"x\"", def), no_map("string")),
+    ] {
+        let status = answer.unwrap_err();
+        assert_eq!((status.code, status.message), (400, message));
+    }
+    assert_eq!(json(&doc, b"null").unwrap(), doc);
+    assert_eq!(strategic(&doc, b"null", def).unwrap(), doc);
+}
+
+#[test]
+fn json_patches_are_read_leniently() {
+    let doc = json!({"data": {"k": "v"}});
+    for (patch, want) in [
+        (
+            r#"[{"op":"replace","path":"/data/n","value":"x"}]"#,
+            Some(json!({"data": {"k": "v", "n": "x"}})),
+        ),
+        (r#"[{"op":"replace","path":"/none/n","value":"x"}]"#, None),
+        (
+            r#"[{"op":"copy","from":"/data/none","path":"/data/l"}]"#,
+            Some(json!({"data": {"k": "v", "l": null}})),
+        ),
+        (
+            r#"[{"op":"add","path":"/data/k"}]"#,
+            Some(json!({"data": {"k": null}})),
+        ),
+        (r#"[{"op":"remove","path":"/data/none"}]"#, None),
+        (r#"[{"op":"what","path":"/data/k"}]"#, None),
+        (r#"[{"path":"/data/k"}]"#, None),
+        (r#"[{"op":"add","path":"data","value":1}]"#, None),
+    ] {
+        match (json(&doc, patch.as_bytes()), want) {
+            (Ok(got), Some(want)) => assert_eq!(got, want, "{patch}"),
+            (Err(status), None) => assert_eq!(status.code, 422, "{patch}"),
+            (got, want) => panic!("{patch}: {got:?}, not {want:?}"),
+        }
     }
 }
 
