@@ -201,6 +201,18 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
     }
 }
 
+/// What makes a configuration no applicable object of its type: items of one key.
+#[must_use]
+pub fn faults(def: Option<&TypeDef>, config: &Value) -> Vec<String> {
+    typed::duplicates(config, Shape::of(def))
+}
+
+/// `faults` for a custom resource with a schema.
+#[must_use]
+pub fn faults_custom(schema: &Structural, config: &Value) -> Vec<String> {
+    typed::duplicates(config, Shape::CustomRoot(schema))
+}
+
 /// Applies a configuration.
 ///
 /// # Errors

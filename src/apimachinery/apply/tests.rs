@@ -426,3 +426,28 @@ proptest! {
         prop_assert_eq!(x.intersects(&y), !x.intersection(&y).is_empty());
     }
 }
+
+#[test]
+fn items_of_one_key_are_faults() {
+    let def = crate::schema::Schema::get()
+        .type_by_name("io.k8s.api.core.v1.Pod")
+        .unwrap();
+    for (config, want) in [
+        (
+            json!({"spec": {"containers": [{"name": "c"}, {"name": "c"}, {"name": "c"}]}}),
+            vec![r#".spec.containers: duplicate entries for key [name="c"]"#],
+        ),
+        (
+            json!({"spec": {"containers": [{"name": "c", "ports": [{"containerPort": 80}, {"containerPort": 80}]}]}}),
+            vec![
+                r#".spec.containers[name="c"].ports: duplicate entries for key [containerPort=80,protocol="TCP"]"#,
+            ],
+        ),
+        (
+            json!({"spec": {"containers": [{"name": "c"}, {"name": "d"}]}}),
+            vec![],
+        ),
+    ] {
+        assert_eq!(faults(Some(def), &config), want);
+    }
+}

@@ -220,6 +220,32 @@ fn collect(v: &Value, shape: Shape<'_>, out: &mut Set) {
     }
 }
 
+/// Items that share a key with one before them, each as upstream complains of it.
+pub(super) fn duplicates(v: &Value, shape: Shape<'_>) -> Vec<String> {
+    let mut out = vec![];
+    find_duplicates(v, shape, "", &mut out);
+    out
+}
+
+fn find_duplicates(v: &Value, shape: Shape<'_>, path: &str, out: &mut Vec<String>) {
+    if shape.is_list() {
+        let mut seen = std::collections::BTreeMap::new();
+        for (e, item) in keyed(shape, Some(v)) {
+            find_duplicates(item, shape.item().fit(item), &format!("{path}{e}"), out);
+            let count: &mut usize = seen.entry(e.clone()).or_default();
+            *count += 1;
+            if *count == 2 {
+                out.push(format!("{path}: duplicate entries for key {e}"));
+            }
+        }
+        return;
+    }
+    for (k, child) in object(Some(v)).into_iter().flatten() {
+        let below = format!("{path}{}", Element::Field(k.clone()));
+        find_duplicates(child, shape.child(k).fit(child), &below, out);
+    }
+}
+
 /// How a new value differs from an old one.
 #[derive(Debug, Default)]
 pub(super) struct Comparison {
