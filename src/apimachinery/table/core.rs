@@ -37,7 +37,7 @@ pub(super) fn cells(group: &str, kind: &str, r: Row<'_>) -> Option<Vec<Value>> {
             len(&r.o["data"]).into(),
             r.age(),
         ],
-        "ServiceAccount" => vec![r.name(), len(&r.o["secrets"]).into(), r.age()],
+        "ServiceAccount" => vec![r.name(), r.age()],
         "ConfigMap" => {
             vec![
                 r.name(),
@@ -275,7 +275,13 @@ fn endpoints(r: Row<'_>) -> String {
             }));
         }
     }
-    clipped(&all, 3, "<none>")
+    // Without a ready address there are none to show, but there are endpoints.
+    let none = if list(&r.o["subsets"]).is_empty() {
+        "<none>"
+    } else {
+        ""
+    };
+    clipped(&all, 3, none)
 }
 
 fn node(r: Row<'_>) -> Vec<Value> {

@@ -83,7 +83,7 @@ fn network(kind: &str, r: Row<'_>) -> Option<Vec<Value>> {
             };
             let parts = [resource, plain(&p["namespace"], ""), plain(&p["name"], "")];
             let parts: Vec<String> = parts.into_iter().filter(|p| !p.is_empty()).collect();
-            vec![r.name(), parts.join("/").into(), r.age()]
+            vec![r.name(), parts.join("/").into()]
         }
         "EndpointSlice" => {
             let ports: Vec<String> = list(&r.o["ports"])
@@ -258,20 +258,19 @@ fn flow_control(kind: &str, r: Row<'_>) -> Option<Vec<Value>> {
             ]
         }
         "PriorityLevelConfiguration" => {
-            let (l, e) = (&spec["limited"], &spec["exempt"]);
-            let shares = if l.is_object() {
-                &l["nominalConcurrencyShares"]
-            } else {
-                &e["nominalConcurrencyShares"]
+            let limited = &spec["limited"];
+            let queuing = &limited["limitResponse"]["queuing"];
+            let number = |v: &Value| match v {
+                Value::Null => Value::from("<none>"),
+                number => number.clone(),
             };
-            let q = &l["limitResponse"]["queuing"];
             vec![
                 r.name(),
                 r.text(&["spec", "type"]).into(),
-                plain(shares, "<none>").into(),
-                plain(&q["queues"], "<none>").into(),
-                plain(&q["handSize"], "<none>").into(),
-                plain(&q["queueLengthLimit"], "<none>").into(),
+                number(&limited["nominalConcurrencyShares"]),
+                number(&queuing["queues"]),
+                number(&queuing["handSize"]),
+                number(&queuing["queueLengthLimit"]),
                 r.age(),
             ]
         }

@@ -23,12 +23,6 @@ pub(super) fn cells(group: &str, kind: &str, r: Row<'_>) -> Option<Vec<Value>> {
         ],
         "CSINode" => vec![r.name(), len(&r.o["spec"]["drivers"]).into(), r.age()],
         "CSIDriver" => csi_driver(r),
-        "CSIStorageCapacity" => vec![
-            r.name(),
-            r.text(&["storageClassName"]).into(),
-            plain(&r.o["capacity"], "<unset>").into(),
-            r.age(),
-        ],
         _ => return None,
     })
 }
