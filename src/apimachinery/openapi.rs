@@ -98,7 +98,7 @@ pub fn v2(
     }
     json!({
         "swagger": "2.0",
-        "info": { "title": "Kubernetes", "version": version },
+        "info": { "title": "Kubernetes", "version": minor(version) },
         "paths": paths,
         "definitions": definitions.finish(),
         "securityDefinitions": {
@@ -136,7 +136,7 @@ pub fn v3(
     }
     json!({
         "openapi": "3.0.0",
-        "info": { "title": "Kubernetes", "version": kubernetes_version },
+        "info": { "title": "Kubernetes", "version": minor(kubernetes_version) },
         "paths": paths,
         "components": {
             "schemas": definitions.finish(),
@@ -149,8 +149,13 @@ pub fn v3(
                 },
             },
         },
-        "security": [{ "BearerToken": [] }],
     })
+}
+
+/// `1.35` of `v1.35.0`: documents are of a minor version.
+fn minor(version: &str) -> &str {
+    let version = version.trim_start_matches('v');
+    version.rsplit_once('.').map_or(version, |(minor, _)| minor)
 }
 
 /// The document behind `/openapi/v3`: where each group and version's document lies. `hash` gives the tag of

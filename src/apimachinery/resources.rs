@@ -189,3 +189,24 @@ pub fn type_of(group: &str, version: &str, kind: &str) -> Option<&'static TypeDe
 mod laws;
 #[cfg(test)]
 mod tests;
+
+/// Kinds whose deletion is answered with the object (upstream's `ReturnDeletedObject`); others with a
+/// `Status`.
+#[must_use]
+pub fn returns_deleted(group: &str, kind: &str) -> bool {
+    match group {
+        "" => matches!(
+            kind,
+            "PersistentVolume"
+                | "PersistentVolumeClaim"
+                | "Pod"
+                | "PodTemplate"
+                | "ResourceQuota"
+                | "Service"
+                | "ServiceAccount"
+        ),
+        "storage.k8s.io" => kind != "CSIStorageCapacity",
+        "resource.k8s.io" => true,
+        _ => false,
+    }
+}

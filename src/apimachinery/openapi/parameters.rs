@@ -28,7 +28,7 @@ pub(super) const UPDATE: &[(&str, &str)] = CREATE;
 
 pub(super) const PATCH: &[(&str, &str)] = &[
     ("dryRun", "string"),
-    ("fieldManager", "string"),
+    ("fieldManager/patch", "string"),
     ("fieldValidation", "string"),
     ("force", "boolean"),
 ];
@@ -59,23 +59,63 @@ pub(super) const DELETE_COLLECTION: &[(&str, &str)] = &[
 
 pub(super) const NONE: &[(&str, &str)] = &[];
 
-pub(super) fn query(name: &str, kind: &str, dialect: Dialect) -> Value {
-    match dialect {
-        Dialect::V2 => json!({ "in": "query", "name": name, "type": kind, "uniqueItems": true }),
-        Dialect::V3 => {
-            json!({ "in": "query", "name": name, "schema": { "type": kind, "uniqueItems": true } })
-        }
-    }
+/// What each is for; the form is described at the head of the file.
+const TEXTS: &str = include_str!("parameters.txt");
+
+fn text(name: &str) -> Option<String> {
+    let mut lines = TEXTS.lines().filter(|line| !line.starts_with('#'));
+    let text = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(text.replace("\\n", "\n"))
 }
 
-pub(super) fn path(name: &str, dialect: Dialect) -> Value {
+/// A parameter in the query. A name may be said to be of one method, as `fieldManager/patch`.
+pub(super) fn query(name: &str, kind: &str, dialect: Dialect) -> Value {
+    let plain = name.split('/').next().unwrap_or(name);
+    let mut parameter = json!({ "in": "query", "name": plain });
+    if let Some(text) = text(name) {
+        parameter["description"] = text.into();
+    }
+    typed(parameter, kind, dialect)
+}
+
+/// A parameter in the path of an object of a kind.
+pub(super) fn path(name: &str, kind: &str, dialect: Dialect) -> Value {
+    let text = match name {
+        "name" => Some(format!("name of the {kind}")),
+        "path" => Some("path to the resource".to_owned()),
+        _ => text(name),
+    };
+    let mut parameter = json!({ "in": "path", "name": name, "required": true });
+    if let Some(text) = text {
+        parameter["description"] = text.into();
+    }
+    typed(parameter, "string", dialect)
+}
+
+fn typed(mut parameter: Value, kind: &str, dialect: Dialect) -> Value {
     match dialect {
         Dialect::V2 => {
-            json!({ "in": "path", "name": name, "required": true, "type": "string", "uniqueItems": true })
+            parameter["type"] = kind.into();
+            parameter["uniqueItems"] = true.into();
         }
-        Dialect::V3 => {
-            let schema = json!({ "type": "string", "uniqueItems": true });
-            json!({ "in": "path", "name": name, "required": true, "schema": schema })
+        Dialect::V3 => parameter["schema"] = json!({ "type": kind, "uniqueItems": true }),
+    }
+    parameter
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_parameter_says_what_it_is_for() {
+        let all = [LIST, CREATE, PATCH, DELETE, DELETE_COLLECTION].concat();
+        for (name, kind) in all {
+            let parameter = query(name, kind, Dialect::V3);
+            assert!(parameter["description"].is_string(), "{name}");
+            assert!(!parameter["name"].as_str().unwrap().contains('/'), "{name}");
         }
+        let name = path("name", "Pod", Dialect::V2);
+        assert_eq!(name["description"], "name of the Pod");
     }
 }

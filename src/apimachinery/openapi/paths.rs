@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 use super::definitions::Definitions;
 use super::operations::{Gvk, Method, Operation};
 use super::{Dialect, GroupVersion, parameters};
-use crate::resources::{ResourceDef, Subresource};
+use crate::resources::{ResourceDef, Subresource, returns_deleted};
 
 const META: &str = "io.k8s.apimachinery.pkg.apis.meta.v1";
 
@@ -99,7 +99,7 @@ impl Maker<'_, '_> {
         if def.namespaced && def.has_verb("list") {
             let list = self.list(def, format!("list{}{}ForAllNamespaces", self.names.id, def.kind));
             let mut path = Map::from_iter([("get".to_owned(), list)]);
-            path.insert("parameters".to_owned(), self.path_parameters(&[]));
+            path.insert("parameters".to_owned(), self.path_parameters(&[], def.kind));
             self.paths.insert(format!("{root}{}", def.resource), path.into());
         }
         for sub in &def.subresources {
@@ -141,7 +141,7 @@ impl Maker<'_, '_> {
             let create = Operation {
                 id: format!("create{}{scoped}", self.names.id),
                 tag: &self.names.tag,
-                description: format!("create {} {}", article(def.kind), def.kind),
+                description: format!("create {}", some(def.kind)),
                 action: Some("post"),
                 gvk: Some(Gvk::of(def)),
                 query: parameters::CREATE,
@@ -174,7 +174,7 @@ impl Maker<'_, '_> {
             );
         }
         let names: &[&str] = if def.namespaced { &["namespace"] } else { &[] };
-        self.insert(url, path, names);
+        self.insert(url, path, names, def.kind);
     }
 
     fn item(&mut self, url: &str, def: &ResourceDef) {
@@ -189,7 +189,8 @@ impl Maker<'_, '_> {
             if !def.has_verb(verb) {
                 continue;
             }
-            let operation = self.object_operation(method, &scoped, "", def.type_name, Gvk::of(def));
+            let operation =
+                self.object_operation(method, (&scoped, def.kind), "", def.type_name, Gvk::of(def));
             path.insert(method.name().to_owned(), operation);
         }
         let names: &[&str] = if def.namespaced {
@@ -197,14 +198,14 @@ impl Maker<'_, '_> {
         } else {
             &["name"]
         };
-        self.insert(url, path, names);
+        self.insert(url, path, names, def.kind);
     }
 
-    /// Read, replace, patch or delete of an object or of one of its subresources (`suffix`).
+    /// Read, replace, patch or delete of an object of the kind `of` or of one of its subresources (`suffix`).
     fn object_operation(
         &mut self,
         method: Method,
-        scoped: &str,
+        (scoped, of): (&str, &str),
         suffix: &str,
         type_name: &str,
         gvk: Gvk<'_>,
@@ -222,7 +223,7 @@ impl Maker<'_, '_> {
             Method::Delete => Some(format!("{META}.DeleteOptions")),
             Method::Put | Method::Post => Some(type_name.to_owned()),
         };
-        let answer = if method == Method::Delete {
+        let answer = if method == Method::Delete && !returns_deleted(gvk.group, gvk.kind) {
             format!("{META}.Status")
         } else {
             type_name.to_owned()
@@ -242,7 +243,10 @@ impl Maker<'_, '_> {
         let operation = Operation {
             id: format!("{verb}{}{scoped}{suffix}", self.names.id),
             tag: &self.names.tag,
-            description: format!("{described}{what}the specified {}", gvk.kind),
+            description: match method {
+                Method::Delete => format!("delete {}", some(gvk.kind)),
+                _ => format!("{described}{what}the specified {of}"),
+            },
             action: Some(action),
             gvk: Some(gvk),
             query,
@@ -307,7 +311,7 @@ impl Maker<'_, '_> {
                     version: gvk.version,
                     kind: gvk.kind,
                 };
-                self.object_operation(method, &scoped, &suffix, sub.type_name, gvk)
+                self.object_operation(method, (&scoped, def.kind), &suffix, sub.type_name, gvk)
             };
             path.insert(method.name().to_owned(), operation);
         }
@@ -318,31 +322,36 @@ impl Maker<'_, '_> {
         if !with_path.is_empty() {
             names.push("path");
         }
-        self.insert(url, path, &names);
+        self.insert(url, path, &names, sub.kind);
     }
 
-    fn path_parameters(&self, names: &[&str]) -> Value {
+    fn path_parameters(&self, names: &[&str], kind: &str) -> Value {
         let mut out: Vec<Value> = names
             .iter()
-            .map(|name| parameters::path(name, self.dialect))
+            .map(|name| parameters::path(name, kind, self.dialect))
             .collect();
         out.push(parameters::query("pretty", "string", self.dialect));
         out.into()
     }
 
-    fn insert(&mut self, url: &str, mut path: Map<String, Value>, names: &[&str]) {
+    fn insert(&mut self, url: &str, mut path: Map<String, Value>, names: &[&str], kind: &str) {
         if path.is_empty() {
             return;
         }
-        path.insert("parameters".to_owned(), self.path_parameters(names));
+        path.insert("parameters".to_owned(), self.path_parameters(names, kind));
         self.paths.insert(url.to_owned(), path.into());
     }
 }
 
-fn article(kind: &str) -> &'static str {
-    if kind.starts_with(['A', 'E', 'I', 'O', 'U']) {
+/// One of a kind, in words: `a Pod`, `an Ingress`, `Endpoints`.
+fn some(kind: &str) -> String {
+    if kind.ends_with('s') && !kind.ends_with("ss") {
+        return kind.to_owned();
+    }
+    let article = if kind.starts_with(['A', 'E', 'I', 'O', 'U']) {
         "an"
     } else {
         "a"
-    }
+    };
+    format!("{article} {kind}")
 }
