@@ -42,22 +42,19 @@ pub(super) fn objects() -> Vec<(&'static str, String, Value)> {
                 }
                 add_rule(&mut roles, rule);
             }
+            ["with", parts @ ..] => {
+                let rules: Vec<Value> = parts.iter().flat_map(|part| rules_of(&roles, part)).collect();
+                for rule in rules {
+                    add_rule(&mut roles, rule);
+                }
+            }
             ["@", verbs, urls] => add_rule(
                 &mut roles,
                 json!({"verbs": self::verbs(verbs), "nonResourceURLs": list(urls)}),
             ),
             ["union", name, parts @ ..] => {
                 let mut role = object(name);
-                let mut rules = Vec::new();
-                for part in parts {
-                    let found = roles.iter().find(|(_, _, r)| r["metadata"]["name"] == *part);
-                    rules.extend(
-                        found
-                            .and_then(|(_, _, r)| r["rules"].as_array())
-                            .cloned()
-                            .unwrap_or_default(),
-                    );
-                }
+                let rules: Vec<Value> = parts.iter().flat_map(|part| rules_of(&roles, part)).collect();
                 role["rules"] = json!(rules);
                 role["aggregationRule"] = json!({"clusterRoleSelectors": [
                     {"matchLabels": {format!("rbac.authorization.k8s.io/aggregate-to-{name}"): "true"}}]});
@@ -107,6 +104,14 @@ fn add_rule(roles: &mut [(&'static str, String, Value)], rule: Value) {
     {
         rules.push(rule);
     }
+}
+
+fn rules_of(roles: &[(&'static str, String, Value)], name: &str) -> Vec<Value> {
+    let found = roles.iter().find(|(_, _, role)| role["metadata"]["name"] == name);
+    found
+        .and_then(|(_, _, role)| role["rules"].as_array())
+        .cloned()
+        .unwrap_or_default()
 }
 
 fn list(text: &str) -> Vec<&str> {

@@ -17,6 +17,18 @@ fn the_policy_is_whole() {
     );
     let binding = find("clusterrolebindings", "cluster-admin").unwrap();
     assert_eq!(binding["subjects"][0]["name"], "system:masters");
+    let mut names: Vec<(&str, &str, &str)> = all
+        .iter()
+        .map(|(resource, namespace, o)| (*resource, &**namespace, meta::name(o)))
+        .collect();
+    names.sort_unstable();
+    let count = names.len();
+    names.dedup();
+    assert_eq!(names.len(), count, "each object once");
+    let own = find("clusterroles", "rkind:controllers").unwrap();
+    let of = |name: &str| find("clusterroles", name).unwrap()["rules"].clone();
+    let first = of("system:controller:clusterrole-aggregation-controller");
+    assert_eq!(own["rules"][0], first[0], "the rules of others");
     for (_, _, object) in &all {
         for rule in object["rules"].as_array().into_iter().flatten() {
             assert!(
