@@ -9,10 +9,9 @@ pub(crate) type Result<T, E = Box<Status>> = std::result::Result<T, E>;
 /// arise; what comes here is beyond the request's fault.
 pub(crate) fn store(gr: &GroupResource, error: &rkind_store::Error) -> Box<Status> {
     match error {
-        rkind_store::Error::Compacted { .. } => Status::expired(
-            "The provided resource version is too old, the change history since it has been compacted.",
-        )
-        .into(),
+        rkind_store::Error::Compacted { .. } => {
+            Status::expired("The resourceVersion for the provided list is too old.").into()
+        }
         rkind_store::Error::TooLarge { .. } => Status::request_entity_too_large(&error.to_string()).into(),
         rkind_store::Error::Future { requested, current } => too_large_version(*requested, *current),
         // Only the server's own end closes it.

@@ -6,7 +6,11 @@ use axum::body::Body;
 use http::{HeaderMap, Response, StatusCode};
 use serde_json::{Value, json};
 
-use crate::{core::Core, registry::render, request::info::query_pairs};
+use crate::{
+    core::Core,
+    registry::render,
+    request::{info::query_pairs, route},
+};
 
 /// The version this server reports.
 pub(crate) fn version() -> Value {
@@ -50,53 +54,134 @@ pub(crate) fn object_counts(core: &Core) -> Vec<(String, usize)> {
 }
 
 /// A named check: its name and what is wrong, if anything.
-type Check = (&'static str, Option<String>);
+type Check = (String, Option<String>);
+
+/// What is set up before the server answers at all, by upstream's names and in upstream's order.
+const HOOKS: [&str; 24] = [
+    "start-apiserver-admission-initializer",
+    "generic-apiserver-start-informers",
+    "priority-and-fairness-config-consumer",
+    "priority-and-fairness-filter",
+    "storage-object-count-tracker-hook",
+    "start-apiextensions-informers",
+    "start-apiextensions-controllers",
+    "crd-informer-synced",
+    "start-system-namespaces-controller",
+    "start-cluster-authentication-info-controller",
+    "rbac/bootstrap-roles",
+    "scheduling/bootstrap-system-priority-classes",
+    "priority-and-fairness-config-producer",
+    "bootstrap-controller",
+    "start-kubernetes-service-cidr-controller",
+    "start-kube-aggregator-informers",
+    "apiservice-status-local-available-controller",
+    "apiservice-status-remote-available-controller",
+    "apiservice-registration-controller",
+    "apiservice-discovery-controller",
+    "kube-apiserver-autoregistration",
+    AUTOREGISTERED,
+    "apiservice-openapi-controller",
+    "apiservice-openapiv3-controller",
+];
+
+/// The one among [`HOOKS`] that goes on while the server answers; it has no prefix.
+const AUTOREGISTERED: &str = "autoregister-completion";
+
+/// Every health path.
+pub(crate) const KINDS: [&str; 3] = ["healthz", "livez", "readyz"];
 
 async fn checks(core: &Core, kind: &str) -> Vec<Check> {
     let store = core.store.health().err().map(|e| e.to_string());
-    let mut all: Vec<Check> = vec![("ping", None), ("log", None), ("etcd", store)];
+    let mut all: Vec<Check> = vec![
+        ("ping".into(), None),
+        ("log".into(), None),
+        ("etcd".into(), store.clone()),
+    ];
     if kind == "readyz" {
-        all.push(("informer-sync", None));
+        all.push(("etcd-readiness".into(), store));
+        all.push(("informer-sync".into(), None));
     }
-    if kind != "livez" {
-        all.push(("poststarthook/rbac/bootstrap-roles", None));
-        all.push(("poststarthook/priority-and-fairness-config-producer", None));
-        all.push(("poststarthook/priority-and-fairness-config-consumer", None));
-        all.push(("poststarthook/start-system-namespaces-controller", None));
-        all.push(("poststarthook/apiservice-registration-controller", None));
-        let registered = core.aggregation.is_registered();
-        all.push((
-            "autoregister-completion",
-            (!registered).then(|| "missing APIService".to_owned()),
-        ));
-        all.push(("poststarthook/scheduling/bootstrap-system-priority-classes", None));
-    }
+    all.extend(HOOKS.iter().map(|hook| match *hook {
+        AUTOREGISTERED => {
+            let missing = !core.aggregation.is_registered();
+            (
+                AUTOREGISTERED.to_owned(),
+                missing.then(|| "missing APIService".to_owned()),
+            )
+        }
+        hook => (format!("poststarthook/{hook}"), None),
+    }));
     if kind != "livez"
         && let Some(encryption) = &core.encryption
         && let Some(outcome) = encryption.check().await
     {
-        all.push(("kms-providers", outcome.err()));
+        all.push(("kms-providers".into(), outcome.err()));
     }
     if kind == "readyz" {
         let leaving = core.leaving.is_cancelled() || core.shutdown.is_cancelled();
-        all.push(("shutdown", leaving.then(|| "process is shutting down".to_owned())));
+        all.push((
+            "shutdown".into(),
+            leaving.then(|| "process is shutting down".to_owned()),
+        ));
     }
     all
 }
 
+/// The path of every health check.
+pub(crate) async fn paths(core: &Core) -> Vec<String> {
+    let mut all = Vec::new();
+    for kind in KINDS {
+        all.push(format!("/{kind}"));
+        let single = checks(core, kind).await.into_iter();
+        all.extend(single.map(|(name, _)| format!("/{kind}/{name}")));
+    }
+    all
+}
+
+/// `/metrics/slis`: the present result of each check.
+/// Upstream: KEP-3466.
+pub(crate) async fn slis(core: &Core) -> String {
+    let mut lines: Vec<String> = Vec::new();
+    for kind in KINDS {
+        lines.extend(checks(core, kind).await.into_iter().map(|(name, why)| {
+            let good = u8::from(why.is_none());
+            format!("kubernetes_healthcheck{{name={name:?},type={kind:?}}} {good}\n")
+        }));
+    }
+    lines.sort();
+    format!(
+        "# HELP kubernetes_healthcheck [STABLE] This metric records the result of a single healthcheck.\n\
+         # TYPE kubernetes_healthcheck gauge\n{}",
+        lines.concat()
+    )
+}
+
 /// Answers a health path; `None` when it is none.
 pub(crate) async fn serve(core: &Core, path: &str, query: Option<&str>) -> Option<Response<Body>> {
-    let path = path.trim_matches('/');
-    let (kind, single) = path.split_once('/').unwrap_or((path, ""));
-    if !matches!(kind, "healthz" | "livez" | "readyz") {
+    let path = path.strip_prefix('/')?;
+    let (kind, single) = match path.split_once('/') {
+        Some((kind, single)) => (kind, Some(single)),
+        None => (path, None),
+    };
+    if !KINDS.contains(&kind) {
         return None;
     }
-    let mut all = checks(core, kind).await;
-    if !single.is_empty() {
-        all.retain(|(name, _)| *name == single);
-        if all.is_empty() {
-            return None;
+    let all = checks(core, kind).await;
+    if let Some(single) = single {
+        let (name, why) = all.into_iter().find(|(name, _)| name == single)?;
+        let (code, text) = match why {
+            None => (StatusCode::OK, "ok".to_owned()),
+            Some(why) => {
+                tracing::warn!(check = name, why, "health check failed");
+                let text = format!("internal server error: {why}\n");
+                (StatusCode::INTERNAL_SERVER_ERROR, text)
+            }
+        };
+        let mut response = render::respond(code, "text/plain; charset=utf-8", text.into(), &HeaderMap::new());
+        if code != StatusCode::OK {
+            route::no_sniff(&mut response);
         }
+        return Some(response);
     }
     let pairs = query_pairs(query);
     let excluded: Vec<&str> = pairs
@@ -106,13 +191,13 @@ pub(crate) async fn serve(core: &Core, path: &str, query: Option<&str>) -> Optio
         .collect();
     let failed = all
         .iter()
-        .any(|(name, why)| why.is_some() && !excluded.contains(name));
+        .any(|(name, why)| why.is_some() && !excluded.contains(&name.as_str()));
     let verbose = pairs.iter().any(|(k, _)| k == "verbose");
     let mut text = String::new();
     if verbose || failed {
         for (name, why) in &all {
             match why {
-                _ if excluded.contains(name) => text.push_str(&format!("[+]{name} excluded: ok\n")),
+                _ if excluded.contains(&name.as_str()) => text.push_str(&format!("[+]{name} excluded: ok\n")),
                 None => text.push_str(&format!("[+]{name} ok\n")),
                 Some(_) => text.push_str(&format!("[-]{name} failed: reason withheld\n")),
             }
@@ -146,9 +231,6 @@ pub(crate) async fn serve(core: &Core, path: &str, query: Option<&str>) -> Optio
         StatusCode::OK
     };
     let mut response = render::respond(code, "text/plain; charset=utf-8", text.into(), &HeaderMap::new());
-    response.headers_mut().insert(
-        "x-content-type-options",
-        http::HeaderValue::from_static("nosniff"),
-    );
+    route::no_sniff(&mut response);
     Some(response)
 }

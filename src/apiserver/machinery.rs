@@ -65,15 +65,18 @@ pub(crate) fn decode(
     let (mut object, strict) = match encoding {
         Encoding::Json => {
             // A body of another kind is told so before its fields are.
-            if let Ok(codec::TypeMeta { api_version, kind }) = codec::type_meta(body)
-                && !(api_version.is_empty() && kind.is_empty())
-            {
+            let codec::TypeMeta { api_version, kind } =
+                codec::type_meta(body).map_err(|e| unrecognized(expected, &e, body))?;
+            if !(api_version.is_empty() && kind.is_empty()) {
                 check_kind(&mut json!({"apiVersion": api_version, "kind": kind}), expected)?;
             }
             codec::decode_json(body, def, mode).map_err(bad)?
         }
         Encoding::Yaml => codec::decode_yaml(body, def, mode).map_err(bad)?,
-        Encoding::Protobuf => (from_protobuf(body, def)?, Vec::new()),
+        Encoding::Protobuf => {
+            protobuf::peek(body).map_err(|e| unrecognized(expected, &e, body))?;
+            (from_protobuf(body, def)?, Vec::new())
+        }
     };
     check_kind(&mut object, expected)?;
     let warnings = strict_outcome(&strict, validation, expected)?;
@@ -103,6 +106,26 @@ pub(crate) fn recheck(
     Ok((object, warnings))
 }
 
+/// 400 for bytes that are not even an object of some kind, with their beginning.
+/// Upstream: `transformDecodeError` of `endpoints/handlers/rest.go`.
+fn unrecognized(expected: &Gvk, why: &dyn std::fmt::Display, body: &[u8]) -> Box<Status> {
+    const SHOWN: usize = 30;
+    let head = &body[..body.len().min(SHOWN)];
+    let mut shown = match head.first() {
+        None => "<empty>".to_owned(),
+        Some(b'{') => String::from_utf8_lossy(head).into_owned(),
+        Some(_) => head.iter().map(|byte| format!("{byte:02x}")).collect(),
+    };
+    if body.len() > SHOWN {
+        shown.push_str(" ...");
+    }
+    Status::bad_request(format!(
+        "the object provided is unrecognized (must be of type {}): {why} ({shown})",
+        expected.kind
+    ))
+    .into()
+}
+
 /// What strict decoding found, as an error or as warnings.
 ///
 /// # Errors
@@ -124,6 +147,27 @@ pub(crate) fn strict_outcome(
         .into());
     }
     Ok(strict.iter().map(ToString::to_string).collect())
+}
+
+/// Options in a body: each field must be of its type, for an option misread is not given.
+///
+/// # Errors
+/// 400 for malformed input.
+pub(crate) fn decode_options(body: &[u8], encoding: Encoding, type_name: &str) -> Result<Value> {
+    if encoding == Encoding::Protobuf {
+        return from_protobuf(body, type_def(type_name)?);
+    }
+    let bad = |why: codec::DecodeError| Box::new(Status::bad_request(why.to_string()));
+    let def = type_def(type_name)?;
+    let ignore = codec::FieldValidation::Ignore;
+    let (value, _) = match encoding {
+        Encoding::Yaml => codec::decode_yaml(body, def, ignore).map_err(bad)?,
+        _ => {
+            codec::type_meta(body).map_err(bad)?;
+            codec::decode_json(body, def, ignore).map_err(bad)?
+        }
+    };
+    Ok(value)
 }
 
 /// Bytes of a meta type (options, reviews) whose kind is not checked.

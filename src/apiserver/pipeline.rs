@@ -28,7 +28,7 @@ use crate::{
     flowcontrol::{self, Flow},
     health, impersonation,
     registry::{self, Context, render},
-    request::{Encoding, Media, RequestInfo, info::query_value, media},
+    request::{Media, RequestInfo, info::query_value, media, route},
     user::UserInfo,
 };
 
@@ -51,9 +51,9 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     ));
     let _inflight = core.metrics.begin(&info);
     let audit_id = audit_id(&parts.headers);
-    let encoding = match media::clauses(&parts.headers).first() {
-        Some(clause) if clause.kind == media::PROTOBUF => Encoding::Protobuf,
-        _ => Encoding::Json,
+    let told = Media {
+        pretty: media::pretty(&parts.headers, parts.uri.query()),
+        ..media::of_errors(&parts.headers)
     };
     let notes = Arc::<Notes>::default();
     parts.extensions.insert(notes.clone());
@@ -87,7 +87,7 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
         if let Some(recording) = &recording {
             recording.refused(&status);
         }
-        render::status(&status, encoding)
+        render::status(&status, told)
     });
     render::warn(&mut response, &notes.warnings());
     response.headers_mut().insert("audit-id", audit_id);
@@ -241,11 +241,22 @@ async fn resource(
     mut parts: Parts,
     body: Body,
 ) -> Result<Response<Body>> {
-    let def = core
-        .catalog
-        .find(&info.group, &info.version, &info.resource)
-        .ok_or_else(Status::unknown_resource)?;
-    if def.namespaced && info.namespace.is_empty() && !info.path_name().is_empty() {
+    let Some(def) = core.catalog.find(&info.group, &info.version, &info.resource) else {
+        if !info.group.is_empty() && core.catalog.now().versions(&info.group).is_empty() {
+            return Ok(route::page_not_found());
+        }
+        return Err(Status::unknown_resource().into());
+    };
+    let misplaced = match (def.namespaced, info.namespace.is_empty()) {
+        (true, true) if def.custom().is_some() => !matches!(info.verb.as_str(), "list" | "watch"),
+        (true, true) => !info.path_name().is_empty(),
+        (false, false) => info.resource != "namespaces",
+        _ => false,
+    };
+    if misplaced {
+        if def.custom().is_some() {
+            return Ok(route::page_not_found());
+        }
         return Err(Status::unknown_resource().into());
     }
     let sub = match info.subresource.as_str() {
@@ -255,21 +266,13 @@ async fn resource(
     if sub.is_none() && info.parts.len() > 2 {
         return Err(Status::unknown_resource().into());
     }
-    let pretty = match query_value(parts.uri.query(), "pretty") {
-        Some(value) => crate::request::info::truthy(&value),
-        None => parts
-            .headers
-            .get(header::USER_AGENT)
-            .and_then(|v| v.to_str().ok())
-            .is_some_and(|agent| {
-                ["curl/", "Wget/", "Mozilla/5.0"]
-                    .iter()
-                    .any(|p| agent.starts_with(p))
-            }),
-    };
+    let pretty = media::pretty(&parts.headers, parts.uri.query());
     // Streams answer in whatever form the backend speaks.
     let streams = sub.is_some_and(|s| matches!(s, "log" | "exec" | "attach" | "portforward" | "proxy"));
     let protobuf = def.custom().is_none();
+    if protobuf {
+        registry::check_route(info, &def, sub, &parts)?;
+    }
     let media = match media::negotiate(&parts.headers, true, pretty, protobuf) {
         Some(media) => media,
         None if streams => Media::JSON,
@@ -305,63 +308,62 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, user: &UserInfo, parts: Part
     if core.aggregation.is_used()
         && let Some(response) = elsewhere(core, info, user, &parts).await
     {
-        return Ok(response);
+        return response;
     }
     let headers = &parts.headers;
-    if !matches!(parts.method, http::Method::GET | http::Method::HEAD) {
-        return Err(Status::method_not_allowed().into());
+    if info.path.starts_with("//") {
+        return Ok(route::page_not_found());
     }
-    let path = info.path.trim_end_matches('/');
-    if let Some(response) = discovery::serve(core, path, headers) {
-        return Ok(response);
+    if let Some(response) = discovery::serve(core, &parts) {
+        return response;
     }
-    let response = match path {
-        "" => render::json(&discovery::root_paths(&core.catalog.now()), headers),
-        "/version" => render::json(&health::version(), headers),
-        "/metrics" => {
-            let mut text = core.metrics.render(&health::object_counts(core));
-            text.push_str(&crate::metrics::layers::render(core));
-            if let Some(flow) = &core.flow {
-                text.push_str(&flowcontrol::metrics(flow));
-            }
-            render::respond(
-                StatusCode::OK,
-                "text/plain; version=0.0.4; charset=utf-8",
-                text.into(),
-                headers,
-            )
+    // What the router knows has a form with a slash at its end; the rest stands as it is.
+    let only_get = || match parts.method {
+        http::Method::GET => Ok(()),
+        _ => Err(Status::method_not_allowed()),
+    };
+    let public = |mut response: Response<Body>| {
+        let hour = HeaderValue::from_static("public, max-age=3600");
+        response.headers_mut().insert(header::CACHE_CONTROL, hour);
+        response
+    };
+    let text = |text: String| render::respond(StatusCode::OK, METRICS_TYPE, text.into(), headers);
+    let response = match info.path.as_str() {
+        "/" | "/index.html" => render::json(&discovery::root_paths(core).await, headers),
+        "/version" | "/version/" => {
+            only_get()?;
+            route::accepts(headers, route::JSON)?;
+            render::json(&health::version(), headers)
         }
-        "/openapi/v2" => {
-            let first = media::clauses(headers)
-                .into_iter()
-                .next()
-                .map(|c| c.kind)
-                .unwrap_or_default();
-            if first.contains("protobuf") {
-                if !crate::machinery::OPENAPI_V2_PROTOBUF.contains(&first.as_str()) {
-                    return Err(Status::not_acceptable(&["application/json"]).into());
-                }
-                let kind = crate::machinery::OPENAPI_V2_PROTOBUF_ANSWER;
-                return Ok(openapi::v2_protobuf(&core.catalog.now(), kind, headers));
-            }
-            openapi::v2(&core.catalog.now(), headers)
-        }
+        // Counts here are never set back, so the answer is the only part of this that there is.
+        "/metrics" => text(metrics_text(core)),
+        "/metrics/slis" => text(health::slis(core).await),
+        "/openapi/v2" => openapi::v2(&core.catalog.now(), headers),
         "/openapi/v3" => openapi::v3_root(&core.catalog.now(), headers),
-        "/.well-known/openid-configuration" => {
-            render::json(&authn::openid::configuration(&core.tokens), headers)
+        "/.well-known/openid-configuration" | "/.well-known/openid-configuration/" => {
+            only_get()?;
+            public(render::json(&authn::openid::configuration(&core.tokens), headers))
         }
-        "/openid/v1/jwks" => {
+        "/openid/v1/jwks" | "/openid/v1/jwks/" => {
+            only_get()?;
             let keys = core.tokens.verifier().jwks();
             let bytes = serde_json::to_vec(&keys).unwrap_or_default();
-            render::respond(StatusCode::OK, "application/jwk-set+json", bytes.into(), headers)
+            public(render::respond(
+                StatusCode::OK,
+                "application/jwk-set+json",
+                bytes.into(),
+                headers,
+            ))
         }
-        _ => {
+        path => {
             if let Some(what) = path.strip_prefix("/debug/api_priority_and_fairness/")
                 && let Some(flow) = &core.flow
             {
                 let details = query_value(parts.uri.query(), "includeRequestDetails");
                 let details = details.is_some_and(|v| crate::request::info::truthy(&v));
-                let text = flowcontrol::dump(flow, what, details).ok_or_else(Status::unknown_resource)?;
+                let Some(text) = flowcontrol::dump(flow, what, details) else {
+                    return Ok(route::page_not_found());
+                };
                 return Ok(render::respond(
                     StatusCode::OK,
                     "text/plain; charset=utf-8",
@@ -370,15 +372,39 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, user: &UserInfo, parts: Part
                 ));
             }
             if let Some(document) = path.strip_prefix("/openapi/v3/") {
-                return openapi::v3(&core.catalog.now(), document, parts.uri.query(), headers)
-                    .ok_or_else(|| Status::unknown_resource().into());
+                return Ok(openapi::v3(
+                    &core.catalog.now(),
+                    document,
+                    parts.uri.query(),
+                    headers,
+                ));
             }
-            return health::serve(core, path, parts.uri.query())
+            // What lies below a prefix of the router's is its to refuse.
+            let group = path
+                .strip_prefix("/apis/")
+                .and_then(|rest| rest.split('/').next());
+            let known = group.is_some_and(|group| !core.catalog.now().versions(group).is_empty());
+            if known || path.starts_with("/version/") || path.starts_with("/api/") {
+                return Err(Status::unknown_resource().into());
+            }
+            health::serve(core, path, parts.uri.query())
                 .await
-                .ok_or_else(|| Status::unknown_resource().into());
+                .unwrap_or_else(route::page_not_found)
         }
     };
     Ok(response)
+}
+
+/// Of the text form of metrics.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4; charset=utf-8; escaping=underscores";
+
+fn metrics_text(core: &Core) -> String {
+    let mut text = core.metrics.render(&health::object_counts(core));
+    text.push_str(&crate::metrics::layers::render(core));
+    if let Some(flow) = &core.flow {
+        text.push_str(&flowcontrol::metrics(flow));
+    }
+    text
 }
 
 /// Documents about APIs of this server and of others; `None` when they are this server's alone.
@@ -387,18 +413,24 @@ async fn elsewhere(
     info: &RequestInfo,
     user: &UserInfo,
     parts: &Parts,
-) -> Option<Response<Body>> {
-    if !matches!(parts.method, http::Method::GET | http::Method::HEAD) {
-        return None;
-    }
-    let (path, headers) = (info.path.trim_end_matches('/'), &parts.headers);
-    if let Some(response) = aggregation::discovery::serve(core, path, headers) {
+) -> Option<Result<Response<Body>>> {
+    if let Some(response) = aggregation::discovery::serve(core, parts) {
         return Some(response);
     }
+    let path = info.path.as_str();
     if let Some(document) = path.strip_prefix("/openapi/v3/") {
         let backend = aggregation::openapi::backend(core, document)?;
         let parts = parts.clone();
-        return Some(aggregation::proxy::serve(core, &backend, user, parts, Body::empty()).await);
+        return Some(Ok(aggregation::proxy::serve(
+            core,
+            &backend,
+            user,
+            parts,
+            Body::empty(),
+        )
+        .await));
     }
-    aggregation::openapi::serve(core, path, headers).await
+    aggregation::openapi::serve(core, path, &parts.headers)
+        .await
+        .map(Ok)
 }

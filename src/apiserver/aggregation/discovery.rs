@@ -4,32 +4,33 @@
 use std::collections::BTreeMap;
 
 use axum::body::Body;
-use http::{HeaderMap, Response};
+use http::{Response, request::Parts};
 use serde_json::{Value, json};
 
 use super::{Backend, Entry, check};
-use crate::{core::Core, discovery as own};
+use crate::{core::Core, discovery as own, error::Result};
 
 const AGGREGATED: &str =
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,application/json";
 
 /// Answers `/apis` and `/apis/GROUP` when some of it is served elsewhere; `None` when this server
 /// can answer alone.
-pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
+pub(crate) fn serve(core: &Core, request: &Parts) -> Option<Result<Response<Body>>> {
+    let headers = &request.headers;
+    let parts: Vec<&str> = request.uri.path().trim_matches('/').split('/').collect();
     let routes = core.aggregation.routes.load();
     let entries = &routes.entries;
     match parts.as_slice() {
         ["apis"] if own::wants_aggregated(headers) => {
             let list = aggregated(core, entries);
-            Some(own::aggregated_response(&list, headers))
+            Some(Ok(own::aggregated_response(&list, headers)))
         }
         ["apis"] => {
             let catalog = core.catalog.now();
             let mut list = own::group_list(&catalog);
             let groups = list["groups"].as_array().cloned().unwrap_or_default();
             list["groups"] = json!(merged(groups, entries, group));
-            Some(own::tagged(&list, "application/json", headers))
+            Some(own::document(&list, request, false))
         }
         ["apis", name] if entries.iter().any(|e| e.group == *name && e.backend.is_some()) => {
             let mut versions: Vec<&Entry> = entries.iter().filter(|e| e.group == *name).collect();
@@ -37,7 +38,7 @@ pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Resp
             let mut value = group(name, &versions);
             value["kind"] = json!("APIGroup");
             value["apiVersion"] = json!("v1");
-            Some(own::tagged(&value, "application/json", headers))
+            Some(own::document(&value, request, false))
         }
         _ => None,
     }

@@ -13,7 +13,6 @@ use crate::{
     core::Core,
     discovery::{openapi, tagged, with_tag},
     machinery,
-    request::media::clauses,
 };
 
 /// Where a backend says its OpenAPI v3 document lies: the relative URL with its hash.
@@ -48,23 +47,20 @@ pub(crate) async fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Optio
             let own = openapi::v3_root(&core.catalog.now(), &none);
             let mut index = tree(own).await?;
             add_v3(core, index["paths"].as_object_mut()?);
-            Some(tagged(&index, "application/json", headers))
+            Some(openapi::index(&index, headers))
         }
         "/openapi/v2" => {
             let own = openapi::v2(&core.catalog.now(), &none);
             let mut document = tree(own).await?;
             add_v2(core, &mut document);
-            let first = clauses(headers).into_iter().next().map(|c| c.kind);
-            let first = first.unwrap_or_default();
-            if first.contains("protobuf") {
-                // What is not acceptable is refused as without other servers.
-                machinery::OPENAPI_V2_PROTOBUF.contains(&first.as_str()).then(|| {
+            Some(openapi::swagger_in(
+                headers,
+                |headers| tagged(&document, "application/json", headers),
+                |headers| {
                     let bytes = machinery::openapi_v2_protobuf(&document);
                     with_tag(bytes.into(), machinery::OPENAPI_V2_PROTOBUF_ANSWER, headers)
-                })
-            } else {
-                Some(tagged(&document, "application/json", headers))
-            }
+                },
+            ))
         }
         _ => None,
     }

@@ -6,16 +6,24 @@ pub(crate) mod openapi;
 mod tests;
 
 use axum::body::Body;
-use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
-use rkind_apimachinery::resources::{ResourceDef, Subresource};
-use serde_json::{Map, Value, json};
-use sha2::{Digest, Sha256};
+use http::{HeaderMap, HeaderValue, Method, Response, StatusCode, header, request::Parts};
+use rkind_apimachinery::{
+    resources::{ResourceDef, Subresource},
+    status::Status,
+};
+use serde_json::{Value, json};
+use sha2::{Digest, Sha256, Sha512};
 
 use crate::{
     catalog::{Group, Snapshot},
     core::Core,
-    registry::render,
-    request::media::clauses,
+    error::Result,
+    health,
+    registry::{self, render},
+    request::{
+        media::{self, clauses},
+        route,
+    },
 };
 
 pub(crate) use openapi::Documents;
@@ -24,12 +32,14 @@ pub(crate) use openapi::Documents;
 const AGGREGATED: &str = "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList";
 
 /// Answers a discovery path; `None` when it is none.
-pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Response<Body>> {
+pub(crate) fn serve(core: &Core, parts: &Parts) -> Option<Result<Response<Body>>> {
     let catalog = core.catalog.now();
-    let parts: Vec<&str> = path.trim_matches('/').split('/').collect();
-    let body = match parts.as_slice() {
-        ["api"] if wants_aggregated(headers) => return Some(aggregated(&catalog, true, headers)),
-        ["apis"] if wants_aggregated(headers) => return Some(aggregated(&catalog, false, headers)),
+    let headers = &parts.headers;
+    let path = parts.uri.path().trim_matches('/');
+    let segments: Vec<&str> = path.split('/').collect();
+    // `/apis` and its groups are answered to every method.
+    let routed = !matches!(segments.as_slice(), ["apis"] | ["apis", _]);
+    let body = match segments.as_slice() {
         ["api"] => json!({
             "kind": "APIVersions",
             "versions": catalog.versions(""),
@@ -46,7 +56,42 @@ pub(crate) fn serve(core: &Core, path: &str, headers: &HeaderMap) -> Option<Resp
         }
         _ => return None,
     };
-    Some(tagged(&body, "application/json", headers))
+    if routed && parts.method != Method::GET {
+        return Some(Err(Status::method_not_allowed().into()));
+    }
+    if matches!(path, "api" | "apis") && wants_aggregated(headers) {
+        return Some(Ok(aggregated(&catalog, path == "api", headers)));
+    }
+    let mut answer = document(&body, parts, routed);
+    // Upstream says so of the aggregated form only; a cache must not take one for the other.
+    if let Ok(response) = &mut answer
+        && matches!(path, "api" | "apis")
+    {
+        let vary = HeaderValue::from_static("Accept");
+        response.headers_mut().insert(header::VARY, vary);
+    }
+    Some(answer)
+}
+
+/// A discovery document in the form that is asked for.
+///
+/// # Errors
+/// 406.
+pub(crate) fn document(body: &Value, parts: &Parts, routed: bool) -> Result<Response<Body>> {
+    let headers = &parts.headers;
+    if routed {
+        route::accepts(headers, route::OBJECT)?;
+    }
+    let pretty = media::pretty(headers, parts.uri.query());
+    let media = media::negotiate(headers, false, pretty, true).ok_or_else(registry::not_acceptable)?;
+    let bytes = render::encode(body, media)?;
+    let content_type = media.encoding.content_type();
+    Ok(render::respond(
+        StatusCode::OK,
+        content_type,
+        bytes.into(),
+        headers,
+    ))
 }
 
 /// What `/apis` answers.
@@ -97,7 +142,8 @@ fn resource_list(catalog: &Snapshot, group: &str, version: &str) -> Value {
         if !def.categories.is_empty() {
             entry["categories"] = json!(def.categories);
         }
-        if def.has_verb("list") {
+        // A kind that is only looked at, as ComponentStatus, is stored nowhere.
+        if def.has_verb("create") && def.has_verb("list") {
             entry["storageVersionHash"] = json!(storage_hash(def));
         }
         list.push(entry);
@@ -124,10 +170,12 @@ fn resource_list(catalog: &Snapshot, group: &str, version: &str) -> Value {
 /// Changes when the stored form does; upstream hashes group, version and kind alike.
 fn storage_hash(def: &ResourceDef) -> String {
     use base64::Engine as _;
-    let digest = Sha256::digest(format!(
-        "{}/{}/{}",
-        def.storage_group, def.storage_version, def.kind
-    ));
+    // Upstream stores definitions as v1beta1, which nothing serves any more.
+    let version = match def.storage_group {
+        "apiextensions.k8s.io" => "v1beta1",
+        _ => def.storage_version,
+    };
+    let digest = Sha256::digest(format!("{}/{version}/{}", def.storage_group, def.kind));
     base64::engine::general_purpose::STANDARD.encode(&digest[..8])
 }
 
@@ -152,7 +200,14 @@ pub(crate) fn wants_aggregated(headers: &HeaderMap) -> bool {
 }
 
 fn aggregated(catalog: &Snapshot, core: bool, headers: &HeaderMap) -> Response<Body> {
-    with_tag(aggregated_bytes(catalog, core), AGGREGATED, headers)
+    public(with_tag(aggregated_bytes(catalog, core), AGGREGATED, headers))
+}
+
+/// Marks what every cache may keep.
+fn public(mut response: Response<Body>) -> Response<Body> {
+    let value = HeaderValue::from_static("public");
+    response.headers_mut().insert(header::CACHE_CONTROL, value);
+    response
 }
 
 /// The aggregated form of `/api` (`core`) or `/apis`.
@@ -164,7 +219,7 @@ pub(crate) fn aggregated_bytes(catalog: &Snapshot, core: bool) -> bytes::Bytes {
 
 /// A list in the aggregated form.
 pub(crate) fn aggregated_response(list: &Value, headers: &HeaderMap) -> Response<Body> {
-    tagged(list, AGGREGATED, headers)
+    public(tagged(list, AGGREGATED, headers))
 }
 
 fn aggregated_list(catalog: &Snapshot, core: bool) -> bytes::Bytes {
@@ -179,12 +234,12 @@ fn aggregated_list(catalog: &Snapshot, core: bool) -> bytes::Bytes {
                 .map(|version| {
                     let resources: Vec<Value> = catalog
                         .of(group.name, version)
-                        .map(|def| aggregated_resource(def))
+                        .map(|def| aggregated_resource(def, def.custom().is_some()))
                         .collect();
                     json!({"version": version, "resources": resources, "freshness": "Current"})
                 })
                 .collect();
-            let mut metadata = json!({"creationTimestamp": null});
+            let mut metadata = json!({});
             if !group.name.is_empty() {
                 metadata["name"] = json!(group.name);
             }
@@ -199,11 +254,19 @@ fn aggregated_list(catalog: &Snapshot, core: bool) -> bytes::Bytes {
     bytes.into()
 }
 
-fn aggregated_resource(def: &ResourceDef) -> Value {
+fn aggregated_resource(def: &ResourceDef, custom: bool) -> Value {
     let scope = if def.namespaced { "Namespaced" } else { "Cluster" };
+    // Upstream leaves out what built-in kinds share with the document they stand in.
+    let kind = |group: &str, version: &str, kind: &str| {
+        if !custom && (group, version) == (def.group, def.version) {
+            json!({"group": "", "version": "", "kind": kind})
+        } else {
+            json!({"group": group, "version": version, "kind": kind})
+        }
+    };
     let mut entry = json!({
         "resource": def.resource, "scope": scope, "singularResource": def.singular, "verbs": def.verbs,
-        "responseKind": {"group": def.group, "version": def.version, "kind": def.kind},
+        "responseKind": kind(def.group, def.version, def.kind),
     });
     if !def.short_names.is_empty() {
         entry["shortNames"] = json!(def.short_names);
@@ -217,7 +280,7 @@ fn aggregated_resource(def: &ResourceDef) -> Value {
         .map(|s: &Subresource| {
             json!({
                 "subresource": s.name, "verbs": s.verbs,
-                "responseKind": {"group": s.group, "version": s.version, "kind": s.kind},
+                "responseKind": kind(s.group, s.version, s.kind),
             })
         })
         .collect();
@@ -253,37 +316,33 @@ pub(crate) fn with_tag(bytes: bytes::Bytes, content_type: &str, headers: &Header
     response
 }
 
-/// Upper-case hexadecimal SHA-256, as upstream's entity tags.
+/// Upper-case hexadecimal SHA-512, as upstream's entity tags.
 fn hash(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02X}")).collect()
+    Sha512::digest(bytes).iter().map(|b| format!("{b:02X}")).collect()
 }
 
 /// Every path that `GET /` lists.
-pub(crate) fn root_paths(catalog: &Snapshot) -> Value {
-    let mut paths = vec![
-        "/.well-known/openid-configuration".to_owned(),
-        "/api".into(),
-        "/api/v1".into(),
-        "/apis".into(),
+pub(crate) async fn root_paths(core: &Core) -> Value {
+    let fixed = [
+        "/.well-known/openid-configuration",
+        "/api",
+        "/api/v1",
+        "/apis",
+        "/apis/",
+        "/metrics",
+        "/metrics/slis",
+        "/openapi/v2",
+        "/openapi/v3",
+        "/openapi/v3/",
+        "/openid/v1/jwks",
+        "/version",
     ];
-    for Group { name, versions, .. } in named(catalog) {
+    let mut paths: Vec<String> = fixed.map(str::to_owned).into();
+    for Group { name, versions, .. } in named(&core.catalog.now()) {
         paths.push(format!("/apis/{name}"));
         paths.extend(versions.iter().map(|v| format!("/apis/{name}/{v}")));
     }
-    for path in [
-        "/healthz",
-        "/livez",
-        "/metrics",
-        "/openapi/v2",
-        "/openapi/v3",
-        "/openid/v1/jwks",
-        "/readyz",
-        "/version",
-    ] {
-        paths.push(path.into());
-    }
+    paths.extend(health::paths(core).await);
     paths.sort();
-    let mut map = Map::new();
-    map.insert("paths".into(), json!(paths));
-    Value::Object(map)
+    json!({"paths": paths})
 }

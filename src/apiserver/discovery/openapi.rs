@@ -7,16 +7,17 @@ use std::{
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, HeaderValue, Response, header};
+use http::{HeaderMap, HeaderValue, Response, StatusCode, header};
 use rkind_apimachinery::{openapi::CustomDefinition, resources::ResourceDef};
 use serde_json::{Value, json};
 
-use super::{hash, tagged, with_tag};
+use super::{hash, with_tag};
 use crate::{
     catalog::{Def, Snapshot},
     crd::openapi::{Document as Form, definitions},
     machinery,
-    request::info::query_value,
+    registry::render,
+    request::{info::query_value, media::clauses},
 };
 
 /// One OpenAPI v3 document, such as that of `apis/apps/v1`.
@@ -96,19 +97,65 @@ fn swagger(catalog: &Snapshot) -> Value {
     machinery::openapi_v2(&resources, &custom)
 }
 
-/// The Swagger document of everything, as the protobuf that kubectl asks for.
-pub(crate) fn v2_protobuf(catalog: &Snapshot, content_type: &str, headers: &HeaderMap) -> Response<Body> {
-    let bytes = catalog
-        .openapi
-        .v2_protobuf
-        .get_or_init(|| machinery::openapi_v2_protobuf(&swagger(catalog)).into());
-    with_tag(bytes.clone(), content_type, headers)
+/// The Swagger document of everything, in JSON or as the protobuf that kubectl asks for.
+pub(crate) fn v2(catalog: &Snapshot, headers: &HeaderMap) -> Response<Body> {
+    let documents = &catalog.openapi;
+    swagger_in(
+        headers,
+        |headers| {
+            let bytes = documents.v2.get_or_init(|| bytes(&swagger(catalog)));
+            with_tag(bytes.clone(), JSON, headers)
+        },
+        |headers| {
+            let made = || machinery::openapi_v2_protobuf(&swagger(catalog)).into();
+            let bytes = documents.v2_protobuf.get_or_init(made);
+            with_tag(bytes.clone(), machinery::OPENAPI_V2_PROTOBUF_ANSWER, headers)
+        },
+    )
 }
 
-/// The Swagger document of everything.
-pub(crate) fn v2(catalog: &Snapshot, headers: &HeaderMap) -> Response<Body> {
-    let bytes = catalog.openapi.v2.get_or_init(|| bytes(&swagger(catalog)));
-    with_tag(bytes.clone(), "application/json", headers)
+const JSON: &str = "application/json";
+
+/// A Swagger document in the first of its two forms that is asked for.
+pub(crate) fn swagger_in(
+    headers: &HeaderMap,
+    json: impl FnOnce(&HeaderMap) -> Response<Body>,
+    protobuf: impl FnOnce(&HeaderMap) -> Response<Body>,
+) -> Response<Body> {
+    let form = asked_for(headers, &machinery::OPENAPI_V2_PROTOBUF);
+    let mut response = match form {
+        Some(Asked::Json) => json(headers),
+        Some(Asked::Protobuf) => protobuf(headers),
+        None => bare(StatusCode::NOT_ACCEPTABLE),
+    };
+    let vary = HeaderValue::from_static("Accept-Encoding, Accept");
+    response.headers_mut().insert(header::VARY, vary);
+    response
+}
+
+#[derive(Clone, Copy, Debug, PartialEq)]
+enum Asked {
+    Json,
+    Protobuf,
+}
+
+fn asked_for(headers: &HeaderMap, protobuf: &[&str]) -> Option<Asked> {
+    let clauses = clauses(headers);
+    if clauses.is_empty() {
+        return Some(Asked::Json);
+    }
+    clauses.iter().find_map(|clause| match clause.kind.as_str() {
+        JSON | "*/*" | "application/*" => Some(Asked::Json),
+        kind if protobuf.contains(&kind) => Some(Asked::Protobuf),
+        _ => None,
+    })
+}
+
+/// An answer that says nothing but its code.
+fn bare(code: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = code;
+    response
 }
 
 /// The list of OpenAPI v3 documents.
@@ -122,29 +169,55 @@ pub(crate) fn v3_root(catalog: &Snapshot, headers: &HeaderMap) -> Response<Body>
             (path.clone(), json!({"serverRelativeURL": url}))
         })
         .collect();
-    tagged(&json!({"paths": paths}), "application/json", headers)
+    index(&json!({"paths": paths}), headers)
 }
 
-/// One OpenAPI v3 document. Asked for by its hash it may be kept for ever.
-pub(crate) fn v3(
-    catalog: &Snapshot,
-    path: &str,
-    query: Option<&str>,
-    headers: &HeaderMap,
-) -> Option<Response<Body>> {
-    let document = catalog.openapi.v3.get(path.trim_matches('/'))?;
+/// An index of documents; upstream sends it as text.
+pub(crate) fn index(index: &Value, headers: &HeaderMap) -> Response<Body> {
+    let bytes = bytes(index);
+    render::respond(StatusCode::OK, "text/plain; charset=utf-8", bytes, headers)
+}
+
+/// One OpenAPI v3 document. Asked for by its hash it may be kept for ever; an old hash leads to the new one.
+pub(crate) fn v3(catalog: &Snapshot, path: &str, query: Option<&str>, headers: &HeaderMap) -> Response<Body> {
+    let Some(document) = catalog.openapi.v3.get(path) else {
+        return bare(StatusCode::NOT_FOUND);
+    };
+    let vary = HeaderValue::from_static("Accept");
+    if asked_for(headers, &[]).is_none() {
+        let mut response = bare(StatusCode::NOT_ACCEPTABLE);
+        response.headers_mut().insert(header::VARY, vary);
+        return response;
+    }
+    let hash = query_value(query, "hash").unwrap_or_default();
+    if !hash.is_empty() && hash != document.hash {
+        let mut response = bare(StatusCode::MOVED_PERMANENTLY);
+        let url = format!("/openapi/v3/{path}?hash={}", document.hash);
+        if let Ok(url) = HeaderValue::from_str(&url) {
+            response.headers_mut().insert(header::LOCATION, url);
+        }
+        response.headers_mut().insert(header::VARY, vary);
+        return response;
+    }
     let bytes = document.bytes.get_or_init(|| {
         let (group, version) = (document.group, document.version);
         let own = |def: &&Def| def.custom().is_none() || (def.group == group && def.version == version);
         let (resources, custom) = parts(catalog.all().iter().filter(own), Form::V3);
         bytes(&machinery::openapi_v3(group, version, &resources, &custom))
     });
-    let mut response = with_tag(bytes.clone(), "application/json", headers);
-    if query_value(query, "hash").as_deref() == Some(&document.hash) {
-        let keep = HeaderValue::from_static("public, immutable, max-age=31536000");
-        response.headers_mut().insert(header::CACHE_CONTROL, keep);
+    let mut response = with_tag(bytes.clone(), JSON, headers);
+    if !hash.is_empty() {
+        let keep = HeaderValue::from_static("public, immutable");
+        let year = std::time::Duration::from_secs(365 * 24 * 60 * 60);
+        let until = jiff::Timestamp::now() + year;
+        let until = until.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let map = response.headers_mut();
+        map.insert(header::CACHE_CONTROL, keep);
+        if let Ok(until) = HeaderValue::from_str(&until) {
+            map.insert(header::EXPIRES, until);
+        }
     }
-    Some(response)
+    response
 }
 
 fn bytes(value: &Value) -> Bytes {

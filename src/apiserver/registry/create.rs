@@ -7,7 +7,7 @@ use bytes::Bytes;
 use http::{Response, StatusCode};
 use rkind_apimachinery::{
     meta::{self, Gvk, api_version},
-    resources::ResourceDef,
+    resources::{self, ResourceDef},
     status::Status,
 };
 use serde_json::Value;
@@ -282,19 +282,37 @@ pub(crate) fn decode(
 /// # Errors
 /// 400 in upstream's words.
 pub(crate) fn check_kind(object: &mut Value, expected: &Gvk) -> Result<()> {
-    let version = object["apiVersion"].as_str().unwrap_or_default().to_owned();
-    let kind = object["kind"].as_str().unwrap_or_default().to_owned();
+    let found = Gvk::of(object);
+    let version = object["apiVersion"].as_str().unwrap_or_default();
     let wanted = api_version(&expected.group, &expected.version);
-    if !version.is_empty() && version != wanted {
+    let other_version = !version.is_empty() && version != wanted;
+    let other_kind = !found.kind.is_empty() && found.kind != expected.kind;
+    if other_version || other_kind {
+        let kind = if other_kind { &found.kind } else { &expected.kind };
+        let gvk = if version.is_empty() { expected } else { &found };
+        let known = resources::by_kind(&gvk.group, &gvk.version, kind).is_some();
+        if known && !other_kind {
+            return Err(Status::bad_request(format!(
+                "the API version in the data ({version}) does not match the expected API version ({wanted})"
+            ))
+            .into());
+        }
+        let why = if known {
+            format!(
+                "converting ({}.{kind}) to ({}.{}): unknown conversion",
+                gvk.version,
+                internal_package(&expected.group),
+                expected.kind
+            )
+        } else {
+            let version = api_version(&gvk.group, &gvk.version);
+            format!(
+                "no kind {kind:?} is registered for version {version:?} in scheme \"pkg/runtime/scheme.go:111\""
+            )
+        };
         return Err(Status::bad_request(format!(
-            "the API version in the data ({version}) does not match the expected API version ({wanted})"
-        ))
-        .into());
-    }
-    if !kind.is_empty() && kind != expected.kind {
-        return Err(Status::bad_request(format!(
-            "{kind} in version {:?} cannot be handled as a {}: converting ({wanted}.{kind}) to ({wanted}.{}): unknown conversion",
-            expected.version, expected.kind, expected.kind
+            "{kind} in version {:?} cannot be handled as a {}: {why}",
+            gvk.version, expected.kind
         ))
         .into());
     }
@@ -335,4 +353,13 @@ pub(crate) fn to_bytes(object: &mut Value) -> Bytes {
     let bytes = serde_json::to_vec(object).unwrap_or_default();
     // They are kept for as long as the object lives: without the room that they grew in.
     Bytes::from(bytes.into_boxed_slice())
+}
+
+/// Upstream's package of a group's internal types, as errors name it.
+fn internal_package(group: &str) -> &str {
+    match group.split('.').next() {
+        None | Some("") => "core",
+        Some("internal") => "apiserverinternal",
+        Some(first) => first,
+    }
 }

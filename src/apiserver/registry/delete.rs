@@ -6,7 +6,7 @@ use futures::StreamExt as _;
 use http::{Response, StatusCode};
 use rkind_apimachinery::{
     meta,
-    resources::ResourceDef,
+    resources::{self, ResourceDef},
     status::{Details, Status},
 };
 use serde_json::{Value, json};
@@ -40,7 +40,7 @@ pub(crate) async fn delete(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let write = write(ctx, &options);
     let name = ctx.info.path_name();
     let deleted = write.delete(name, &options).await?;
-    if deleted.gone && !answers_object(&ctx.def) {
+    if deleted.gone && !resources::returns_deleted(ctx.def.group, ctx.def.kind) {
         let status = success(&ctx.def, name, meta::uid(&deleted.last));
         let bytes = render::encode(&status.to_value(), ctx.media)?;
         return Ok(render::respond(
@@ -101,7 +101,7 @@ async fn options(ctx: &Context, body: Body) -> Result<DeleteOptions> {
         return DeleteOptions::parse(ctx.query(), None);
     }
     let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
-    let value = machinery::decode_loose(
+    let value = machinery::decode_options(
         &bytes,
         encoding,
         "io.k8s.apimachinery.pkg.apis.meta.v1.DeleteOptions",
@@ -122,21 +122,6 @@ fn warnings(ctx: &Context, options: &DeleteOptions) -> Vec<String> {
         return vec!["child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning".into()];
     }
     Vec::new()
-}
-
-/// Resources whose deletion is answered with the object (upstream's `ReturnDeletedObject`).
-fn answers_object(def: &ResourceDef) -> bool {
-    def.group.is_empty()
-        && matches!(
-            def.resource,
-            "pods"
-                | "services"
-                | "serviceaccounts"
-                | "podtemplates"
-                | "persistentvolumes"
-                | "persistentvolumeclaims"
-                | "resourcequotas"
-        )
 }
 
 /// The answer to a completed delete.

@@ -5,6 +5,7 @@
 
 pub(crate) mod components;
 pub(crate) mod condition;
+mod continuation;
 pub(crate) mod convert;
 pub(crate) mod create;
 pub(crate) mod delete;
@@ -26,7 +27,7 @@ use std::{sync::Arc, time::Duration};
 
 use axum::body::Body;
 use bytes::Bytes;
-use http::{HeaderMap, Response};
+use http::{HeaderMap, Method, Response, request::Parts};
 use http_body_util::{BodyExt as _, LengthLimitError, Limited};
 use rkind_apimachinery::{resources::Subresource, status::Status};
 
@@ -35,7 +36,7 @@ use crate::{
     catalog::Def,
     core::{Core, group_resource},
     error::Result,
-    request::{Media, RequestInfo, media, options::WriteOptions},
+    request::{Media, RequestInfo, media, options::WriteOptions, route},
     user::UserInfo,
 };
 
@@ -128,6 +129,42 @@ async fn drop_rest(mut body: Body) {
     };
     // Whoever goes on for longer has been told by the closed connection.
     let _ = tokio::time::timeout(LINGER, read).await;
+}
+
+/// Refuses what upstream has no route for: methods first, then media types.
+///
+/// # Errors
+/// 405, 406 or 415.
+pub(crate) fn check_route(info: &RequestInfo, def: &Def, sub: Option<&str>, parts: &Parts) -> Result<()> {
+    let verb = info.verb.as_str();
+    let named = !info.path_name().is_empty();
+    let everywhere = def.namespaced && info.namespace.is_empty();
+    let routed = match sub {
+        Some(sub) => parts.method != Method::HEAD || sub == "proxy",
+        None => match verb {
+            "get" | "list" | "watch" => parts.method == Method::GET,
+            "update" | "patch" => named,
+            // What lives in namespaces is made and deleted in one of them only.
+            "create" | "deletecollection" => !everywhere,
+            _ => true,
+        },
+    };
+    if !routed {
+        return Err(Status::method_not_allowed().into());
+    }
+    let connects = sub.is_some_and(|s| matches!(s, "exec" | "attach" | "portforward" | "proxy"));
+    if connects {
+        return Ok(());
+    }
+    if verb == "patch" {
+        route::consumes(&parts.headers, &patch::MEDIA_TYPES)?;
+    }
+    let produced = match (sub, verb) {
+        (Some("log"), _) => route::LOG,
+        (_, "list" | "watch") => route::LIST,
+        _ => route::OBJECT,
+    };
+    route::accepts(&parts.headers, produced)
 }
 
 /// Answers a request for a resource.

@@ -2,7 +2,13 @@
 
 use axum::body::Body;
 use http::{Response, StatusCode, header};
-use rkind_apimachinery::{meta, patch, status::Status};
+use rkind_apimachinery::{
+    apply, codec,
+    field::{Error, ErrorList, Path},
+    meta::{self, Gvk},
+    patch,
+    status::Status,
+};
 use serde_json::Value;
 
 use super::{
@@ -11,12 +17,14 @@ use super::{
     managed, read_body,
     render::{self},
     rules,
+    update::undeterminable,
 };
 use crate::{
+    catalog::Def,
     core::{group_resource, store_key},
     error::{self, Result},
     machinery,
-    request::options::FieldValidation,
+    request::options::{APPLY_OPTIONS, FieldValidation, PATCH_OPTIONS},
 };
 
 const JSON: &str = "application/json-patch+json";
@@ -24,6 +32,9 @@ const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
 const APPLY: &str = "application/apply-patch+yaml";
 const APPLY_CBOR: &str = "application/apply-patch+cbor";
+
+/// Every form of a patch of a built-in kind.
+pub(super) const MEDIA_TYPES: [&str; 5] = [JSON, MERGE, STRATEGIC, APPLY, APPLY_CBOR];
 
 /// patch by request.
 ///
@@ -40,18 +51,9 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
     let custom = ctx.def.custom().is_some();
     match kind.as_str() {
         STRATEGIC if custom => Err(Status::unsupported_media_type(&[JSON, MERGE, APPLY]).into()),
-        APPLY => apply(ctx, &bytes).await,
+        APPLY => server_side_apply(ctx, &bytes).await,
         JSON | MERGE | STRATEGIC => {
-            let options = ctx.write_options("PatchOptions")?;
-            if options.force {
-                let mut errors = rkind_apimachinery::field::ErrorList::new();
-                let path = rkind_apimachinery::field::Path::new("force");
-                errors.push(rkind_apimachinery::field::Error::forbidden(
-                    &path,
-                    "may not be specified for non-apply patch",
-                ));
-                return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors).into());
-            }
+            let options = ctx.write_options(PATCH_OPTIONS)?;
             let name = ctx.info.path_name();
             let mut write = Write::of(ctx, options.clone());
             write.retry = !names_version(&bytes);
@@ -59,9 +61,22 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
             let updated = write
                 .change(name, |old| {
                     let served = convert::to_served(&ctx.def, old.clone());
-                    let patched = patched(ctx, &kind, &served, &bytes)?;
+                    let mut patched = patched(ctx, &kind, &served, &bytes)?;
+                    if kind == STRATEGIC {
+                        // Upstream merges into the type itself, which cannot become another.
+                        for field in ["apiVersion", "kind"] {
+                            patched[field] = served[field].clone();
+                        }
+                    }
+                    let shown = || match kind.as_str() {
+                        STRATEGIC => codec::decode_any(&bytes)
+                            .map(|p| codec::go_value(&p))
+                            .unwrap_or_default(),
+                        _ => patched.to_string(),
+                    };
+                    let checked = rules::recheck(&ctx.def, patched.clone(), options.field_validation);
+                    let (object, found) = checked.map_err(|status| misfit(&ctx.def, status, shown()))?;
                     check_identity(ctx, name, &served, &patched)?;
-                    let (object, found) = rules::recheck(&ctx.def, patched, options.field_validation)?;
                     warnings = found;
                     warnings.extend(machinery::oddities(&write.gvk(), &object));
                     Ok(object)
@@ -70,7 +85,7 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
             render::object(ctx, StatusCode::OK, updated.payload, &warnings).await
         }
         _ if custom => Err(Status::unsupported_media_type(&[JSON, MERGE, APPLY]).into()),
-        _ => Err(Status::unsupported_media_type(&[JSON, MERGE, STRATEGIC, APPLY, APPLY_CBOR]).into()),
+        _ => Err(Status::unsupported_media_type(&MEDIA_TYPES).into()),
     }
 }
 
@@ -93,8 +108,24 @@ pub(crate) fn patched(ctx: &Context, kind: &str, served: &Value, bytes: &[u8]) -
     })
 }
 
+/// What upstream answers when the result of a patch is no object of its type. It shows that result, but
+/// of a strategic merge patch the patch.
+fn misfit(def: &Def, status: Box<Status>, shown: String) -> Box<Status> {
+    if def.custom().is_some() || status.code != 400 {
+        return status;
+    }
+    let (kind, version) = (def.kind, def.version);
+    let prefix = format!("{kind} in version {version:?} cannot be handled as a {kind}: ");
+    let why = status.message.strip_prefix(&prefix).unwrap_or(&status.message);
+    let error = Error::invalid(&Path::new("patch"), shown, why);
+    Status::invalid("", "", "", &ErrorList::from(vec![error])).into()
+}
+
 fn check_identity(ctx: &Context, name: &str, served: &Value, patched: &Value) -> Result<()> {
     let new = meta::name(patched);
+    if new.is_empty() {
+        return Err(undeterminable(name));
+    }
     if new != name {
         return Err(Status::bad_request(format!(
             "the name of the object ({new}) does not match the name on the URL ({name})"
@@ -115,21 +146,22 @@ fn check_identity(ctx: &Context, name: &str, served: &Value, patched: &Value) ->
 /// `managedfields/internal/structuredmerge.go` and then `applyPatcher` of `endpoints/handlers/patch.go`.
 ///
 /// # Errors
-/// 400, where upstream answers 500 to a fault of the client's.
-fn declared(found: Vec<String>, validation: FieldValidation, what: &str) -> Result<Vec<String>> {
+/// 400, also for what does not fit the schema, where upstream answers 500 to the client's fault.
+fn declared(
+    found: Vec<String>,
+    mut faults: Vec<String>,
+    validation: FieldValidation,
+    what: &str,
+) -> Result<Vec<String>> {
     let unknown = |text: &String| {
         let path = text.strip_prefix("unknown field \"")?.strip_suffix('"')?;
         Some(format!(".{path}: field not declared in schema"))
     };
-    let undeclared: Vec<String> = found.iter().filter_map(unknown).collect();
-    let faults = match undeclared.as_slice() {
-        [] => None,
-        [one] => Some(one.clone()),
-        many => Some(format!("errors:\n  {}", many.join("\n  "))),
-    };
-    if let Some(faults) = faults {
-        let message = format!("failed to create typed patch object ({what}): {faults}");
-        return Err(Status::bad_request(message).into());
+    faults.extend(found.iter().filter_map(unknown));
+    match faults.as_slice() {
+        [] => {}
+        [one] => return Err(untyped(what, one)),
+        many => return Err(untyped(what, &format!("errors:\n  {}", many.join("\n  ")))),
     }
     match validation {
         FieldValidation::Strict if !found.is_empty() => {
@@ -144,22 +176,54 @@ fn declared(found: Vec<String>, validation: FieldValidation, what: &str) -> Resu
     }
 }
 
-/// Server-side apply.
-async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
-    let options = ctx.write_options("ApplyOptions")?;
-    if options.field_manager.is_empty() {
-        let mut errors = rkind_apimachinery::field::ErrorList::new();
-        let path = rkind_apimachinery::field::Path::new("fieldManager");
-        errors.push(rkind_apimachinery::field::Error::required(
-            &path,
-            "is required for apply patch",
-        ));
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &errors).into());
+fn untyped(what: &str, fault: &str) -> Box<Status> {
+    let message = format!("failed to create typed patch object ({what}): {fault}");
+    Status::bad_request(message).into()
+}
+
+/// Checks that a body is meant to be an object of the resource, which an apply must say itself.
+/// Returns how errors name it.
+///
+/// # Errors
+/// 400.
+fn applicable(def: &Def, bytes: &[u8]) -> Result<String> {
+    let bad = |why: String| Box::new(Status::bad_request(why));
+    let text = String::from_utf8_lossy(bytes);
+    let body = machinery::yaml(&text)
+        .map_err(|e| bad(format!("error decoding YAML: error converting YAML to JSON: {e}")))?;
+    if !(body.is_object() || body.is_null()) {
+        let found = codec::json_type(&body);
+        return Err(bad(format!(
+            "error decoding YAML: error unmarshaling JSON: while decoding JSON: json: cannot unmarshal \
+             {found} into Go value of type map[string]interface {{}}"
+        )));
     }
+    let Gvk { group, version, kind } = Gvk::of(&body);
+    if (&*group, &*version, &*kind) != (def.group, def.version, def.kind) {
+        return Err(bad(format!(
+            "invalid object type: {group}/{version}, Kind={kind}"
+        )));
+    }
+    let version = body["apiVersion"].as_str().unwrap_or_default();
+    let slash = if group.is_empty() { "/" } else { "" };
+    let (namespace, name) = (meta::namespace(&body), meta::name(&body));
+    Ok(format!("{namespace}/{name}; {slash}{version}, Kind={kind}"))
+}
+
+/// Server-side apply.
+async fn server_side_apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
+    let options = ctx.write_options(APPLY_OPTIONS)?;
     let def = &ctx.def;
     let name = ctx.info.path_name();
+    let what = applicable(def, bytes)?;
     let encoding = crate::request::Encoding::Yaml;
-    let (mut applied, found) = rules::read(def, bytes, encoding, FieldValidation::Warn)?;
+    let (mut applied, found) = rules::read(def, bytes, encoding, FieldValidation::Warn)
+        .map_err(|status| untyped(&what, &status.message))?;
+    let faults = match def.custom() {
+        None => apply::faults(Some(def.type_def()), &applied),
+        Some(own) => apply::faults_custom(&own.version().schema, &applied),
+    };
+    let warnings = declared(found, faults, options.field_validation, &what)?;
     if meta::name(&applied).is_empty() {
         meta::set(&mut applied, "name", name);
     }
@@ -179,8 +243,6 @@ async fn apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>> {
         &mut applied,
     )?;
     let mut write = Write::of(ctx, options.clone());
-    let what = format!("{}/{name}; {}", write.namespace, write.gvk());
-    let warnings = declared(found, options.field_validation, &what)?;
     write.retry = meta::resource_version(&applied).is_empty();
     write.untracked = true;
     let key = store_key(def, &write.namespace, name);

@@ -3,15 +3,13 @@
 use std::{collections::HashSet, sync::Arc, time::Duration};
 
 use axum::body::Body;
-use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD as B64};
 use bytes::Bytes;
 use http::{Response, StatusCode};
 use rkind_apimachinery::{meta::api_version, resources::ResourceDef, status::Status};
 use rkind_store::{Entry, Revision};
-use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Context, convert, render, table};
+use super::{Context, continuation::Token, convert, render, table};
 use crate::{
     cacher::{Cacher, Obj, Snapshot},
     catalog::Def,
@@ -38,7 +36,7 @@ const PIECE: usize = 128 * 1024;
 /// 404.
 pub(crate) async fn get(ctx: &Context) -> Result<Response<Body>> {
     let wanted = ctx.param("resourceVersion").unwrap_or_default();
-    let version = parse_version(&wanted)?;
+    let version = parse_version(&wanted).map_err(|e| no_version(&e))?;
     if version > ctx.core.cache.revision() {
         reach(&ctx.core, version).await?;
     }
@@ -79,6 +77,11 @@ fn unreadable(why: &dyn std::fmt::Display) -> Box<Status> {
     Status::internal_error(&format!("stored object cannot be read: {why}")).into()
 }
 
+/// 400 for a version that is no number, where upstream answers 500 to the client's fault.
+pub(super) fn no_version(why: &dyn std::fmt::Display) -> Box<Status> {
+    Status::bad_request(why.to_string()).into()
+}
+
 /// Waits for a revision.
 ///
 /// # Errors
@@ -90,14 +93,6 @@ pub(crate) async fn reach(core: &Core, version: Revision) -> Result<Revision> {
         .map_err(|seen| error::too_large_version(version, seen))
 }
 
-/// Upstream's continue token.
-#[derive(Serialize, Deserialize)]
-struct Token {
-    v: String,
-    rv: i64,
-    start: String,
-}
-
 /// 410 with a token for the rest of the list as it is now.
 fn expired_token(start: &str) -> Box<Status> {
     let mut status = Status::expired(
@@ -107,14 +102,8 @@ fn expired_token(start: &str) -> Box<Status> {
          objects that were created, modified, or deleted between the time the first chunk was returned and \
          now may show up in the list.",
     );
-    status.metadata.next = continue_token(-1, start.to_owned());
+    status.metadata.next = Token::new(-1, start.to_owned()).encode();
     status.into()
-}
-
-/// What names the rest of a list: after a key, at a version; -1 is whatever is current.
-fn continue_token(rv: i64, start: String) -> String {
-    let v = "meta.k8s.io/v1".into();
-    B64.encode(serde_json::to_vec(&Token { v, rv, start }).unwrap_or_default())
 }
 
 /// One page of a list.
@@ -217,12 +206,14 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
     let (snapshot, after) = if options.continue_token.is_empty() {
         (start(ctx, &cacher, options).await?, None)
     } else {
-        let token = B64
-            .decode(options.continue_token.trim_end_matches('='))
-            .ok()
-            .and_then(|raw| serde_json::from_slice::<Token>(&raw).ok())
-            .filter(|token| token.v == "meta.k8s.io/v1" && !token.start.contains(".."))
-            .ok_or_else(|| Box::new(Status::bad_request("continue key is not valid")))?;
+        let bad = |message: String| Box::new(Status::bad_request(message));
+        let token = Token::decode(&options.continue_token)
+            .map_err(|why| bad(format!("invalid continue token: {why}")))?;
+        if !matches!(options.resource_version.as_str(), "" | "0") {
+            return Err(bad(
+                "specifying resource version is not allowed when using continue".into(),
+            ));
+        }
         let revision = Revision::try_from(token.rv).unwrap_or_default();
         // A token ends with the history, also where the cache could go on: lists are not held up for ever.
         let snapshot = match revision {
@@ -237,7 +228,8 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
     };
     let selector = &options.selector;
     let everything = selector.is_everything();
-    let limit = if options.limit == 0 {
+    // Upstream answers from its cache where any version will do, and there does not page.
+    let limit = if options.limit == 0 || options.resource_version == "0" {
         usize::MAX
     } else {
         options.limit
@@ -289,7 +281,7 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
     };
     if more {
         let start = page.objects.last().map(|o| o.key.to_string()).unwrap_or_default();
-        page.next = Some(continue_token(snapshot.revision as i64, start));
+        page.next = Some(Token::new(snapshot.revision as i64, start).encode());
         page.remaining = everything.then(|| seen - limit as u64);
         cacher.keep(&snapshot);
     }
@@ -329,7 +321,9 @@ pub(crate) fn scope(ctx: &Context) -> String {
 
 async fn start(ctx: &Context, cacher: &Arc<Cacher>, options: &ListOptions) -> Result<Snapshot> {
     let core = &ctx.core;
-    let version = options.version()?;
+    let version = options
+        .version()
+        .map_err(|e| Status::bad_request(format!("invalid resource version: {e}")))?;
     match (options.resource_version.as_str(), options.version_match) {
         ("", _) => Ok(cacher.snapshot(core.cache.catch_up().await)),
         ("0", _) => Ok(cacher.snapshot(core.cache.revision())),

@@ -165,18 +165,21 @@ pub(crate) fn warn(response: &mut Response<Body>, warnings: &[String]) {
 }
 
 /// A `Status` as a response.
-pub(crate) fn status(status: &Status, encoding: Encoding) -> Response<Body> {
+pub(crate) fn status(status: &Status, media: Media) -> Response<Body> {
     let code = StatusCode::from_u16(status.code).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-    let (bytes, content_type) = match encoding {
-        Encoding::Protobuf => match machinery::to_protobuf(&status.to_value()) {
-            Ok(bytes) => (bytes, encoding.content_type()),
-            Err(_) => (status.to_bytes(), "application/json"),
-        },
-        _ => {
-            let mut bytes = status.to_bytes();
-            bytes.push(b'\n');
-            (bytes, "application/json")
-        }
+    let json = || {
+        let made = if media.pretty {
+            serde_json::to_vec_pretty(status)
+        } else {
+            serde_json::to_vec(status)
+        };
+        let mut bytes = made.unwrap_or_default();
+        bytes.push(b'\n');
+        (bytes, Encoding::Json.content_type())
+    };
+    let (bytes, content_type) = match media.encoding {
+        Encoding::Json => json(),
+        other => encode(&status.to_value(), media).map_or_else(|_| json(), |b| (b, other.content_type())),
     };
     let mut response = respond(code, content_type, bytes.into(), &HeaderMap::new());
     let retry = status.details.as_ref().map_or(0, |d| d.retry_after_seconds);

@@ -21,7 +21,7 @@ use crate::{
     core::group_resource,
     error::Result,
     machinery,
-    request::media::body_encoding,
+    request::{media::body_encoding, options::APPLY_OPTIONS},
     streams,
 };
 
@@ -133,11 +133,7 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
 
 /// Server-side apply of a scale: who applies it owns the replicas of the object behind it.
 async fn apply_scale(ctx: &Context, mut write: Write, name: &str, bytes: &[u8]) -> Result<update::Updated> {
-    write.options = ctx.write_options("ApplyOptions")?;
-    if write.options.field_manager.is_empty() {
-        let error = Error::required(&Path::new("fieldManager"), "is required for apply patch");
-        return Err(Status::invalid("meta.k8s.io", "PatchOptions", "", &ErrorList::from(vec![error])).into());
-    }
+    write.options = ctx.write_options(APPLY_OPTIONS)?;
     let wanted = machinery::decode_loose(bytes, crate::request::Encoding::Yaml, "")?;
     check(&wanted, name)?;
     let def = write.def.clone();

@@ -48,6 +48,14 @@ pub(crate) async fn update(ctx: &Context, body: Body) -> Result<Response<Body>> 
     render::object(ctx, code, updated.payload, &warnings).await
 }
 
+/// 400 for an object without a name at a URL with one.
+pub(super) fn undeterminable(name: &str) -> Box<Status> {
+    Status::bad_request(format!(
+        "the name of the object ({name} based on URL) was undeterminable: name must be provided"
+    ))
+    .into()
+}
+
 impl Write {
     /// Replaces an object by one in stored form.
     ///
@@ -56,7 +64,7 @@ impl Write {
     pub(crate) async fn replace(&self, name: &str, mut object: Value) -> Result<Updated> {
         let own = meta::name(&object);
         if own.is_empty() {
-            return Err(Status::bad_request("name must be provided").into());
+            return Err(undeterminable(name));
         }
         if own != name {
             return Err(Status::bad_request(format!(

@@ -36,13 +36,26 @@ const BOOKMARK_EVERY: Duration = Duration::from_secs(60);
 /// Changes taken from the ring at once.
 const BATCH: usize = 256;
 
+/// What a watch can be written in; custom resources only in the first.
+const STREAMS: [&str; 2] = [
+    "application/json;stream=watch",
+    "application/vnd.kubernetes.protobuf;stream=watch",
+];
+
 /// Starts a watch.
 ///
 /// # Errors
-/// 400, 422 or 504; later failures are ERROR events.
+/// 400, 406, 422 or 504; later failures are ERROR events.
 pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
+    if ctx.media.encoding == Encoding::Yaml {
+        let streams = match ctx.def.custom() {
+            None => &STREAMS[..],
+            Some(_) => &STREAMS[..1],
+        };
+        return Err(Status::not_acceptable(streams).into());
+    }
     let options = ListOptions::parse(ctx.query(), &ctx.def, true)?;
-    let version = options.version()?;
+    let version = options.version().map_err(|e| read::no_version(&e))?;
     let core = &ctx.core;
     let cacher = core.cacher(&ctx.def)?;
     let seconds = options.timeout_seconds.filter(|s| *s > 0).unwrap_or_else(|| {
@@ -72,6 +85,7 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
         },
         filter: Filter {
             def: ctx.def.clone(),
+            after: version,
             scope,
             single,
             selector: options.selector.clone(),
@@ -116,6 +130,8 @@ pub(crate) async fn watch(ctx: &Context) -> Result<Response<Body>> {
 /// Which changes a watcher sees, and as what.
 struct Filter {
     def: Def,
+    /// Only later changes count.
+    after: Revision,
     /// `namespace/` or empty.
     scope: String,
     /// The one key watched, by the legacy path.
@@ -144,7 +160,7 @@ impl Filter {
     /// # Errors
     /// As [`Filter::wants`].
     async fn see(&self, core: &Core, change: &Change) -> Result<Option<ChangeKind>> {
-        if !self.in_scope(&change.object) {
+        if change.revision <= self.after || !self.in_scope(&change.object) {
             return Ok(None);
         }
         let (mut before, mut after) = (change.prev.is_some(), change.kind != ChangeKind::Deleted);
@@ -240,7 +256,7 @@ impl Encoder {
     }
 
     fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
-        let mut metadata = json!({"resourceVersion": revision.to_string(), "creationTimestamp": null});
+        let mut metadata = json!({"resourceVersion": revision.to_string()});
         if initial_end {
             metadata["annotations"] = json!({"k8s.io/initial-events-end": "true"});
         }
@@ -314,29 +330,31 @@ struct Watcher {
 impl Watcher {
     async fn begin(&mut self, cacher: &Arc<Cacher>, options: &ListOptions, version: Revision) -> Result<()> {
         let core = self.core.clone();
-        let initial = match options.send_initial_events {
-            Some(initial) => initial,
-            None => matches!(options.resource_version.as_str(), "" | "0"),
-        };
+        let initial = options.send_initial_events == Some(true);
         if initial || version == 0 {
             let complete = match options.resource_version.as_str() {
                 "" => core.cache.catch_up().await,
                 "0" => core.cache.revision(),
-                _ => read::reach(&core, version).await?,
+                _ => match read::reach(&core, version).await {
+                    Ok(revision) => revision,
+                    Err(status) => {
+                        self.fail(&status);
+                        return Ok(());
+                    }
+                },
             };
             let (snapshot, changes) = cacher.snapshot_and_subscribe(complete);
             self.changes = Some(changes);
             if initial {
-                let bookmark = options.send_initial_events == Some(true) && self.bookmarks;
                 self.initial = Some(Initial {
                     snapshot,
                     after: None,
-                    bookmark,
+                    bookmark: self.bookmarks,
                 });
             }
             return Ok(());
         }
-        read::reach(&core, version).await?;
+        // A version that is not there yet is waited for by the filter.
         self.changes = cacher.subscribe(version);
         if self.changes.is_none() {
             self.expire(&format!("too old resource version: {version}"));

@@ -157,6 +157,14 @@ pub(crate) fn query_pairs(query: Option<&str>) -> Vec<(String, String)> {
         .collect()
 }
 
+/// As [`query_pairs`], with the first value only of a key that is repeated.
+pub(crate) fn first_pairs(query: Option<&str>) -> Vec<(String, String)> {
+    let mut pairs = query_pairs(query);
+    let mut seen = std::collections::HashSet::new();
+    pairs.retain(|(key, _)| seen.insert(key.clone()));
+    pairs
+}
+
 fn exact_name(selector: &str) -> Option<&str> {
     selector.split(',').find_map(|term| {
         let value = term

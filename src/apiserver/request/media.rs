@@ -3,6 +3,8 @@
 
 use http::HeaderMap;
 
+use super::info::{query_value, truthy};
+
 #[cfg(test)]
 mod tests;
 
@@ -155,6 +157,38 @@ pub(crate) fn negotiate(headers: &HeaderMap, table: bool, pretty: bool, protobuf
             pretty,
         })
     })
+}
+
+/// What a failed request is told in: the first form that is asked for and exists, else JSON.
+pub(crate) fn of_errors(headers: &HeaderMap) -> Media {
+    let plain = |clause: &Clause| clause.params.iter().all(|(key, _)| key != "as");
+    let encoding = clauses(headers).iter().find_map(|clause| {
+        Some(match clause.kind.as_str() {
+            "application/yaml" => Encoding::Yaml,
+            PROTOBUF if plain(clause) => Encoding::Protobuf,
+            PROTOBUF | "application/json" | "*/*" | "application/*" => Encoding::Json,
+            _ => return None,
+        })
+    });
+    Media {
+        encoding: encoding.unwrap_or(Encoding::Json),
+        ..Media::JSON
+    }
+}
+
+/// Whether people read the answer: by `pretty`, or by their client's name.
+pub(crate) fn pretty(headers: &HeaderMap, query: Option<&str>) -> bool {
+    match query_value(query, "pretty") {
+        Some(value) => truthy(&value),
+        None => headers
+            .get(http::header::USER_AGENT)
+            .and_then(|v| v.to_str().ok())
+            .is_some_and(|agent| {
+                ["curl/", "Wget/", "Mozilla/5.0"]
+                    .iter()
+                    .any(|p| agent.starts_with(p))
+            }),
+    }
 }
 
 /// Encoding of a request body; `None` means 415. An absent header is JSON.

@@ -3,6 +3,7 @@
 pub(crate) mod info;
 pub(crate) mod media;
 pub(crate) mod options;
+pub(crate) mod route;
 
 pub(crate) use info::RequestInfo;
 pub(crate) use media::{Encoding, Media, Shape};

@@ -4,6 +4,7 @@
 use std::cell::OnceCell;
 
 use rkind_apimachinery::{
+    apply,
     field::{Error, ErrorList, Path},
     jsonpath,
     selector::{FieldSelector, LabelSelector},
@@ -11,7 +12,7 @@ use rkind_apimachinery::{
 };
 use serde_json::Value;
 
-use super::info::{query_pairs, truthy};
+use super::info::{first_pairs, query_pairs, truthy};
 use crate::{
     cacher::{Obj, fields},
     catalog::{Custom, Def},
@@ -89,6 +90,19 @@ pub(crate) enum VersionMatch {
     Unset,
     Exact,
     NotOlderThan,
+    /// What no server knows; refused by the checks.
+    Unknown,
+}
+
+impl VersionMatch {
+    fn parse(text: &str) -> VersionMatch {
+        match text {
+            "" => VersionMatch::Unset,
+            "Exact" => VersionMatch::Exact,
+            "NotOlderThan" => VersionMatch::NotOlderThan,
+            _ => VersionMatch::Unknown,
+        }
+    }
 }
 
 /// `metav1.ListOptions`, for list, watch and deletecollection.
@@ -107,7 +121,7 @@ pub(crate) struct ListOptions {
 }
 
 impl ListOptions {
-    /// Reads and checks a query for a kind.
+    /// Reads and checks a query for a kind. Of a repeated parameter the first counts.
     ///
     /// # Errors
     /// 400 for a selector, 422 for a combination upstream refuses.
@@ -126,17 +140,11 @@ impl ListOptions {
             send_initial_events: None,
         };
         let bad = |message: String| Box::new(Status::bad_request(message));
-        let mut errors = ErrorList::new();
-        let mut limit: i64 = 0;
-        for (key, value) in query_pairs(query) {
+        let mut match_sent = String::new();
+        for (key, value) in first_pairs(query) {
             match key.as_str() {
                 "labelSelector" => {
-                    options.selector.labels = LabelSelector::parse(&value).map_err(|e| {
-                        bad(format!("unable to parse requirement: {e}").replace(
-                            "unable to parse requirement: unable to parse requirement",
-                            "unable to parse requirement",
-                        ))
-                    })?;
+                    options.selector.labels = LabelSelector::parse(&value).map_err(|e| bad(e.to_string()))?;
                 }
                 "fieldSelector" => {
                     options.selector.fields = FieldSelector::parse(&value)
@@ -145,22 +153,11 @@ impl ListOptions {
                 }
                 "resourceVersion" => options.resource_version = value,
                 "resourceVersionMatch" => {
-                    options.version_match = match value.as_str() {
-                        "" => VersionMatch::Unset,
-                        "Exact" => VersionMatch::Exact,
-                        "NotOlderThan" => VersionMatch::NotOlderThan,
-                        _ => {
-                            let supported = ["Exact", "NotOlderThan", ""];
-                            errors.push(Error::not_supported(
-                                &Path::new("resourceVersionMatch"),
-                                value,
-                                &supported,
-                            ));
-                            continue;
-                        }
-                    };
+                    options.version_match = VersionMatch::parse(&value);
+                    match_sent = value;
                 }
-                "limit" => limit = number(&value)?,
+                // A limit below zero is none.
+                "limit" => options.limit = usize::try_from(number(&value)?).unwrap_or(0),
                 "continue" => options.continue_token = value,
                 "timeoutSeconds" => options.timeout_seconds = u64::try_from(number(&value)?).ok(),
                 "allowWatchBookmarks" => options.bookmarks = truthy(&value),
@@ -170,42 +167,76 @@ impl ListOptions {
                 _ => {}
             }
         }
-        if limit < 0 {
-            errors.push(Error::invalid(
-                &Path::new("limit"),
-                limit,
-                "must be greater than or equal to 0",
-            ));
+        // A watch that says nothing of where it begins is given what is there first (KEP-3157).
+        if watch
+            && options.send_initial_events.is_none()
+            && options.version_match == VersionMatch::Unset
+            && matches!(options.resource_version.as_str(), "" | "0")
+        {
+            options.send_initial_events = Some(true);
+            options.version_match = VersionMatch::NotOlderThan;
         }
-        options.limit = usize::try_from(limit).unwrap_or(0);
-        options.validate(watch, &mut errors);
+        let errors = if watch {
+            options.watch_errors(&match_sent)
+        } else {
+            options.list_errors(&match_sent)
+        };
         if errors.is_empty() {
             return Ok(options);
         }
         Err(Status::invalid("meta.k8s.io", "ListOptions", "", &errors).into())
     }
 
-    fn validate(&self, watch: bool, errors: &mut ErrorList) {
+    fn watch_errors(&self, match_sent: &str) -> ErrorList {
+        let mut errors = ErrorList::new();
         let path = Path::new("resourceVersionMatch");
+        let not_older = self.version_match == VersionMatch::NotOlderThan;
         let set = self.version_match != VersionMatch::Unset;
-        if watch {
-            if let Some(initial) = self.send_initial_events {
-                if self.version_match != VersionMatch::NotOlderThan {
-                    let detail = "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan";
-                    errors.push(Error::forbidden(&path, detail));
-                }
-                if initial && !self.bookmarks {
-                    let path = Path::new("allowWatchBookmarks");
-                    let detail = "sendInitialEvents requires setting allowWatchBookmarks to true";
-                    errors.push(Error::forbidden(&path, detail));
-                }
-            } else if set {
+        let mut forbid = |wrong: bool, detail: &str| {
+            if wrong {
+                errors.push(Error::forbidden(&path, detail));
+            }
+        };
+        forbid(
+            self.send_initial_events.is_some() && !not_older,
+            "sendInitialEvents requires setting resourceVersionMatch to NotOlderThan",
+        );
+        forbid(
+            set && self.send_initial_events.is_none(),
+            "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+        );
+        if set && !not_older {
+            errors.push(Error::not_supported(&path, match_sent, &["NotOlderThan"]));
+        }
+        if set && !self.continue_token.is_empty() {
+            errors.push(Error::forbidden(&path, MATCH_WITH_CONTINUE));
+        }
+        errors
+    }
+
+    fn list_errors(&self, match_sent: &str) -> ErrorList {
+        let mut errors = ErrorList::new();
+        let path = Path::new("resourceVersionMatch");
+        if self.version_match != VersionMatch::Unset {
+            if self.resource_version.is_empty() {
                 errors.push(Error::forbidden(
                     &path,
-                    "resourceVersionMatch is forbidden for watch unless sendInitialEvents is provided",
+                    "resourceVersionMatch is forbidden unless resourceVersion is provided",
                 ));
             }
-            return;
+            if !self.continue_token.is_empty() {
+                errors.push(Error::forbidden(&path, MATCH_WITH_CONTINUE));
+            }
+            if self.version_match == VersionMatch::Unknown {
+                let supported = ["Exact", "NotOlderThan", ""];
+                errors.push(Error::not_supported(&path, match_sent, &supported));
+            }
+            if self.version_match == VersionMatch::Exact && self.resource_version == "0" {
+                errors.push(Error::forbidden(
+                    &path,
+                    "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
+                ));
+            }
         }
         if self.send_initial_events.is_some() {
             errors.push(Error::forbidden(
@@ -213,57 +244,31 @@ impl ListOptions {
                 "sendInitialEvents is forbidden for list",
             ));
         }
-        if !set {
-            return;
-        }
-        if self.resource_version.is_empty() {
-            errors.push(Error::forbidden(
-                &path,
-                "resourceVersionMatch is forbidden unless resourceVersion is provided",
-            ));
-        }
-        if !self.continue_token.is_empty() {
-            errors.push(Error::forbidden(
-                &path,
-                "resourceVersionMatch is forbidden when continue is provided",
-            ));
-        }
-        if self.version_match == VersionMatch::Exact && self.resource_version == "0" {
-            errors.push(Error::forbidden(
-                &path,
-                "resourceVersionMatch \"exact\" is forbidden for resourceVersion \"0\"",
-            ));
-        }
+        errors
     }
 
     /// `resourceVersion` as a number; 0 when unset.
     ///
     /// # Errors
-    /// 400 when it is no number.
-    pub(crate) fn version(&self) -> Result<u64> {
+    /// What is wrong with it, when it is no number.
+    pub(crate) fn version(&self) -> Result<u64, Error> {
         parse_version(&self.resource_version)
     }
 }
 
+const MATCH_WITH_CONTINUE: &str = "resourceVersionMatch is forbidden when continue is provided";
+
 /// A `resourceVersion` as a number; empty is 0.
 ///
 /// # Errors
-/// 400 when it is no number.
-pub(crate) fn parse_version(text: &str) -> Result<u64> {
+/// What is wrong with it. Upstream wraps this error in its own way for each verb.
+pub(crate) fn parse_version(text: &str) -> Result<u64, Error> {
     if text.is_empty() {
         return Ok(0);
     }
-    text.parse().map_err(|_| {
-        let mut errors = ErrorList::new();
-        errors.push(Error::invalid(
-            &Path::new("resourceVersion"),
-            text,
-            format!("strconv.ParseUint: parsing {text:?}: invalid syntax"),
-        ));
-        Status::bad_request(format!(
-            "Invalid value: {text:?}: resourceVersion must be a non-negative integer"
-        ))
-        .into()
+    text.parse().map_err(|error| {
+        let detail = format!("strconv.ParseUint: parsing {text:?}: {}", why_no_number(&error));
+        Error::invalid(&Path::new("resourceVersion"), text, detail)
     })
 }
 
@@ -271,9 +276,18 @@ fn number(value: &str) -> Result<i64> {
     if value.is_empty() {
         return Ok(0);
     }
-    value.parse().map_err(|_| {
-        Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: invalid syntax")).into()
+    value.parse().map_err(|error| {
+        let why = why_no_number(&error);
+        Status::bad_request(format!("strconv.ParseInt: parsing {value:?}: {why}")).into()
     })
+}
+
+/// Go's words.
+fn why_no_number(error: &std::num::ParseIntError) -> &'static str {
+    match error.kind() {
+        std::num::IntErrorKind::PosOverflow | std::num::IntErrorKind::NegOverflow => "value out of range",
+        _ => "invalid syntax",
+    }
 }
 
 /// Checks that a resource can be selected by every field named.
@@ -315,71 +329,83 @@ pub(crate) struct WriteOptions {
 }
 
 impl WriteOptions {
-    /// Reads and checks a query. Without a manager the user agent's first part stands in.
+    /// Reads and checks a query. Without a manager the user agent's first part stands in, but for an
+    /// apply, whose manager must be named.
     ///
     /// # Errors
-    /// 422 for values upstream does not know. `options_kind` is `CreateOptions` or the like.
+    /// 422 for values upstream does not know. `options_kind` is `CreateOptions` or the like, and
+    /// [`APPLY_OPTIONS`] for an apply.
     pub(crate) fn parse(query: Option<&str>, user_agent: &str, options_kind: &str) -> Result<WriteOptions> {
         let mut options = WriteOptions::default();
+        let applies = options_kind == APPLY_OPTIONS;
         let mut errors = ErrorList::new();
-        for (key, value) in query_pairs(query) {
-            match key.as_str() {
-                "dryRun" => options.dry_run |= dry_run(&value, &mut errors),
-                "fieldManager" => {
-                    if value.len() > 128 {
-                        errors.push(Error::too_long(&Path::new("fieldManager"), 128));
-                    }
-                    options.field_manager = value;
-                }
-                "fieldValidation" => {
-                    options.field_validation = match value.as_str() {
-                        "" | "Warn" => FieldValidation::Warn,
-                        "Ignore" => FieldValidation::Ignore,
-                        "Strict" => FieldValidation::Strict,
-                        _ => {
-                            let supported = ["Ignore", "Strict", "Warn"];
-                            errors.push(Error::not_supported(
-                                &Path::new("fieldValidation"),
-                                value,
-                                &supported,
-                            ));
-                            continue;
-                        }
-                    }
-                }
-                "force" => options.force = truthy(&value),
-                "pretty" => options.pretty = truthy(&value),
-                _ => {}
-            }
+        let pairs = first_pairs(query);
+        let sent = |wanted: &str| {
+            let found = pairs.iter().find(|(key, _)| key == wanted);
+            found.map(|(_, value)| value.as_str())
+        };
+        options.pretty = sent("pretty").is_some_and(truthy);
+        options.force = sent("force").is_some_and(truthy);
+        let manager = sent("fieldManager").unwrap_or_default();
+        if applies && manager.is_empty() {
+            let path = Path::new("fieldManager");
+            errors.push(Error::required(&path, "is required for apply patch"));
         }
+        if options_kind == PATCH_OPTIONS && sent("force").is_some() {
+            let detail = "may not be specified for non-apply patch";
+            errors.push(Error::forbidden(&Path::new("force"), detail));
+        }
+        check_manager(manager, &mut errors);
+        let dry_runs = query_pairs(query).into_iter().filter(|(key, _)| key == "dryRun");
+        options.dry_run = dry_run(dry_runs.map(|(_, value)| value).collect(), &mut errors);
+        options.field_validation = match sent("fieldValidation").unwrap_or_default() {
+            "" | "Warn" => FieldValidation::Warn,
+            "Ignore" => FieldValidation::Ignore,
+            "Strict" => FieldValidation::Strict,
+            value => {
+                let supported = ["", "Ignore", "Strict", "Warn"];
+                let path = Path::new("fieldValidation");
+                errors.push(Error::not_supported(&path, value, &supported));
+                FieldValidation::Warn
+            }
+        };
         if !errors.is_empty() {
-            return Err(Status::invalid("meta.k8s.io", options_kind, "", &errors).into());
+            let kind = if applies { PATCH_OPTIONS } else { options_kind };
+            return Err(Status::invalid("meta.k8s.io", kind, "", &errors).into());
         }
-        if options.field_manager.is_empty() && options_kind != "ApplyOptions" {
-            let agent = user_agent.split('/').next().unwrap_or_default();
-            let mut end = agent.len().min(128);
-            while !agent.is_char_boundary(end) {
-                end -= 1;
-            }
-            options.field_manager = if agent.is_empty() {
-                "unknown".into()
-            } else {
-                agent[..end].to_owned()
-            };
-        }
+        options.field_manager = if manager.is_empty() {
+            apply::manager_of(user_agent)
+        } else {
+            manager.to_owned()
+        };
         Ok(options)
     }
 }
 
-fn dry_run(value: &str, errors: &mut ErrorList) -> bool {
-    match value {
-        "" => false,
-        "All" => true,
-        _ => {
-            errors.push(Error::not_supported(&Path::new("dryRun"), value, &["All"]));
-            false
-        }
+/// Kind of the options of a patch.
+pub(crate) const PATCH_OPTIONS: &str = "PatchOptions";
+/// [`PATCH_OPTIONS`] of a server-side apply, which has rules of its own.
+pub(crate) const APPLY_OPTIONS: &str = "ApplyOptions";
+
+fn check_manager(manager: &str, errors: &mut ErrorList) {
+    let path = Path::new("fieldManager");
+    if manager.len() > 128 {
+        errors.push(Error::too_long(&path, 128));
     }
+    for (at, c) in manager.char_indices().filter(|(_, c)| c.is_control()) {
+        let detail = format!("invalid character U+{:04X} (at position {at})", u32::from(c));
+        errors.push(Error::invalid(&path, manager, detail));
+    }
+}
+
+/// Whether nothing is to be stored. What is no known value refuses the whole: a write that was meant
+/// as a trial must not happen.
+fn dry_run(values: Vec<String>, errors: &mut ErrorList) -> bool {
+    if values.iter().any(|value| value != "All") {
+        errors.push(Error::not_supported(&Path::new("dryRun"), values, &["All"]));
+        return false;
+    }
+    !values.is_empty()
 }
 
 /// `propagationPolicy`.
@@ -411,21 +437,18 @@ impl DeleteOptions {
         let mut policy = None;
         let mut orphan = None;
         if let Some(body) = body {
-            let kind = body["kind"].as_str().unwrap_or("DeleteOptions");
-            if kind != "DeleteOptions" {
+            let text = |key: &str| body[key].as_str().unwrap_or_default();
+            if !matches!(text("kind"), "" | "DeleteOptions") {
                 return Err(Status::bad_request(format!(
-                    "decoded object cannot be converted to DeleteOptions: {kind}"
+                    "no kind {:?} is registered for version {:?} in scheme \"pkg/runtime/scheme.go:111\"",
+                    text("kind"),
+                    text("apiVersion")
                 ))
                 .into());
             }
-            for value in body["dryRun"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-            {
-                options.dry_run |= dry_run(value, &mut errors);
-            }
+            let values = body["dryRun"].as_array().into_iter().flatten();
+            let values = values.filter_map(Value::as_str).map(str::to_owned);
+            options.dry_run = dry_run(values.collect(), &mut errors);
             options.grace_period_seconds = body["gracePeriodSeconds"].as_i64();
             policy = body["propagationPolicy"].as_str().map(str::to_owned);
             orphan = body["orphanDependents"].as_bool();
@@ -434,9 +457,10 @@ impl DeleteOptions {
                 .as_str()
                 .map(str::to_owned);
         } else {
-            for (key, value) in query_pairs(query) {
+            let dry_runs = query_pairs(query).into_iter().filter(|(key, _)| key == "dryRun");
+            options.dry_run = dry_run(dry_runs.map(|(_, value)| value).collect(), &mut errors);
+            for (key, value) in first_pairs(query) {
                 match key.as_str() {
-                    "dryRun" => options.dry_run |= dry_run(&value, &mut errors),
                     "gracePeriodSeconds" => options.grace_period_seconds = Some(number(&value)?),
                     "propagationPolicy" => policy = Some(value),
                     "orphanDependents" => orphan = Some(truthy(&value)),

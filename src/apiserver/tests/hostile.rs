@@ -110,7 +110,6 @@ async fn bodies() {
 async fn queries() {
     let f = fixture().await;
     for query in [
-        "limit=-1",
         "limit=many",
         "resourceVersion=x",
         "resourceVersion=1&resourceVersionMatch=Sometimes",
