@@ -201,6 +201,44 @@ async fn configurations_of_authentication_and_authorization() {
     let jane = Api(server.client_with_token(Some("secret".into())).await);
     let (code, _) = jane.send("GET", "/api/v1/secrets", &Value::Null).await;
     assert_eq!(code, 200, "authorizers are those of the file");
+    // Both are read again when they change; what cannot be used is counted, and what was there stays.
+    let text = std::fs::read_to_string(&authn).expect("a file");
+    std::fs::write(&authn, text.replace("/livez", "/healthz")).expect("a file");
+    becomes(&nobody, "/healthz", 200).await;
+    becomes(&nobody, "/livez", 401).await;
+    let text = std::fs::read_to_string(&authz).expect("a file");
+    std::fs::write(&authz, text.replace("AlwaysAllow", "AlwaysDeny")).expect("a file");
+    let refused = "apiserver_authorization_config_controller_automatic_reloads_total{";
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (_, metrics) = jane.send("GET", "/metrics", &Value::Null).await;
+        let metrics = metrics.as_str().expect("text");
+        if metrics
+            .lines()
+            .any(|line| line.starts_with(refused) && line.contains("failure"))
+        {
+            break;
+        }
+        assert!(
+            Instant::now() < deadline,
+            "the missing authorizer is not complained of"
+        );
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    becomes(&jane, "/api/v1/secrets", 200).await;
+}
+
+/// Asks until the answer has this code.
+async fn becomes(api: &Api, path: &str, wanted: u16) {
+    let deadline = Instant::now() + Duration::from_secs(20);
+    loop {
+        let (code, answer) = api.send("GET", path, &Value::Null).await;
+        if code == wanted {
+            return;
+        }
+        assert!(Instant::now() < deadline, "{path}: {code} {answer}");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
 }
 
 #[tokio::test]
