@@ -13,12 +13,14 @@
 //! side because it leaves nothing behind (`dryRun=All`). [`writes`] makes them from one valid
 //! object of every kind ([`objects`]) and the schema of its type ([`mutate`]): every field removed,
 //! set to every kind of bad value, and every field that the object lacks set alone. [`writes`] has
-//! no list of rules: what is wrong with a value, upstream's server says.
+//! no list of rules: what is wrong with a value, upstream's server says. [`reads`] asks for what is
+//! refused before any object is looked at.
 
 mod ask;
 mod mutate;
 mod normal;
 mod objects;
+mod reads;
 mod report;
 mod script;
 mod writes;
@@ -77,6 +79,7 @@ async fn main() -> Result<ExitCode> {
     let options = options()?;
     let _ = rustls::crypto::ring::default_provider().install_default();
     let mut scripts = vec![script::namespace()];
+    scripts.extend(reads::scripts());
     scripts.extend(writes::scripts());
     scripts.retain_mut(|script| script.focus(&options.focus));
 

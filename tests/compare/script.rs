@@ -57,6 +57,13 @@ impl Case {
         self.request.headers.push(("content-type", kind.to_owned()));
         self
     }
+
+    /// With another form of the answer than JSON.
+    pub(crate) fn accept(mut self, form: &str) -> Case {
+        self.request.headers.retain(|(name, _)| *name != "accept");
+        self.request.headers.push(("accept", form.to_owned()));
+        self
+    }
 }
 
 /// Cases that leave nothing behind are sent side by side.
