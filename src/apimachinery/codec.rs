@@ -141,7 +141,14 @@ pub struct TypeMeta {
 /// # Errors
 /// Malformed JSON, or values that are no strings.
 pub fn type_meta(bytes: &[u8]) -> Result<TypeMeta, DecodeError> {
-    serde_json::from_slice(bytes).or_else(|error| {
+    // Serde would take a list for the fields in their order.
+    let is_list = bytes.trim_ascii_start().starts_with(b"[");
+    let read = serde_json::from_slice::<TypeMeta>(bytes);
+    let read = read.and_then(|meta| match is_list {
+        true => Err(serde::de::Error::custom("a list")),
+        false => Ok(meta),
+    });
+    read.or_else(|error| {
         let why = match serde_json::from_slice::<Value>(bytes) {
             Ok(Value::Null) => return Ok(TypeMeta::default()),
             Ok(value) => misfit(&value),

@@ -327,3 +327,26 @@ fn syntax_errors_are_gos() {
         Some("exceeded max depth")
     );
 }
+
+#[test]
+fn what_is_no_object_of_any_kind() {
+    let of = "Go value of type struct { APIVersion string \"json:\\\"apiVersion,omitempty\\\"\"; \
+              Kind string \"json:\\\"kind,omitempty\\\"\" }";
+    for (body, why) in [
+        ("", "unexpected end of JSON input".to_owned()),
+        ("[]", format!("json: cannot unmarshal array into {of}")),
+        ("\"x\"", format!("json: cannot unmarshal string into {of}")),
+        (
+            r#"{"kind":5}"#,
+            "json: cannot unmarshal number into Go struct field .kind of type string".to_owned(),
+        ),
+    ] {
+        let error = type_meta(body.as_bytes()).unwrap_err();
+        assert_eq!(
+            error.to_string(),
+            format!("couldn't get version/kind; json parse error: {why}"),
+            "{body}"
+        );
+    }
+    assert_eq!(type_meta(b"null").unwrap(), TypeMeta::default());
+}
