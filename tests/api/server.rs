@@ -277,10 +277,18 @@ impl Api {
         Api::expect(path, self.send("DELETE", path, &Value::Null).await)
     }
 
+    /// Whether an answer is that of a path at which nothing is served at all, which is no `Status`.
+    pub(crate) fn is_page(code: StatusCode, answer: &Value) -> bool {
+        code == 404 && matches!(answer.as_str(), Some("404 page not found\n" | ""))
+    }
+
     /// A refusal: its code, reason and message.
     pub(crate) async fn refused(&self, method: &str, path: &str, body: &Value) -> (u16, String, String) {
         let (code, status) = self.send(method, path, body).await;
         assert!(!code.is_success(), "{method} {path} is not refused: {status:#}");
+        if Api::is_page(code, &status) {
+            return (404, "NotFound".into(), String::new());
+        }
         assert_eq!(status["kind"], "Status", "{method} {path}: {code} {status:#}");
         let text = |field: &str| status[field].as_str().unwrap_or_default().to_owned();
         (code.as_u16(), text("reason"), text("message"))
