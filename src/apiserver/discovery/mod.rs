@@ -62,15 +62,7 @@ pub(crate) fn serve(core: &Core, parts: &Parts) -> Option<Result<Response<Body>>
     if matches!(path, "api" | "apis") && wants_aggregated(headers) {
         return Some(Ok(aggregated(&catalog, path == "api", headers)));
     }
-    let mut answer = document(&body, parts, routed);
-    // Upstream says so of the aggregated form only; a cache must not take one for the other.
-    if let Ok(response) = &mut answer
-        && matches!(path, "api" | "apis")
-    {
-        let vary = HeaderValue::from_static("Accept");
-        response.headers_mut().insert(header::VARY, vary);
-    }
-    Some(answer)
+    Some(document(&body, parts, routed))
 }
 
 /// A discovery document in the form that is asked for.
@@ -86,12 +78,13 @@ pub(crate) fn document(body: &Value, parts: &Parts, routed: bool) -> Result<Resp
     let media = media::negotiate(headers, false, pretty, true).ok_or_else(registry::not_acceptable)?;
     let bytes = render::encode(body, media)?;
     let content_type = media.encoding.content_type();
-    Ok(render::respond(
-        StatusCode::OK,
-        content_type,
-        bytes.into(),
-        headers,
-    ))
+    let mut response = render::respond(StatusCode::OK, content_type, bytes.into(), headers);
+    // Upstream says so of the aggregated form only; a cache must not take one for the other.
+    if matches!(parts.uri.path().trim_matches('/'), "api" | "apis") {
+        let vary = HeaderValue::from_static("Accept");
+        response.headers_mut().insert(header::VARY, vary);
+    }
+    Ok(response)
 }
 
 /// What `/apis` answers.
