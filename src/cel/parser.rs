@@ -7,16 +7,17 @@ use crate::{
     macros,
 };
 
-/// Nesting that is read. Upstream's parser allows 250; a thread's stack must hold this much in a
-/// build without optimization.
-const MAX_DEPTH: usize = 120;
+/// Nesting that is read, upstream's `DefaultMaxRecursionDepth` of its environments.
+const LIMIT: usize = 250;
 /// Levels of a tree, which those who walk it rely on: macros add some.
 const MAX_TREE: u16 = 250;
 /// Expressions of a tree: one macro on the other doubles it each time. No source of [`MAX_LENGTH`] is so
 /// large without.
 const MAX_NODES: u32 = 1 << 18;
-/// The figure in messages.
-const LIMIT: usize = 250;
+/// Stack in bytes that one level takes at most, in a build without optimization.
+const LEVEL_STACK: usize = 64 * 1024;
+/// Stack in bytes that is added when there is less than that left.
+const MORE_STACK: usize = 1024 * 1024;
 /// Characters that upstream's parser reads.
 const MAX_LENGTH: usize = 100_000;
 
@@ -155,7 +156,7 @@ impl Parser {
 
     fn expr(&mut self) -> Parsed {
         self.depth += 1;
-        if self.depth > MAX_DEPTH || self.deepest > MAX_TREE {
+        if self.depth > LIMIT || self.deepest > MAX_TREE {
             return Err(Issue {
                 at: self.at(),
                 message: format!("expression recursion limit exceeded: {LIMIT}"),
@@ -167,7 +168,8 @@ impl Parser {
                 message: format!("expression size limit exceeded: {MAX_NODES}"),
             });
         }
-        let parsed = self.conditional();
+        // Each level stands on a dozen calls, one for each precedence.
+        let parsed = stacker::maybe_grow(LEVEL_STACK, MORE_STACK, || self.conditional());
         self.depth -= 1;
         parsed
     }

@@ -291,6 +291,10 @@ fn run_errors() {
         ("a.n + b", "no such overload"),
         ("a.n.contains('x')", "no such overload"),
         ("a.n ? 1 : 2", "no such overload"),
+        (
+            "timestamp('2024-02-29T12:30:00Z').getHours('600000:00')",
+            "unknown time zone 600000:00",
+        ),
     ]);
 }
 
@@ -351,6 +355,9 @@ fn limits() {
         "1 + (".repeat(100) + "1" + &")".repeat(100),
         "1".to_owned() + &" + 1".repeat(230),
         "[1].map(x, ".repeat(40) + "x" + &")".repeat(40),
+        // What upstream reads is read.
+        "a.size() == 0 ? 1 : ".repeat(240) + "2",
+        "(".repeat(240) + "a.size()" + &")".repeat(240),
     ] {
         let program = Program::compile(&env(), &deep).unwrap();
         assert!(program.estimated_cost(&crate::NoSizes).max > 0);

@@ -94,7 +94,8 @@ fn zone(name: &str) -> Result<TimeZone, String> {
             _ => (false, name),
         };
         let (hours, minutes) = rest.split_once(':')?;
-        let seconds = hours.parse::<i32>().ok()? * 3600 + minutes.parse::<i32>().ok()? * 60;
+        let (hours, minutes) = (hours.parse::<i32>().ok()?, minutes.parse::<i32>().ok()?);
+        let seconds = hours.checked_mul(3600)?.checked_add(minutes.checked_mul(60)?)?;
         let offset = jiff::tz::Offset::from_seconds(if negative { -seconds } else { seconds }).ok()?;
         Some(TimeZone::fixed(offset))
     };
