@@ -1,65 +1,51 @@
-//! Bitmaps of addresses and ports.
+//! Which addresses and ports are taken.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::{
+    collections::HashSet,
+    net::{IpAddr, Ipv4Addr, Ipv6Addr},
+};
 
 use ipnet::IpNet;
 use rand::Rng as _;
 
-/// Most addresses of a range that are handed out.
-const MOST: u128 = 1 << 16;
-
+/// Numbered places, of which few are taken.
 #[derive(Debug)]
-struct Bitmap {
-    bits: Vec<u64>,
-    size: usize,
-    used: usize,
+struct Places {
+    size: u64,
+    taken: HashSet<u64>,
+    /// Those below are kept for who asks for one of them.
+    low: u64,
 }
 
-impl Bitmap {
-    fn new(size: usize) -> Self {
-        Bitmap {
-            bits: vec![0; size.div_ceil(64)],
+impl Places {
+    fn new(size: u64, low: u64) -> Self {
+        Places {
             size,
-            used: 0,
+            taken: HashSet::new(),
+            low: if size < 16 { 0 } else { low },
         }
     }
 
-    fn take(&mut self, at: usize) -> bool {
-        let mask = 1 << (at % 64);
-        if at >= self.size || self.bits[at / 64] & mask != 0 {
-            return false;
-        }
-        self.bits[at / 64] |= mask;
-        self.used += 1;
-        true
+    fn take(&mut self, at: u64) -> bool {
+        at < self.size && self.taken.insert(at)
     }
 
-    fn free(&mut self, at: usize) {
-        let mask = 1 << (at % 64);
-        if at < self.size && self.bits[at / 64] & mask != 0 {
-            self.bits[at / 64] &= !mask;
-            self.used -= 1;
-        }
+    fn free(&mut self, at: u64) {
+        self.taken.remove(&at);
     }
 
-    /// A free place, from a random start in `[low, size)` on, else below `low`.
-    fn any(&mut self, low: usize) -> Option<usize> {
-        if self.used == self.size {
-            return None;
-        }
-        let span = self.size - low;
-        let start = if span > 0 {
-            low + rand::rng().random_range(0..span)
+    /// A free place, from a random start on; one of the low ones when all others are taken.
+    fn any(&mut self) -> Option<u64> {
+        // What is passed over on the way is taken: the way is no longer than that is much.
+        let start = if self.low < self.size {
+            rand::rng().random_range(self.low..self.size)
         } else {
-            0
+            self.size
         };
         let found = (start..self.size)
-            .chain(low..start)
-            .chain((0..low).rev())
-            .find(|at| {
-                let word = self.bits[at / 64];
-                word & (1 << (at % 64)) == 0
-            })?;
+            .chain(self.low..start)
+            .chain((0..self.low).rev())
+            .find(|at| !self.taken.contains(at))?;
         self.take(found);
         Some(found)
     }
@@ -70,28 +56,20 @@ impl Bitmap {
 pub(super) struct Addresses {
     subnet: IpNet,
     base: u128,
-    map: Bitmap,
-    /// Kept for addresses that somebody asks for (KEP-3070).
-    low: usize,
+    places: Places,
 }
 
 impl Addresses {
+    /// The low ones are kept as KEP-3070 has it.
     pub(super) fn new(subnet: IpNet) -> Self {
-        let base = number(subnet.network()) + 1;
         let bits = u32::from(subnet.max_prefix_len() - subnet.prefix_len());
-        let all = if bits >= 64 {
-            u128::from(u64::MAX)
-        } else {
-            1u128 << bits
-        };
+        let all = 1u64.checked_shl(bits).unwrap_or(u64::MAX);
         let ends = if matches!(subnet, IpNet::V4(_)) { 2 } else { 1 };
-        let size = all.saturating_sub(ends).min(MOST) as usize;
-        let low = if size < 16 { 0 } else { (size / 16).clamp(16, 256) };
+        let size = all.saturating_sub(ends);
         Addresses {
             subnet,
-            base,
-            map: Bitmap::new(size),
-            low,
+            base: number(subnet.network()) + 1,
+            places: Places::new(size, (size / 16).clamp(16, 256)),
         }
     }
 
@@ -108,30 +86,29 @@ impl Addresses {
     }
 
     pub(super) fn take(&mut self, address: IpAddr) -> bool {
-        self.offset(address).is_some_and(|at| self.map.take(at))
+        self.offset(address).is_some_and(|at| self.places.take(at))
     }
 
     pub(super) fn free(&mut self, address: IpAddr) {
         if let Some(at) = self.offset(address) {
-            self.map.free(at);
+            self.places.free(at);
         }
     }
 
     pub(super) fn any(&mut self) -> Option<IpAddr> {
-        let at = self.map.any(self.low)?;
-        let number = self.base + at as u128;
+        let number = self.base + u128::from(self.places.any()?);
         Some(match self.subnet {
             IpNet::V4(_) => Ipv4Addr::from(number as u32).into(),
             IpNet::V6(_) => Ipv6Addr::from(number).into(),
         })
     }
 
-    fn offset(&self, address: IpAddr) -> Option<usize> {
+    fn offset(&self, address: IpAddr) -> Option<u64> {
         if address.is_ipv6() != self.is_v6() {
             return None;
         }
-        let at = number(address).checked_sub(self.base)?;
-        (at < self.map.size as u128).then_some(at as usize)
+        let at = u64::try_from(number(address).checked_sub(self.base)?).ok()?;
+        (at < self.places.size).then_some(at)
     }
 }
 
@@ -147,20 +124,17 @@ fn number(address: IpAddr) -> u128 {
 pub(super) struct Ports {
     first: u16,
     last: u16,
-    map: Bitmap,
-    /// Kept for ports that somebody asks for (KEP-3668).
-    low: usize,
+    places: Places,
 }
 
 impl Ports {
+    /// The low ones are kept as KEP-3668 has it.
     pub(super) fn new((first, last): (u16, u16)) -> Self {
-        let size = usize::from(last.saturating_sub(first)) + 1;
-        let low = if size < 16 { 0 } else { (size / 32).clamp(16, 128) };
+        let size = u64::from(last.saturating_sub(first)) + 1;
         Ports {
             first,
             last,
-            map: Bitmap::new(size),
-            low,
+            places: Places::new(size, (size / 32).clamp(16, 128)),
         }
     }
 
@@ -173,17 +147,17 @@ impl Ports {
     }
 
     pub(super) fn take(&mut self, port: u16) -> bool {
-        self.contains(port) && self.map.take(usize::from(port - self.first))
+        self.contains(port) && self.places.take(u64::from(port - self.first))
     }
 
     pub(super) fn free(&mut self, port: u16) {
         if self.contains(port) {
-            self.map.free(usize::from(port - self.first));
+            self.places.free(u64::from(port - self.first));
         }
     }
 
     pub(super) fn any(&mut self) -> Option<u16> {
-        let at = self.map.any(self.low)?;
+        let at = self.places.any()?;
         Some(self.first + at as u16)
     }
 }

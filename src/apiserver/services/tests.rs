@@ -20,6 +20,24 @@ fn addresses_are_unique_until_the_range_is_full() {
 }
 
 #[test]
+fn all_of_a_large_range_counts() {
+    for (subnet, far) in [
+        ("10.96.0.0/12", "10.97.0.5"),
+        ("10.96.0.0/12", "10.111.255.254"),
+        ("fd00::/64", "fd00::ffff:ffff:ffff:fff0"),
+    ] {
+        let mut all = Addresses::new(subnet.parse().unwrap());
+        let far: IpAddr = far.parse().unwrap();
+        assert!(all.contains(far) && all.take(far) && !all.take(far), "{far}");
+        let any = all.any().unwrap();
+        assert!(all.contains(any) && any != far);
+    }
+    let all = Addresses::new("10.96.0.0/12".parse().unwrap());
+    assert!(!all.contains("10.112.0.0".parse().unwrap()));
+    assert!(!all.contains("10.111.255.255".parse().unwrap()));
+}
+
+#[test]
 fn ports() {
     let mut all = Ports::new((30000, 30003));
     assert!(all.take(30001) && !all.take(30001) && !all.take(80));
