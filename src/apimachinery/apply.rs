@@ -140,7 +140,7 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
     let sent = |v: &Value| {
         v["metadata"]["managedFields"]
             .as_array()
-            .filter(|m| !m.is_empty())
+            .filter(|m| !m.is_empty() && m.iter().all(managers::is_readable))
             .cloned()
     };
     let entries = match live {
@@ -353,7 +353,10 @@ fn attempt(
     {
         return Ok(live.clone());
     }
-    if let Some(e) = all.0.get_mut(&id) {
+    // Who applies what is there already comes without a time.
+    if (live.is_none() || new != old)
+        && let Some(e) = all.0.get_mut(&id)
+    {
         e.time = Some(meta::time(r.now));
     }
     let mut new = new;

@@ -62,6 +62,11 @@ fn is_zero(n: &u32) -> bool {
     *n == 0
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
+fn is_no_code(code: &u16) -> bool {
+    *code == 0
+}
+
 /// `metav1.ListMeta` of a status: present on the wire, and nearly always empty.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct StatusMeta {
@@ -94,8 +99,8 @@ pub struct Status {
     pub reason: String,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub details: Option<Box<Details>>,
-    /// The HTTP status code.
-    #[serde(default)]
+    /// The HTTP status code; 0 for a success.
+    #[serde(default, skip_serializing_if = "is_no_code")]
     pub code: u16,
 }
 
@@ -125,7 +130,7 @@ impl Status {
             message: String::new(),
             reason: String::new(),
             details: details.map(Box::new),
-            code: 200,
+            code: 0,
         }
     }
 

@@ -61,6 +61,13 @@ pub(super) struct Entry {
     pub(super) time: Option<String>,
 }
 
+/// Whether an entry is one that a server may have written; upstream forgets all that a client sends
+/// when one of them is not.
+pub(super) fn is_readable(entry: &Value) -> bool {
+    let text = |field: &str| entry[field].as_str().unwrap_or("");
+    matches!(text("operation"), "Apply" | "Update") && text("fieldsType") == "FieldsV1"
+}
+
 /// All managers of an object.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Managers(pub(super) BTreeMap<Id, Entry>);

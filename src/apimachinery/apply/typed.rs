@@ -105,6 +105,7 @@ impl<'a> Shape<'a> {
 
     fn item(self) -> Self {
         match self {
+            Self::Keyed(_, def) if def.atomic => Self::Leaf,
             Self::Keyed(_, def) => Self::Struct(def),
             Self::CustomKeyed(s) => s.items.as_deref().map_or(Self::Leaf, Self::of_custom),
             _ => Self::Leaf,

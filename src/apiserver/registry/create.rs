@@ -144,7 +144,8 @@ impl Write {
     /// 400, 403, 409 or 422.
     pub(crate) async fn create(&self, mut object: Value) -> Result<Payload> {
         let gr = group_resource(&self.def);
-        if !meta::resource_version(&object).is_empty() {
+        // Upstream's store says so, which a dry run does not reach.
+        if !meta::resource_version(&object).is_empty() && !self.options.dry_run {
             return Err(
                 Status::bad_request("resourceVersion should not be set on objects to be created").into(),
             );
@@ -186,6 +187,9 @@ impl Write {
         }
         meta::set(&mut object, "uid", meta::new_uid());
         meta::set(&mut object, "creationTimestamp", meta::now());
+        // What the server itself adds from here on, nobody owns.
+        self.normalize(&mut object);
+        managed::updated(self, None, &mut object);
 
         self.core
             .admission
@@ -208,7 +212,6 @@ impl Write {
             .admission
             .validate(self.admission(Operation::Create, name, &mut object, None))
             .await?;
-        managed::updated(self, None, &mut object);
         if self.options.dry_run {
             let key = store_key(&self.def, &self.namespace, name);
             let (there, _) = self

@@ -3,11 +3,12 @@
 use jiff::Timestamp;
 use rkind_apimachinery::{
     apply,
-    meta::{self, api_version},
+    meta::{self, Gvk, api_version},
     resources,
 };
 use serde_json::Value;
 
+use super::convert;
 use super::create::Write;
 use crate::error::Result;
 
@@ -16,7 +17,22 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
     if write.untracked {
         return;
     }
-    let gvk = write.gvk();
+    // Fields are those of the version that the client writes.
+    if convert::needed(&write.def) {
+        let served = |object: &Value| convert::to_served(&write.def, object.clone());
+        let (old, mut tracked) = (old.map(served), served(new));
+        let gvk = Gvk::new(write.def.group, write.def.version, write.def.kind);
+        track(write, &gvk, old.as_ref(), &mut tracked);
+        meta::remove(new, "managedFields");
+        if let Some(entries) = meta::remove(&mut tracked, "managedFields") {
+            meta::set(new, "managedFields", entries);
+        }
+        return;
+    }
+    track(write, &write.gvk(), old, new);
+}
+
+fn track(write: &Write, gvk: &Gvk, old: Option<&Value>, new: &mut Value) {
     let ignored = apply::ignored(write.rules().status, write.sub);
     let def = resources::by_kind(&gvk.group, &gvk.version, &gvk.kind).map(|d| d.type_def());
     let request = apply::Request {

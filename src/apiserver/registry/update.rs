@@ -90,7 +90,17 @@ impl Write {
                 });
             }
         }
-        self.change(name, |_| Ok(object.clone())).await
+        let gr = group_resource(&self.def);
+        self.change(name, |old| {
+            let (uid, current) = (meta::uid(&object), meta::uid(old));
+            if !uid.is_empty() && uid != current {
+                let why =
+                    format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
+                return Err(Status::conflict(&gr, name, &why).into());
+            }
+            Ok(object.clone())
+        })
+        .await
     }
 
     /// Reads an object, lets `change` make the new one from it (both in stored form), and commits.
@@ -154,18 +164,11 @@ impl Write {
         if !unconditional && sent != meta::resource_version(&old) {
             return Err(Status::modified(&gr, name).into());
         }
-        let uid = meta::uid(&new);
-        if !uid.is_empty() && uid != meta::uid(&old) {
-            let why = format!(
-                "Precondition failed: UID in precondition: {uid}, UID in object meta: {}",
-                meta::uid(&old)
-            );
-            return Err(Status::conflict(&gr, name, &why).into());
-        }
         keep_metadata(&mut new, &old);
 
         // Before anything is compared: what is written the same way must look the same.
         self.normalize(&mut new);
+        managed::updated(self, Some(&old), &mut new);
         self.prepare_update(&mut new, &old);
         if !self.admitted {
             self.core
@@ -186,7 +189,6 @@ impl Write {
                 .validate(self.admission(Operation::Update, name, &mut new, Some(&old)))
                 .await?;
         }
-        managed::updated(self, Some(&old), &mut new);
         managed::keep_times(&old, &mut new);
         if self.options.dry_run {
             return Ok(Outcome::Done(self.tree(new)));
@@ -252,11 +254,6 @@ fn keep_metadata(new: &mut Value, old: &Value) {
         if sent.is_null() && !kept.is_null() {
             meta::set(new, field, kept.clone());
         }
-    }
-    // A client cannot begin a deletion by an update.
-    if old["metadata"]["deletionTimestamp"].is_null() {
-        meta::remove(new, "deletionTimestamp");
-        meta::remove(new, "deletionGracePeriodSeconds");
     }
     match &old["metadata"]["generation"] {
         Value::Null => {
