@@ -75,6 +75,8 @@ pub enum Kind {
     Required,
     Duplicate,
     Invalid,
+    /// `Invalid` that does not say which value.
+    InvalidBare,
     NotSupported,
     Forbidden,
     TooLong,
@@ -91,7 +93,7 @@ impl Kind {
             Self::NotFound => "Not found",
             Self::Required => "Required value",
             Self::Duplicate => "Duplicate value",
-            Self::Invalid | Self::TypeInvalid => "Invalid value",
+            Self::Invalid | Self::InvalidBare | Self::TypeInvalid => "Invalid value",
             Self::NotSupported => "Unsupported value",
             Self::Forbidden => "Forbidden",
             Self::TooLong => "Too long",
@@ -107,7 +109,7 @@ impl Kind {
             Self::NotFound => "FieldValueNotFound",
             Self::Required => "FieldValueRequired",
             Self::Duplicate => "FieldValueDuplicate",
-            Self::Invalid => "FieldValueInvalid",
+            Self::Invalid | Self::InvalidBare => "FieldValueInvalid",
             Self::NotSupported => "FieldValueNotSupported",
             Self::Forbidden => "FieldValueForbidden",
             Self::TooLong => "FieldValueTooLong",
@@ -145,6 +147,11 @@ impl Error {
     /// A value that breaks a rule; `detail` states the rule.
     pub fn invalid(path: &Path, value: impl Into<Value>, detail: impl Into<String>) -> Self {
         Self::make(Kind::Invalid, path, value.into(), detail)
+    }
+
+    /// A value that breaks a rule and is not repeated.
+    pub fn invalid_bare(path: &Path, detail: impl Into<String>) -> Self {
+        Self::make(Kind::InvalidBare, path, Value::Null, detail)
     }
 
     /// A value of the wrong type.
@@ -214,13 +221,13 @@ impl Error {
     pub fn body(&self) -> String {
         let mut s = self.kind.words().to_owned();
         match self.kind {
-            Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal => {}
+            Kind::Required | Kind::Forbidden | Kind::TooLong | Kind::Internal | Kind::InvalidBare => {}
             _ => {
                 s.push_str(": ");
                 match &self.value {
                     Value::Null => s.push_str("null"),
                     Value::String(t) => s.push_str(&quote(t)),
-                    other => s.push_str(&other.to_string()),
+                    other => write_value(other, &mut s),
                 }
             }
         }
@@ -300,6 +307,46 @@ impl fmt::Display for ErrorList {
             [one] => f.write_str(one),
             many => write!(f, "[{}]", many.join(", ")),
         }
+    }
+}
+
+/// Fields of metav1's types in their order, which is the one in which upstream prints them.
+const ORDER: [&str; 11] = [
+    "apiVersion",
+    "kind",
+    "name",
+    "uid",
+    "controller",
+    "blockOwnerDeletion",
+    "matchLabels",
+    "matchExpressions",
+    "key",
+    "operator",
+    "values",
+];
+
+fn write_value(value: &Value, out: &mut String) {
+    let mut list = |open: char, close: char, parts: Vec<String>| {
+        out.push(open);
+        out.push_str(&parts.join(","));
+        out.push(close);
+    };
+    let text = |value: &Value| {
+        let mut text = String::new();
+        write_value(value, &mut text);
+        text
+    };
+    match value {
+        Value::Array(items) => list('[', ']', items.iter().map(text).collect()),
+        Value::Object(fields) => {
+            let mut fields: Vec<(&String, &Value)> = fields.iter().collect();
+            let rank = |name: &str| ORDER.iter().position(|known| *known == name);
+            fields.sort_by_key(|(name, _)| rank(name).unwrap_or(ORDER.len()));
+            let part =
+                |(name, value): (&String, &Value)| format!("{}:{}", Value::from(name.as_str()), text(value));
+            list('{', '}', fields.into_iter().map(part).collect());
+        }
+        plain => out.push_str(&plain.to_string()),
     }
 }
 

@@ -2,6 +2,8 @@
 //! (`k8s.io/apimachinery/pkg/util/validation`). Each returns the messages of
 //! what is wrong: empty means valid.
 
+use crate::field::{Error, ErrorList, Path};
+
 const LABEL_FMT: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?";
 const LABEL_MSG: &str = "a lowercase RFC 1123 label must consist of lower case alphanumeric characters or '-', and must start and end with an alphanumeric character";
 const SUBDOMAIN_FMT: &str = "[a-z0-9]([-a-z0-9]*[a-z0-9])?(\\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*";
@@ -308,6 +310,32 @@ pub fn cidr(s: &str) -> Vec<String> {
     } else {
         vec!["must be a valid CIDR value, (e.g. 10.9.8.0/24 or 2001:db8::/64)".into()]
     }
+}
+
+/// `domain/path`: `acme.io/foo`.
+#[must_use]
+pub fn domain_prefixed_path(path: &Path, s: &str) -> ErrorList {
+    let mut errs = ErrorList::new();
+    if s.is_empty() {
+        errs.push(Error::required(path, ""));
+        return errs;
+    }
+    let Some((domain, rest)) = s.split_once('/').filter(|(a, b)| !a.is_empty() && !b.is_empty()) else {
+        let why = "must be a domain-prefixed path (such as \"acme.io/foo\")";
+        errs.push(Error::invalid(path, s, why));
+        return errs;
+    };
+    errs.invalid_each(path, domain, dns1123_subdomain(domain));
+    let fmt = "[a-zA-Z0-9]([a-zA-Z0-9-._~!$&'()*+,;=:/])*";
+    let plain = |c: u8| c.is_ascii_alphanumeric() || b"/%:@-._~!$&'()*+,;=".contains(&c);
+    if !rest.bytes().all(plain) {
+        errs.push(Error::invalid(
+            path,
+            rest,
+            format!("Invalid path (regex used for validation is '{fmt}')"),
+        ));
+    }
+    errs
 }
 
 /// `N%`.

@@ -13,6 +13,7 @@
 //! creationTimestamp), admission, `prepare_for_create`, validate. Of an
 //! update: decode, default, admission, `prepare_for_update`, validate.
 
+mod disabled;
 mod pod;
 mod workloads;
 
@@ -152,14 +153,17 @@ pub fn prepare_for_create(gvk: &Gvk, new: &mut Value) {
         let status = initial_status(group, kind);
         meta::as_map(new).insert("status".into(), status);
     }
+    disabled::drop(gvk, new);
     match (group, kind) {
         ("", "Pod") => pod::prepare_for_create(new),
+        ("", "PersistentVolume") => {
+            new["status"]["lastPhaseTransitionTime"] = new["metadata"]["creationTimestamp"].clone();
+        }
         ("", "Namespace") => namespace_finalizer(new),
         ("apps", "DaemonSet") => workloads::daemon_set_create(new),
         ("batch", "Job") => workloads::job_selector(new),
         ("apiextensions.k8s.io", _) => {
-            new["status"] =
-                json!({"conditions": [], "acceptedNames": {"kind": "", "plural": ""}, "storedVersions": []});
+            new["status"] = json!({"conditions": null, "acceptedNames": {"kind": "", "plural": ""}, "storedVersions": []});
             stored_version(new);
         }
         ("storage.k8s.io", "VolumeAttachment") => {
@@ -218,6 +222,8 @@ fn keep_system_fields(new: &mut Value, old: &Value) {
             Some(v) if !v.is_null() => {
                 m.insert(field.into(), v.clone());
             }
+            // That no update begins a deletion is for validation to say.
+            _ if field == "deletionTimestamp" => {}
             _ => {
                 m.remove(field);
             }
@@ -249,6 +255,7 @@ fn copy(new: &mut Value, old: &Value, field: &str) {
 pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
     let (group, kind) = gvk.group_kind();
     let rules = rules(gvk);
+    disabled::drop(gvk, new);
     keep_system_fields(new, old);
     if rules.status {
         copy(new, old, "status");
@@ -264,7 +271,7 @@ pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
         }
         ("certificates.k8s.io", "CertificateSigningRequest") => copy(new, old, "spec"),
         ("apps", "DaemonSet") => workloads::daemon_set_update(new, old),
-        ("", "Pod") => pod::prepare_for_update(new),
+        ("", "Pod") => pod::prepare_for_update(new, old),
         ("apiextensions.k8s.io", _) => stored_version(new),
         _ => {}
     }

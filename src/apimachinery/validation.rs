@@ -12,6 +12,7 @@
 //! `Status::invalid(&gvk.group, &gvk.kind, name, &errors)` when not empty.
 //! Kinds without rules here are checked for their metadata only.
 
+mod autoscaler;
 mod batch;
 mod core;
 mod definition;
@@ -47,6 +48,7 @@ pub fn create(gvk: &Gvk, object: &Value) -> ErrorList {
         |name, prefix| name_check(group, kind, name, prefix),
         &Path::new("metadata"),
     );
+    meta::standard_finalizers(object, &Path::new("metadata"), &mut errs);
     spec(group, kind, object, &mut errs);
     errs
 }
@@ -55,8 +57,80 @@ pub fn create(gvk: &Gvk, object: &Value) -> ErrorList {
 #[must_use]
 pub fn update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
     let (group, kind) = gvk.group_kind();
-    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    let mut errs = metadata_update(group, kind, new, old);
     changes(group, kind, new, old, &mut errs);
+    errs
+}
+
+/// Kinds whose strategies check an updated object as if it were new, too.
+const CHECKED_WHOLE: &[(&str, &[&str])] = &[
+    (
+        "",
+        &[
+            "ConfigMap",
+            "Endpoints",
+            "LimitRange",
+            "Namespace",
+            "Node",
+            "PersistentVolume",
+            "PersistentVolumeClaim",
+            "Pod",
+            "Secret",
+            "ServiceAccount",
+        ],
+    ),
+    ("apps", &["ControllerRevision"]),
+    ("batch", &["Job"]),
+    ("certificates.k8s.io", &["CertificateSigningRequest"]),
+    (
+        "networking.k8s.io",
+        &["Ingress", "IngressClass", "IPAddress", "NetworkPolicy"],
+    ),
+    ("node.k8s.io", &["RuntimeClass"]),
+    (
+        "rbac.authorization.k8s.io",
+        &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
+    ),
+    (
+        "resource.k8s.io",
+        &["DeviceClass", "ResourceClaim", "ResourceClaimTemplate"],
+    ),
+    (
+        "storage.k8s.io",
+        &[
+            "CSINode",
+            "CSIStorageCapacity",
+            "StorageClass",
+            "VolumeAttributesClass",
+        ],
+    ),
+];
+/// Kinds whose strategies leave metadata to what is checked of all kinds.
+const NOT_AGAIN: &[(&str, &str)] = &[
+    ("", "Event"),
+    ("", "LimitRange"),
+    ("policy", "PodDisruptionBudget"),
+];
+
+/// What is wrong with the metadata of an updated object. Upstream checks it for all kinds as new and
+/// as changed, and most strategies check it again: clients see each cause so many times.
+fn metadata_update(group: &str, kind: &str, new: &Value, old: &Value) -> ErrorList {
+    let path = Path::new("metadata");
+    let namespaced = meta::is_namespaced(group, kind);
+    let mut errs = object_meta(new, namespaced, |name, _| crate::names::path_segment(name), &path);
+    errs.extend(object_meta_update(new, old, &path));
+    if !NOT_AGAIN.contains(&(group, kind)) {
+        errs.extend(object_meta_update(new, old, &path));
+        meta::standard_finalizers(new, &path, &mut errs);
+    }
+    if CHECKED_WHOLE
+        .iter()
+        .any(|(of, kinds)| *of == group && kinds.contains(&kind))
+    {
+        let check = |name: &str, prefix: bool| name_check(group, kind, name, prefix);
+        errs.extend(object_meta(new, namespaced, check, &path));
+        meta::standard_finalizers(new, &path, &mut errs);
+    }
     errs
 }
 
@@ -64,7 +138,9 @@ pub fn update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
 #[must_use]
 pub fn status_update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
     let (group, kind) = gvk.group_kind();
-    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    let path = Path::new("metadata");
+    let mut errs = object_meta_update(new, old, &path);
+    errs.extend(object_meta_update(new, old, &path));
     status::update(group, kind, new, old, &mut errs);
     if (group, kind) == ("resource.k8s.io", "ResourceClaim") {
         devices::status(new, old, &mut errs);
@@ -75,7 +151,8 @@ pub fn status_update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
 /// Checks an update of a pod's `ephemeralcontainers` subresource.
 #[must_use]
 pub fn ephemeral_containers_update(new: &Value, old: &Value) -> ErrorList {
-    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    let mut errs = metadata_update("", "Pod", new, old);
+    pod::valid(new, &mut errs);
     status::ephemeral_containers(new, old, &mut errs);
     errs
 }

@@ -118,7 +118,10 @@ const OLD_LABELS: &[(&str, &str, &str)] = &[
 
 /// Volume types that are gone or going.
 const OLD_VOLUMES: &[(&str, &str)] = &[
-    ("gitRepo", "deprecated in v1.11"),
+    (
+        "gitRepo",
+        "deprecated in v1.11, and disabled by default in v1.33+",
+    ),
     ("scaleIO", "deprecated in v1.16, non-functional in v1.22+"),
     ("flocker", "deprecated in v1.22, non-functional in v1.25+"),
     ("storageos", "deprecated in v1.22, non-functional in v1.25+"),
@@ -145,6 +148,13 @@ fn pod(s: &Value, path: &Path, out: &mut Vec<String>) {
             }
         }
     }
+    null_selectors(s, path, out);
+    for (i, secret) in list(&s["imagePullSecrets"]).iter().enumerate() {
+        if text(secret, "name").is_empty() {
+            let p = path.child("imagePullSecrets").index(i).child("name");
+            out.push(format!("{p}: invalid empty name \"\""));
+        }
+    }
     for lists in ["initContainers", "containers"] {
         for (i, c) in list(&s[lists]).iter().enumerate() {
             container(c, &path.child(lists).index(i), out);
@@ -155,6 +165,31 @@ fn pod(s: &Value, path: &Path, out: &mut Vec<String>) {
             "{}: must be >= 0; negative values are invalid and will be treated as 1",
             path.child("terminationGracePeriodSeconds")
         ));
+    }
+}
+
+/// Terms of affinity and spreading without a selector, which choose no pod.
+fn null_selectors(s: &Value, path: &Path, out: &mut Vec<String>) {
+    let mut check = |term: &Value, path: &Path| {
+        if term["labelSelector"].is_null() {
+            let path = path.child("labelSelector");
+            out.push(format!("{path}: a null labelSelector results in matching no pod"));
+        }
+    };
+    for kind in ["podAffinity", "podAntiAffinity"] {
+        let path = path.child("affinity").child(kind);
+        let hard = "requiredDuringSchedulingIgnoredDuringExecution";
+        for (i, term) in list(&s["affinity"][kind][hard]).iter().enumerate() {
+            check(term, &path.child(hard).index(i));
+        }
+        let soft = "preferredDuringSchedulingIgnoredDuringExecution";
+        for (i, term) in list(&s["affinity"][kind][soft]).iter().enumerate() {
+            let path = path.child(soft).index(i).child("podAffinityTerm");
+            check(&term["podAffinityTerm"], &path);
+        }
+    }
+    for (i, term) in list(&s["topologySpreadConstraints"]).iter().enumerate() {
+        check(term, &path.child("topologySpreadConstraints").index(i));
     }
 }
 

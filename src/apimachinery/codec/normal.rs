@@ -8,7 +8,7 @@ use crate::schema::{Field, Schema, Type, TypeDef};
 ///
 /// Empty values of `omitempty` fields go; structs that Go holds by value and scalars without `omitempty`
 /// appear (`"resources": {}`, `"status": {}`, a container's `"name": ""`). It is what upstream's clients see
-/// on read, and what survives protobuf. Idempotent. Lists and maps that Go would write as null stay absent.
+/// on read, and what survives protobuf. Idempotent.
 pub fn normalize(value: &mut Value, def: &TypeDef) {
     let Value::Object(object) = value else { return };
     for field in &def.fields {
@@ -91,10 +91,12 @@ pub(crate) fn absent_value(field: &Field) -> Option<Value> {
         // Structs to Go, which omitempty does not concern.
         Type::IntOrString => 0.into(),
         Type::Quantity => "0".into(),
+        Type::Time | Type::MicroTime => Value::Null,
         _ if field.omitempty => return None,
         Type::String => "".into(),
         Type::Int32 | Type::Int64 => 0.into(),
         Type::Bool => false.into(),
+        Type::List(_) | Type::Map(_) | Type::Bytes => Value::Null,
         _ => return None,
     })
 }

@@ -223,7 +223,7 @@ fn normal_form_is_gos() {
     normalize(&mut empty, def("io.k8s.api.apps.v1.ReplicaSet"));
     assert_eq!(
         empty,
-        json!({"metadata":{},"spec":{"selector":null,"template":{"metadata":{},"spec":{}}},"status":{"replicas":0}})
+        json!({"metadata":{},"spec":{"selector":null,"template":{"metadata":{},"spec":{"containers":null}}},"status":{"replicas":0}})
             .as_object()
             .map(|o| {
                 let mut o = o.clone();

@@ -29,9 +29,6 @@ pub(super) fn pod(o: &mut Object) {
     }
     pod_level(spec);
     or(spec, "enableServiceLinks", true);
-    if let Some(status) = ensure(o, "status") {
-        or_str(status, "phase", "Pending");
-    }
 }
 
 /// Amounts of a whole pod (KEP-2837), where some are given: requests from the
@@ -230,6 +227,11 @@ pub(super) fn resource_list(l: &mut Object) {
 
 /// `Always` for the tag `latest`, given or implied.
 pub(super) fn pull_policy(image: &str) -> &'static str {
+    // A reference that can't be read has no tag to upstream.
+    let digits = image.len() == 64 && image.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
+    if image.is_empty() || digits || image.contains(|c: char| c.is_whitespace() || c == '!') {
+        return "IfNotPresent";
+    }
     let (name, digest) = image.split_once('@').map_or((image, None), |(n, d)| (n, Some(d)));
     let tag = name
         .rsplit_once('/')

@@ -23,7 +23,8 @@ pub(super) fn apply(group: &str, version: &str, kind: &str, o: &mut Object) {
 }
 
 fn template(s: &mut Object) {
-    if let Some(t) = child(s, "template") {
+    // A struct by value upstream: it has its defaults whether it is given or not.
+    if let Some(t) = ensure(s, "template") {
         pod::template(t);
     }
 }

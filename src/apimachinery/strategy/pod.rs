@@ -28,7 +28,14 @@ pub(super) fn prepare_for_create(pod: &mut Value) {
     service_account_alias(pod);
 }
 
-pub(super) fn prepare_for_update(pod: &mut Value) {
+pub(super) fn prepare_for_update(pod: &mut Value, old: &Value) {
+    // What admission computed at creation is kept by an update that leaves it out.
+    for field in ["priority", "preemptionPolicy"] {
+        let kept = &old["spec"][field];
+        if pod["spec"][field].is_null() && !kept.is_null() {
+            pod["spec"][field] = kept.clone();
+        }
+    }
     service_account_alias(pod);
 }
 

@@ -32,6 +32,11 @@ pub(super) fn job_selector(new: &mut Value) {
     }
     let name = meta::name(new).to_owned();
     let uid = meta::uid(new).to_owned();
+    // Upstream's defaults give a Job without labels the very map of its template, at the latest when
+    // it is read back.
+    let own = &new["metadata"]["labels"];
+    let shared = own.as_object().is_none_or(serde_json::Map::is_empty)
+        || new["metadata"]["labels"] == new["spec"]["template"]["metadata"]["labels"];
     let spec = meta::child_object(new, "spec");
     let template = spec.entry("template").or_insert(Value::Null);
     meta::as_map(template);
@@ -51,9 +56,7 @@ pub(super) fn job_selector(new: &mut Value) {
     match_labels
         .entry("batch.kubernetes.io/controller-uid")
         .or_insert_with(|| uid.into());
-    // A Job without labels of its own has its template's.
-    let own = meta::as_map(meta::metadata_mut(new).entry("labels").or_insert(Value::Null));
-    if own.is_empty() {
-        *own = template_labels;
+    if shared {
+        meta::set(new, "labels", template_labels);
     }
 }

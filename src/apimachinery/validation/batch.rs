@@ -1,5 +1,7 @@
 //! Jobs and CronJobs.
 
+mod policies;
+
 use serde_json::Value;
 
 use super::pod;
@@ -18,6 +20,7 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
                 let p = Path::new("metadata").child("name");
                 errs.invalid_each(&p, meta::name(o), vec![names::max_len_error(63)]);
             }
+            generated_selector(o, errs);
             job(&o["spec"], &path, true, errs);
         }
         "CronJob" => cron_job(o, &path, errs),
@@ -28,7 +31,46 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
     create(kind, new, errs);
     if kind == "Job" {
+        // Its strategy checks it as new and as changed.
+        job(&new["spec"], &Path::new("spec"), true, errs);
         job_update(new, old, &Path::new("spec"), errs);
+    }
+}
+
+/// Without `manualSelector` the server chooses the labels, by which no other Job's pods are chosen.
+fn generated_selector(o: &Value, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    if s["manualSelector"] == true || s["selector"].is_null() {
+        return;
+    }
+    let path = Path::new("spec");
+    let labels = path.child("template").child("metadata").child("labels");
+    let mut expected = serde_json::Map::new();
+    for (key, value) in [
+        ("controller-uid", meta::uid(o)),
+        ("job-name", meta::name(o)),
+        ("batch.kubernetes.io/controller-uid", meta::uid(o)),
+        ("batch.kubernetes.io/job-name", meta::name(o)),
+    ] {
+        expected.insert(key.into(), value.into());
+        match s["template"]["metadata"]["labels"][key].as_str() {
+            Some(found) if found == value => {}
+            Some(found) => {
+                let why = format!("must be '{value}'");
+                errs.push(Error::invalid(&labels.key(key), found, why));
+            }
+            None => {
+                let why = format!("must be '{value}'");
+                errs.push(Error::required(&labels.key(key), why));
+            }
+        }
+    }
+    if LabelSelector::from_meta(&s["selector"]).is_ok_and(|l| !l.matches(Some(&expected))) {
+        errs.push(Error::invalid(
+            &path.child("selector"),
+            s["selector"].clone(),
+            "`selector` not auto-generated",
+        ));
     }
 }
 
@@ -49,34 +91,19 @@ fn job(s: &Value, path: &Path, with_selector: bool, errs: &mut ErrorList) {
             errs.push(Error::required(&path.child("selector"), ""));
         } else {
             label_selector(&s["selector"], &path.child("selector"), errs);
-            if let Ok(l) = LabelSelector::from_meta(&s["selector"]) {
-                let labels = &s["template"]["metadata"]["labels"];
-                if !l.matches(labels.as_object()) {
-                    let p = path.child("template").child("metadata").child("labels");
-                    errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
-                }
+        }
+        if let Ok(l) = LabelSelector::from_meta(&s["selector"]) {
+            let labels = &s["template"]["metadata"]["labels"];
+            // No selector selects nothing.
+            if s["selector"].is_null() || !l.matches(labels.as_object()) {
+                let p = path.child("template").child("metadata").child("labels");
+                errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
             }
         }
     }
-    one_of(
-        &s["completionMode"],
-        &["Indexed", "NonIndexed"],
-        &path.child("completionMode"),
-        errs,
-    );
-    if text(s, "completionMode") == "Indexed" && s["completions"].is_null() {
-        errs.push(Error::required(
-            &path.child("completions"),
-            "when completion mode is Indexed",
-        ));
-    }
-    if text(s, "completionMode") != "Indexed" && !s["backoffLimitPerIndex"].is_null() {
-        errs.push(Error::invalid(
-            &path.child("backoffLimitPerIndex"),
-            s["backoffLimitPerIndex"].clone(),
-            "requires indexed completion mode",
-        ));
-    }
+    completion(s, path, errs);
+    policies::failure(s, path, errs);
+    policies::success(s, path, errs);
     let p = path.child("template");
     pod::template(&s["template"], &p, errs);
     let policy = text(&s["template"]["spec"], "restartPolicy");
@@ -101,18 +128,89 @@ fn job(s: &Value, path: &Path, with_selector: bool, errs: &mut ErrorList) {
     );
 }
 
+/// Most pods side by side in an indexed Job, and most indexes that may fail.
+const MAX_INDEXED: i64 = 100_000;
+
+fn completion(s: &Value, path: &Path, errs: &mut ErrorList) {
+    if !s["maxFailedIndexes"].is_null() && s["backoffLimitPerIndex"].is_null() {
+        errs.push(Error::required(
+            &path.child("backoffLimitPerIndex"),
+            "when maxFailedIndexes is specified",
+        ));
+    }
+    if let Some(manager) = s["managedBy"].as_str() {
+        let p = path.child("managedBy");
+        errs.extend(names::domain_prefixed_path(&p, manager));
+        if manager.len() > 63 {
+            errs.push(Error::too_long(&p, 63));
+        }
+    }
+    let mode = s["completionMode"].as_str();
+    match mode {
+        None | Some("NonIndexed") => {
+            for field in ["backoffLimitPerIndex", "maxFailedIndexes"] {
+                if let Some(n) = s[field].as_i64() {
+                    errs.push(Error::invalid(
+                        &path.child(field),
+                        n,
+                        "requires indexed completion mode",
+                    ));
+                }
+            }
+        }
+        Some("Indexed") => indexed(s, path, errs),
+        Some(other) => errs.push(Error::not_supported(
+            &path.child("completionMode"),
+            other,
+            &["NonIndexed", "Indexed"],
+        )),
+    }
+}
+
+fn indexed(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let number = |field: &str| s[field].as_i64();
+    let completions = number("completions");
+    if completions.is_none() {
+        errs.push(Error::required(
+            &path.child("completions"),
+            "when completion mode is Indexed",
+        ));
+    }
+    if let Some(n) = number("parallelism").filter(|n| *n > MAX_INDEXED) {
+        let why = format!("must be less than or equal to {MAX_INDEXED} when completion mode is Indexed");
+        errs.push(Error::invalid(&path.child("parallelism"), n, why));
+    }
+    let Some(failed) = number("maxFailedIndexes") else {
+        return;
+    };
+    let p = path.child("maxFailedIndexes");
+    if completions.is_some_and(|completions| failed > completions) {
+        errs.push(Error::invalid(
+            &p,
+            failed,
+            "must be less than or equal to completions",
+        ));
+    }
+    if failed > MAX_INDEXED {
+        let why = format!("must be less than or equal to {MAX_INDEXED}");
+        errs.push(Error::invalid(&p, failed, why));
+    }
+}
+
 fn job_update(new: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
     let (n, o) = (&new["spec"], &old["spec"]);
-    let elastic = text(n, "completionMode") == "Indexed"
-        && n["completions"] == n["parallelism"]
-        && n["completions"] != o["completions"];
-    if !elastic {
-        immutable(
-            &n["completions"],
-            &o["completions"],
-            &path.child("completions"),
-            errs,
-        );
+    let p = path.child("completions");
+    if text(n, "completionMode") != "Indexed" {
+        immutable(&n["completions"], &o["completions"], &p, errs);
+    } else if n["completions"] != o["completions"]
+        && !n["completions"].is_null()
+        && n["completions"] != n["parallelism"]
+    {
+        errs.push(Error::invalid(
+            &p,
+            n["completions"].clone(),
+            "can only be modified in tandem with spec.parallelism",
+        ));
     }
     for f in [
         "selector",

@@ -122,11 +122,7 @@ fn common(object: &Value, path: &Path, errs: &mut ErrorList) {
     let finalizers_path = path.child("finalizers");
     let all: Vec<&str> = meta::finalizers(object).collect();
     for f in &all {
-        if bare_finalizers(object) {
-            errs.invalid_each(&finalizers_path, f, names::qualified_name(f));
-        } else {
-            finalizer(f, &finalizers_path, errs);
-        }
+        errs.invalid_each(&finalizers_path, f, names::qualified_name(f));
     }
     if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
         errs.push(Error::invalid(
@@ -173,8 +169,22 @@ fn bare_finalizers(object: &Value) -> bool {
     group == "apiextensions.k8s.io" || !meta::is_builtin_group(group)
 }
 
+/// What stands without a domain is one of Kubernetes' own.
+pub(super) fn standard_finalizers(object: &Value, path: &Path, errs: &mut ErrorList) {
+    if bare_finalizers(object) {
+        return;
+    }
+    for (i, f) in meta::finalizers(object).enumerate() {
+        standard_finalizer(f, &path.child("finalizers").index(i), errs);
+    }
+}
+
 pub(super) fn finalizer(f: &str, path: &Path, errs: &mut ErrorList) {
     errs.invalid_each(path, f, names::qualified_name(f));
+    standard_finalizer(f, path, errs);
+}
+
+fn standard_finalizer(f: &str, path: &Path, errs: &mut ErrorList) {
     if !f.contains('/') && !matches!(f, "kubernetes" | "orphan" | "foregroundDeletion") {
         errs.push(Error::invalid(
             path,
@@ -290,7 +300,7 @@ pub fn object_meta_update(new: &Value, old: &Value, path: &Path) -> ErrorList {
 
 /// The metadata of a pod template: labels, annotations, finalizers.
 pub(super) fn template_meta(template: &Value, path: &Path, errs: &mut ErrorList) {
-    let path = path.child("metadata");
+    // Upstream's paths leave `metadata` out.
     labels(&template["metadata"]["labels"], &path.child("labels"), errs);
     annotations(template, &path.child("annotations"), errs);
     for f in list(&template["metadata"]["finalizers"]) {

@@ -54,6 +54,8 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
     create(kind, new, errs);
     match kind {
+        // Its strategy checks it as new and as changed.
+        "NetworkPolicy" => create(kind, new, errs),
         "EndpointSlice" => {
             immutable(
                 &new["addressType"],
@@ -100,12 +102,14 @@ fn policy(s: &Value, path: &Path, errs: &mut ErrorList) {
         return;
     }
     for (i, t) in types.iter().enumerate() {
-        one_of(
-            t,
-            &["Egress", "Ingress"],
-            &path.child("policyTypes").index(i),
-            errs,
-        );
+        let kind = t.as_str().unwrap_or("");
+        if !matches!(kind, "Ingress" | "Egress") {
+            errs.push(Error::not_supported(
+                &path.child("policyTypes").index(i),
+                kind,
+                &["Ingress", "Egress"],
+            ));
+        }
     }
 }
 
@@ -253,6 +257,21 @@ fn ingress(s: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
+/// The name by which a load balancer is reached; none when empty.
+pub(super) fn ingress_hostname(host: &str, path: &Path, errs: &mut ErrorList) {
+    if host.is_empty() {
+        return;
+    }
+    errs.invalid_each(path, host, names::dns1123_subdomain(host));
+    if host.parse::<std::net::IpAddr>().is_ok() {
+        errs.push(Error::invalid(
+            path,
+            host,
+            "must be a DNS name, not an IP address",
+        ));
+    }
+}
+
 fn ingress_path(h: &Value, p: &Path, errs: &mut ErrorList) {
     let at = text(h, "path");
     match text(h, "pathType") {
@@ -309,6 +328,8 @@ fn backend(b: &Value, p: &Path, errs: &mut ErrorList) {
         for f in ["kind", "name"] {
             required(&resource[f], &p.child("resource").child(f), errs);
         }
+    } else if !service.is_object() {
+        errs.push(Error::invalid(p, "", "resource or service backend is required"));
     } else {
         let name = text(service, "name");
         if name.is_empty() {
@@ -324,7 +345,7 @@ fn backend(b: &Value, p: &Path, errs: &mut ErrorList) {
         let pp = p.child("service").child("port");
         let (by_name, number) = (text(sp, "name"), sp["number"].as_i64().unwrap_or(0));
         if by_name.is_empty() && number == 0 {
-            errs.push(Error::required(&pp, "port name or number is required"));
+            errs.push(Error::required(p, "port name or number is required"));
         } else if !by_name.is_empty() && number != 0 {
             errs.push(Error::invalid(
                 &p.child("service"),

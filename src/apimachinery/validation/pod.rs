@@ -3,22 +3,25 @@
 mod affinity;
 mod container;
 mod env;
+mod ephemeral;
 mod probe;
 mod security;
+mod sources;
 mod update;
 mod volume;
 
 use serde_json::Value;
 
 use super::meta::template_meta;
-use super::support::{label_selector, list, one_of, required, required_one_of, text};
+use super::support::{label_selector, list, one_of, required_one_of, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
 pub(super) use affinity::node_selector;
+pub(super) use container::resource_name as container_resource_name;
 pub(super) use probe::port;
 pub(super) use update::pod as update;
-pub(super) use volume::source as volume_source;
+pub(super) use volume::persistent as volume_source;
 
 /// What differs between a pod and a template of pods.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -27,8 +30,13 @@ enum Of {
     Template,
 }
 
-pub(super) fn create(pod: &Value, errs: &mut ErrorList) {
+/// What holds of any pod, new or old.
+pub(super) fn valid(pod: &Value, errs: &mut ErrorList) {
     spec(&pod["spec"], &Path::new("spec"), Of::Pod, errs);
+}
+
+pub(super) fn create(pod: &Value, errs: &mut ErrorList) {
+    valid(pod, errs);
     if !list(&pod["spec"]["ephemeralContainers"]).is_empty() {
         errs.push(Error::forbidden(
             &Path::new("spec").child("ephemeralContainers"),
@@ -54,6 +62,7 @@ const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Defa
 fn spec(s: &Value, path: &Path, of: Of, errs: &mut ErrorList) {
     let volumes = volume::all(s, &path.child("volumes"), errs);
     container::all(s, path, of == Of::Pod, &volumes, errs);
+    ephemeral::all(s, path, of == Of::Pod, &volumes, errs);
     required_one_of(
         &s["restartPolicy"],
         &["Always", "OnFailure", "Never"],
@@ -64,13 +73,6 @@ fn spec(s: &Value, path: &Path, of: Of, errs: &mut ErrorList) {
     super::meta::labels(&s["nodeSelector"], &path.child("nodeSelector"), errs);
     security::pod(s, path, errs);
     container::host_ports(s, path, of == Of::Pod, errs);
-    for (i, r) in list(&s["imagePullSecrets"]).iter().enumerate() {
-        required(
-            &r["name"],
-            &path.child("imagePullSecrets").index(i).child("name"),
-            errs,
-        );
-    }
     affinity::affinity(&s["affinity"], &path.child("affinity"), errs);
     dns_config(s, &path.child("dnsConfig"), errs);
     for (i, g) in list(&s["readinessGates"]).iter().enumerate() {

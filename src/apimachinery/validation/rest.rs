@@ -135,21 +135,50 @@ fn signing_request(o: &Value, errs: &mut ErrorList) {
         ));
     }
     required(&s["request"], &p.child("request"), errs);
-    let signer = text(s, "signerName");
-    if signer.is_empty() {
-        errs.push(Error::required(&p.child("signerName"), ""));
-    } else if !signer.contains('/') {
-        errs.push(Error::invalid(
-            &p.child("signerName"),
-            signer,
-            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
-        ));
-    }
+    signer_name(text(s, "signerName"), &p.child("signerName"), errs);
     if let Some(n) = s["expirationSeconds"].as_i64().filter(|n| *n < 600) {
         errs.push(Error::invalid(
             &p.child("expirationSeconds"),
             n,
             "may not specify a duration less than 600 seconds (10 minutes)",
+        ));
+    }
+}
+
+/// `domain/path`: who signs certificates.
+pub(super) fn signer_name(signer: &str, path: &Path, errs: &mut ErrorList) {
+    if signer.is_empty() {
+        errs.push(Error::required(path, ""));
+        return;
+    }
+    let parts = signer.split_once('/').filter(|(_, rest)| !rest.contains('/'));
+    let Some((domain, rest)) = parts else {
+        errs.push(Error::invalid(
+            path,
+            signer,
+            "must be a fully qualified domain and path of the form 'example.com/signer-name'",
+        ));
+        return;
+    };
+    let mut labels = |part: &str, check: fn(&str) -> Vec<String>| {
+        let bad = part.split('.').map(|label| (label, check(label)));
+        if let Some((label, faults)) = bad.into_iter().find(|(_, faults)| !faults.is_empty()) {
+            for fault in faults {
+                let why = format!("validating label {}: {fault}", crate::field::quote(label));
+                errs.push(Error::invalid(path, part, why));
+            }
+        }
+    };
+    labels(domain, names::dns1123_label);
+    labels(rest, names::dns1123_subdomain);
+    if domain.len() > 253 {
+        errs.push(Error::too_long(path, 253));
+    }
+    if !domain.contains('.') {
+        errs.push(Error::invalid(
+            path,
+            domain,
+            "should be a domain with at least two segments separated by dots",
         ));
     }
 }

@@ -7,10 +7,14 @@ use serde_json::{Value, json};
 use super::core::reachable;
 use super::meta::labels;
 use super::pod::port;
-use super::support::{list, one_of, required_one_of, text};
+use super::support::{list, required_one_of, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
+const POLICIES: &[&str] = &["Cluster", "Local"];
+const DISTRIBUTIONS: &[&str] = &["PreferClose", "PreferSameZone", "PreferSameNode"];
+const FAMILIES: &[&str] = &["IPv4", "IPv6"];
+const FAMILY_POLICIES: &[&str] = &["PreferDualStack", "RequireDualStack", "SingleStack"];
 const TYPES: &[&str] = &["ClusterIP", "ExternalName", "LoadBalancer", "NodePort"];
 
 pub(super) fn create(o: &Value, errs: &mut ErrorList) {
@@ -23,16 +27,7 @@ pub(super) fn create(o: &Value, errs: &mut ErrorList) {
         errs.push(Error::required(&path.child("ports"), ""));
     }
     match kind {
-        "LoadBalancer" => {
-            for (i, p) in all_ports.iter().enumerate().filter(|(_, p)| p["port"] == 10250) {
-                errs.push(Error::invalid(
-                    &path.child("ports").index(i),
-                    p["port"].clone(),
-                    "may not expose port 10250 externally since it is used by kubelet",
-                ));
-            }
-            not_headless(headless, "LoadBalancer", &path, errs);
-        }
+        "LoadBalancer" => not_headless(headless, "LoadBalancer", &path, errs),
         "NodePort" => not_headless(headless, "NodePort", &path, errs),
         "ExternalName" => external_name(s, &path, errs),
         _ => {}
@@ -55,9 +50,6 @@ pub(super) fn create(o: &Value, errs: &mut ErrorList) {
         );
     }
     required_one_of(&s["type"], TYPES, &path.child("type"), errs);
-    for f in ["externalTrafficPolicy", "internalTrafficPolicy"] {
-        one_of(&s[f], &["Cluster", "Local"], &path.child(f), errs);
-    }
     if kind == "ClusterIP" {
         for (i, p) in all_ports.iter().enumerate() {
             if p["nodePort"].as_i64().unwrap_or(0) != 0 {
@@ -68,20 +60,108 @@ pub(super) fn create(o: &Value, errs: &mut ErrorList) {
             }
         }
     }
-    if kind != "LoadBalancer" {
-        for f in ["allocateLoadBalancerNodePorts", "loadBalancerClass"] {
-            if !s[f].is_null() {
-                errs.push(Error::forbidden(
-                    &path.child(f),
-                    "may only be used when `type` is 'LoadBalancer'",
-                ));
-            }
+    load_balancer(s, &path, errs);
+    external_traffic(s, &path, errs);
+    let internal = path.child("internalTrafficPolicy");
+    if matches!(kind, "ClusterIP" | "NodePort" | "LoadBalancer") || !s["internalTrafficPolicy"].is_null() {
+        match s["internalTrafficPolicy"].as_str() {
+            None => errs.push(Error::required(&internal, "")),
+            Some("Cluster" | "Local") => {}
+            Some(other) => errs.push(Error::not_supported(&internal, other, POLICIES)),
         }
-        if !list(&s["loadBalancerSourceRanges"]).is_empty() {
-            errs.push(Error::forbidden(
-                &path.child("LoadBalancerSourceRanges"),
-                "may only be used when `type` is 'LoadBalancer'",
-            ));
+    }
+    if let Some(distribution) = s["trafficDistribution"].as_str()
+        && !DISTRIBUTIONS.contains(&distribution)
+    {
+        errs.push(Error::not_supported(
+            &path.child("trafficDistribution"),
+            distribution,
+            DISTRIBUTIONS,
+        ));
+    }
+}
+
+/// What only services with a load balancer have.
+fn load_balancer(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let is_one = text(s, "type") == "LoadBalancer";
+    let why = "may only be used when `type` is 'LoadBalancer'";
+    // Upstream's path has a capital letter.
+    let at = path.child("LoadBalancerSourceRanges");
+    let ranges = list(&s["loadBalancerSourceRanges"]);
+    if !is_one && !ranges.is_empty() {
+        errs.push(Error::forbidden(&at, why));
+    }
+    for (i, range) in ranges.iter().enumerate() {
+        let range = range.as_str().unwrap_or("").trim();
+        errs.invalid_each(&at.index(i), range, names::cidr(range));
+    }
+    match &s["allocateLoadBalancerNodePorts"] {
+        Value::Null if is_one => errs.push(Error::required(&Path::new("allocateLoadBalancerNodePorts"), "")),
+        Value::Null => {}
+        _ if is_one => {}
+        _ => errs.push(Error::forbidden(
+            &path.child("allocateLoadBalancerNodePorts"),
+            why,
+        )),
+    }
+    load_balancer_class(s, path, errs);
+}
+
+fn load_balancer_class(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let at = path.child("loadBalancerClass");
+    match s["loadBalancerClass"].as_str() {
+        None => {}
+        Some(class) if text(s, "type") == "LoadBalancer" => {
+            errs.invalid_each(&at, class, names::qualified_name(class));
+        }
+        Some(_) => errs.push(Error::forbidden(
+            &at,
+            "may only be used when `type` is 'LoadBalancer'",
+        )),
+    }
+}
+
+/// Reached from outside the cluster (upstream's `ExternallyAccessible`).
+fn is_external(s: &Value) -> bool {
+    match text(s, "type") {
+        "LoadBalancer" | "NodePort" => true,
+        "ClusterIP" => !list(&s["externalIPs"]).is_empty(),
+        _ => false,
+    }
+}
+
+fn needs_health_check(s: &Value) -> bool {
+    text(s, "type") == "LoadBalancer" && text(s, "externalTrafficPolicy") == "Local"
+}
+
+fn external_traffic(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let at = path.child("externalTrafficPolicy");
+    match (is_external(s), text(s, "externalTrafficPolicy")) {
+        (false, "") | (true, "Cluster" | "Local") => {}
+        (false, set) => errs.push(Error::invalid(
+            &at,
+            set,
+            "may only be set for externally-accessible services",
+        )),
+        (true, "") => errs.push(Error::required(&at, "")),
+        (true, other) => errs.push(Error::not_supported(&at, other, POLICIES)),
+    }
+    let at = path.child("healthCheckNodePort");
+    match (
+        needs_health_check(s),
+        s["healthCheckNodePort"].as_i64().unwrap_or(0),
+    ) {
+        (false, 0) => {}
+        (false, port) => errs.push(Error::invalid(
+            &at,
+            port,
+            "may only be set when `type` is 'LoadBalancer' and `externalTrafficPolicy` is 'Local'",
+        )),
+        (true, 0) => errs.push(Error::required(&at, "")),
+        (true, port) => {
+            for message in names::port_num(port) {
+                errs.push(Error::invalid(&at, port, message));
+            }
         }
     }
 }
@@ -144,20 +224,23 @@ fn ports(s: &Value, path: &Path, errs: &mut ErrorList) {
             errs,
         );
         port(&p["targetPort"], &at.child("targetPort"), errs);
-        let app = text(p, "appProtocol");
-        if !app.is_empty() {
+        if let Some(app) = p["appProtocol"].as_str() {
             errs.invalid_each(&at.child("appProtocol"), app, names::qualified_name(app));
         }
-        let protocol = text(p, "protocol");
-        if !seen.insert((protocol, number)) {
-            errs.push(Error::duplicate(
-                &at,
-                json!({"protocol": protocol, "port": number}),
-            ));
-        }
+    }
+    for (i, p) in all.iter().enumerate() {
         let node = p["nodePort"].as_i64().unwrap_or(0);
-        if node != 0 && !seen_nodes.insert((protocol, node)) {
-            errs.push(Error::duplicate(&at.child("nodePort"), node));
+        if node != 0 && !seen_nodes.insert((text(p, "protocol"), node)) {
+            errs.push(Error::duplicate(&path.index(i).child("nodePort"), node));
+        }
+    }
+    for (i, p) in all.iter().enumerate() {
+        let (protocol, port) = (text(p, "protocol"), p["port"].as_i64().unwrap_or(0));
+        if !seen.insert((protocol, port)) {
+            // Upstream prints its internal form of a port.
+            let key = json!({"Name": "", "Protocol": protocol, "AppProtocol": null, "Port": port,
+                "TargetPort": 0, "NodePort": 0});
+            errs.push(Error::duplicate(&path.index(i), key));
         }
     }
 }
@@ -173,9 +256,19 @@ fn affinity(s: &Value, path: &Path, errs: &mut ErrorList) {
             ));
         }
         "ClientIP" => {
-            let p = p.child("clientIP").child("timeoutSeconds");
+            let why = "when session affinity type is ClientIP";
+            if config.is_null() {
+                errs.push(Error::required(&p, why));
+                return;
+            }
+            let p = p.child("clientIP");
+            if config["clientIP"].is_null() {
+                errs.push(Error::required(&p, why));
+                return;
+            }
+            let p = p.child("timeoutSeconds");
             match config["clientIP"]["timeoutSeconds"].as_i64() {
-                None => errs.push(Error::required(&p, "when session affinity type is ClientIP")),
+                None => errs.push(Error::required(&p, why)),
                 Some(t) if t <= 0 || t > 86400 => {
                     errs.push(Error::invalid(
                         &p,
@@ -191,53 +284,85 @@ fn affinity(s: &Value, path: &Path, errs: &mut ErrorList) {
 }
 
 fn cluster_ips(s: &Value, path: &Path, errs: &mut ErrorList) {
-    let ips = list(&s["clusterIPs"]);
-    let p = path.child("clusterIPs");
-    let first = text(s, "clusterIP");
-    if first.is_empty() && !ips.is_empty() {
-        errs.push(Error::invalid(
-            &p,
-            s["clusterIPs"].clone(),
-            "must be empty when `clusterIP` is not specified",
-        ));
-    } else if !ips.is_empty() && ips[0] != first {
-        errs.push(Error::invalid(
-            &p,
-            s["clusterIPs"].clone(),
-            "first value must match `clusterIP`",
-        ));
+    if text(s, "type") == "ExternalName" {
+        return;
     }
-    for (i, ip) in ips.iter().enumerate() {
-        let ip = ip.as_str().unwrap_or("");
-        match ip {
-            "None" if i == 0 => {}
-            "None" => errs.push(Error::invalid(
-                &p.index(i),
-                ip,
-                "'None' must be the first and only value",
-            )),
-            ip => errs.invalid_each(&p.index(i), ip, names::ip(ip)),
+    let ips: Vec<&str> = list(&s["clusterIPs"])
+        .iter()
+        .map(|ip| ip.as_str().unwrap_or(""))
+        .collect();
+    let p = path.child("clusterIPs");
+    let all = || s["clusterIPs"].clone();
+    match (text(s, "clusterIP"), ips.first()) {
+        ("", None) => {}
+        ("", Some(_)) => errs.push(Error::invalid(
+            &p,
+            all(),
+            "must be empty when `clusterIP` is not specified",
+        )),
+        (_, None) => errs.push(Error::required(&p, "")),
+        (first, Some(ip)) if *ip != first => {
+            errs.push(Error::invalid(&p, all(), "first value must match `clusterIP`"));
+        }
+        _ => {}
+    }
+    let families = list(&s["ipFamilies"]);
+    for (i, family) in families.iter().enumerate() {
+        let at = path.child("ipFamilies").index(i);
+        let name = family.as_str().unwrap_or("");
+        if !FAMILIES.contains(&name) {
+            errs.push(Error::not_supported(&at, name, FAMILIES));
+        }
+        if families[..i].contains(family) {
+            errs.push(Error::duplicate(&at, name));
         }
     }
-    if ips.is_empty() && !matches!(first, "" | "None") {
-        errs.invalid_each(&path.child("clusterIPs").index(0), first, names::ip(first));
-    }
-    if ips.len() > 2 {
-        errs.push(Error::invalid(
-            &p,
-            s["clusterIPs"].clone(),
-            "may only hold up to 2 values",
+    if let Some(policy) = s["ipFamilyPolicy"].as_str()
+        && !FAMILY_POLICIES.contains(&policy)
+    {
+        errs.push(Error::not_supported(
+            &path.child("ipFamilyPolicy"),
+            policy,
+            FAMILY_POLICIES,
         ));
     }
-    for (i, f) in list(&s["ipFamilies"]).iter().enumerate() {
-        one_of(f, &["IPv4", "IPv6"], &path.child("ipFamilies").index(i), errs);
+    let before = errs.len();
+    for (i, ip) in ips.iter().enumerate() {
+        if i > 0 || *ip != "None" {
+            errs.invalid_each(&p.index(i), ip, names::ip(ip));
+        } else if ips.len() > 1 {
+            errs.push(Error::invalid(
+                &p,
+                all(),
+                "'None' must be the first and only value",
+            ));
+        }
     }
-    one_of(
-        &s["ipFamilyPolicy"],
-        &["PreferDualStack", "RequireDualStack", "SingleStack"],
-        &path.child("ipFamilyPolicy"),
-        errs,
-    );
+    let legible = errs.len() == before;
+    if ips.len() > 2 {
+        errs.push(Error::invalid(&p, all(), "may only hold up to 2 values"));
+    }
+    if !legible || ips.first() == Some(&"None") {
+        return;
+    }
+    let is_v6 = |ip: &&str| ip.contains(':');
+    if ips.len() > 1 && (ips.iter().all(is_v6) || !ips.iter().any(is_v6)) {
+        errs.push(Error::invalid(
+            &p,
+            all(),
+            "may specify no more than one IP for each IP family",
+        ));
+    }
+    for (i, (ip, family)) in ips.iter().zip(families).enumerate() {
+        let family = family.as_str().unwrap_or("");
+        if matches!((family, is_v6(ip)), ("IPv4", true) | ("IPv6", false)) {
+            errs.push(Error::invalid(
+                &p.index(i),
+                *ip,
+                format!("expected an {family} value as indicated by `ipFamilies[{i}]`"),
+            ));
+        }
+    }
 }
 
 pub(super) fn update(new: &Value, old: &Value, errs: &mut ErrorList) {
@@ -262,5 +387,58 @@ pub(super) fn update(new: &Value, old: &Value, errs: &mut ErrorList) {
             _ => {}
         }
     }
+    let both = |kind: &str| text(n, "type") == kind && text(o, "type") == kind;
+    if both("LoadBalancer") && n["loadBalancerClass"] != o["loadBalancerClass"] {
+        errs.push(Error::invalid(
+            &Path::new("spec").child("loadBalancerClass"),
+            n["loadBalancerClass"].clone(),
+            "may not change once set",
+        ));
+    }
+    // Upstream checks the class once by itself and once with everything else.
+    load_balancer_class(n, &Path::new("spec"), errs);
+    // What is left out stays what it was.
+    let given = n["healthCheckNodePort"].as_i64().unwrap_or(0) != 0;
+    let changed = given && n["healthCheckNodePort"] != o["healthCheckNodePort"];
+    if needs_health_check(n) && needs_health_check(o) && changed {
+        errs.push(Error::forbidden(
+            &Path::new("spec").child("healthCheckNodePort"),
+            "field is immutable",
+        ));
+    }
     create(new, errs);
+}
+
+/// `status.loadBalancer` of a service.
+pub(super) fn status(o: &Value, errs: &mut ErrorList) {
+    let path = Path::new("status").child("loadBalancer").child("ingress");
+    let ingress = list(&o["status"]["loadBalancer"]["ingress"]);
+    if text(&o["spec"], "type") != "LoadBalancer" && !ingress.is_empty() {
+        errs.push(Error::forbidden(
+            &path,
+            "may only be used when `spec.type` is 'LoadBalancer'",
+        ));
+        return;
+    }
+    for (i, point) in ingress.iter().enumerate() {
+        let p = path.index(i);
+        let ip = text(point, "ip");
+        if !ip.is_empty() {
+            errs.invalid_each(&p.child("ip"), ip, names::ip(ip));
+        }
+        let mode = p.child("ipMode");
+        match point["ipMode"].as_str() {
+            None if !ip.is_empty() => {
+                errs.push(Error::required(&mode, "must be specified when `ip` is set"));
+            }
+            None => {}
+            Some(_) if ip.is_empty() => errs.push(Error::forbidden(
+                &mode,
+                "may not be specified when `ip` is not set",
+            )),
+            Some("Proxy" | "VIP") => {}
+            Some(other) => errs.push(Error::not_supported(&mode, other, &["Proxy", "VIP"])),
+        }
+        super::network::ingress_hostname(text(point, "hostname"), &p.child("hostname"), errs);
+    }
 }

@@ -4,7 +4,6 @@ use serde_json::Value;
 
 use super::support::{list, nonnegative, text};
 use crate::field::{Error, ErrorList, Path, quote};
-use crate::names;
 
 const TOO_MANY: &str = "cannot be greater than status.replicas";
 const TOO_MANY_READY: &str = "cannot be greater than readyReplicas";
@@ -70,6 +69,10 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             "expectedPods",
         ],
         ("autoscaling", _) => &["currentReplicas", "desiredReplicas"],
+        ("", "Service") => {
+            super::service::status(new, errs);
+            return;
+        }
         ("certificates.k8s.io", "CertificateSigningRequest") => {
             decisions_stay(new, old, &path, errs);
             return;
@@ -111,16 +114,6 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
 
 /// Ephemeral containers may be added, nothing else.
 pub(super) fn ephemeral_containers(new: &Value, old: &Value, errs: &mut ErrorList) {
-    const REFUSED: &[&str] = &[
-        "lifecycle",
-        "livenessProbe",
-        "ports",
-        "readinessProbe",
-        "resizePolicy",
-        "resources",
-        "restartPolicy",
-        "startupProbe",
-    ];
     let path = Path::new("spec").child("ephemeralContainers");
     let (now, before) = (
         list(&new["spec"]["ephemeralContainers"]),
@@ -144,55 +137,6 @@ pub(super) fn ephemeral_containers(new: &Value, old: &Value, errs: &mut ErrorLis
                 ),
             )),
             Some(_) => {}
-        }
-    }
-    let mut taken: Vec<&str> = ["containers", "initContainers"]
-        .iter()
-        .flat_map(|l| list(&new["spec"][*l]))
-        .map(|c| text(c, "name"))
-        .collect();
-    let others = taken.clone();
-    for (i, c) in now.iter().enumerate() {
-        let p = path.index(i);
-        let name = text(c, "name");
-        if name.is_empty() {
-            errs.push(Error::required(&p.child("name"), ""));
-        } else {
-            errs.invalid_each(&p.child("name"), name, names::dns1123_label(name));
-        }
-        if taken.contains(&name) {
-            errs.push(Error::duplicate(&p.child("name"), name));
-        }
-        taken.push(name);
-        if text(c, "image").is_empty() {
-            errs.push(Error::required(&p.child("image"), ""));
-        }
-        for f in REFUSED {
-            let v = &c[*f];
-            let set = match v {
-                Value::Null => false,
-                Value::Object(o) => !o.is_empty(),
-                Value::Array(a) => !a.is_empty(),
-                _ => true,
-            };
-            if set {
-                errs.push(Error::forbidden(
-                    &p.child(f),
-                    "cannot be set for an Ephemeral Container",
-                ));
-            }
-        }
-        let target = text(c, "targetContainerName");
-        if !target.is_empty() && !others.contains(&target) {
-            errs.push(Error::not_found(&p.child("targetContainerName"), target));
-        }
-        for (j, m) in list(&c["volumeMounts"]).iter().enumerate() {
-            if !text(m, "subPath").is_empty() {
-                errs.push(Error::forbidden(
-                    &p.child("volumeMounts").index(j).child("subPath"),
-                    "cannot be set for an Ephemeral Container",
-                ));
-            }
         }
     }
 }

@@ -163,6 +163,8 @@ pub(super) fn volume(o: &Value, errs: &mut ErrorList) {
 }
 
 pub(super) fn volume_update(new: &Value, old: &Value, errs: &mut ErrorList) {
+    // Its strategy checks it as new and as changed.
+    volume(new, errs);
     volume(new, errs);
     let source = |o: &Value| {
         let mut s = o["spec"].clone();

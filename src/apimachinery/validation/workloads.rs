@@ -4,11 +4,9 @@ use serde_json::{Value, json};
 
 use super::pod;
 use super::support::{
-    immutable, int_or_percent, label_selector, list, nonnegative, not_over_100_percent, required,
-    required_one_of, same, text,
+    immutable, int_or_percent, label_selector, list, nonnegative, not_over_100_percent, same, text,
 };
 use crate::field::{Error, ErrorList, Path};
-use crate::names;
 use crate::selector::LabelSelector;
 
 pub(super) const MISMATCH: &str = "`selector` does not match template `labels`";
@@ -20,7 +18,7 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         ("apps", "ReplicaSet") => replica_set(&o["spec"], &path, errs),
         ("apps", "StatefulSet") => stateful_set(&o["spec"], &path, errs),
         ("apps", "DaemonSet") => daemon_set(&o["spec"], &path, errs),
-        ("autoscaling", "HorizontalPodAutoscaler") => autoscaler(&o["spec"], &path, errs),
+        ("autoscaling", "HorizontalPodAutoscaler") => super::autoscaler::spec(&o["spec"], &path, errs),
         _ => {}
     }
 }
@@ -42,13 +40,16 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
     }
 }
 
-/// Selector and template of a controller; returns whether they were checked
-/// against each other.
-fn selected(s: &Value, what: &str, path: &Path, errs: &mut ErrorList) {
+/// Selector and template of a controller; whether the selector can be read, without which the
+/// template is not looked at.
+fn selected(s: &Value, what: &str, path: &Path, errs: &mut ErrorList) -> bool {
     let p = path.child("selector");
     let selector = &s["selector"];
+    let of_daemons = what == "daemonset";
     if selector.is_null() {
-        errs.push(Error::required(&p, ""));
+        if !of_daemons {
+            errs.push(Error::required(&p, ""));
+        }
     } else {
         label_selector(selector, &p, errs);
         if *selector == json!({}) {
@@ -59,17 +60,24 @@ fn selected(s: &Value, what: &str, path: &Path, errs: &mut ErrorList) {
             ));
         }
     }
-    match LabelSelector::from_meta(selector) {
-        Err(_) => errs.push(Error::invalid(&p, selector.clone(), "invalid label selector")),
-        Ok(l) if !selector.is_null() && !l.is_everything() => {
-            let labels = &s["template"]["metadata"]["labels"];
-            if !l.matches(labels.as_object()) {
-                let p = path.child("template").child("metadata").child("labels");
-                errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
-            }
+    let Ok(parsed) = LabelSelector::from_meta(selector) else {
+        if !of_daemons {
+            let why = if what == "statefulset" {
+                ""
+            } else {
+                "invalid label selector"
+            };
+            errs.push(Error::invalid(&p, selector.clone(), why));
         }
-        Ok(_) => {}
+        return of_daemons;
+    };
+    let labels = &s["template"]["metadata"]["labels"];
+    // No selector selects nothing.
+    if selector.is_null() || !(parsed.is_everything() || parsed.matches(labels.as_object())) {
+        let p = path.child("template").child("metadata").child("labels");
+        errs.push(Error::invalid(&p, labels.clone(), MISMATCH));
     }
+    true
 }
 
 /// The template of pods that run for ever.
@@ -78,7 +86,7 @@ fn long_running(s: &Value, what: &str, path: &Path, errs: &mut ErrorList) {
     pod::template(&s["template"], &p, errs);
     let spec = &s["template"]["spec"];
     let policy = text(spec, "restartPolicy");
-    if !matches!(policy, "Always" | "") {
+    if policy != "Always" {
         errs.push(Error::not_supported(
             &p.child("spec").child("restartPolicy"),
             policy,
@@ -95,8 +103,9 @@ fn long_running(s: &Value, what: &str, path: &Path, errs: &mut ErrorList) {
 
 fn deployment(s: &Value, path: &Path, errs: &mut ErrorList) {
     nonnegative(&s["replicas"], &path.child("replicas"), errs);
-    selected(s, "deployment", path, errs);
-    long_running(s, "ReplicaSet", path, errs);
+    if selected(s, "deployment", path, errs) {
+        long_running(s, "ReplicaSet", path, errs);
+    }
     strategy(&s["strategy"], &path.child("strategy"), errs);
     for f in [
         "minReadySeconds",
@@ -161,8 +170,9 @@ fn replica_set(s: &Value, path: &Path, errs: &mut ErrorList) {
     for f in ["replicas", "minReadySeconds"] {
         nonnegative(&s[f], &path.child(f), errs);
     }
-    selected(s, "deployment", path, errs);
-    long_running(s, "ReplicaSet", path, errs);
+    if selected(s, "deployment", path, errs) {
+        long_running(s, "ReplicaSet", path, errs);
+    }
 }
 
 pub(super) fn replication_controller(o: &Value, errs: &mut ErrorList) {
@@ -230,8 +240,16 @@ fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
             "must be 'RollingUpdate' or 'OnDelete'",
         )),
     }
-    for f in ["replicas", "minReadySeconds", "revisionHistoryLimit"] {
+    for f in ["replicas", "minReadySeconds"] {
         nonnegative(&s[f], &path.child(f), errs);
+    }
+    let service = text(s, "serviceName");
+    if !service.is_empty() {
+        errs.invalid_each(
+            &path.child("serviceName"),
+            service,
+            crate::names::dns1123_label(service),
+        );
     }
     nonnegative(&s["ordinals"]["start"], &path.child("ordinals.start"), errs);
     let retention = &s["persistentVolumeClaimRetentionPolicy"];
@@ -243,7 +261,9 @@ fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
             errs,
         );
     }
-    selected(s, "statefulset", path, errs);
+    if !selected(s, "statefulset", path, errs) {
+        return;
+    }
     if list(&s["volumeClaimTemplates"]).is_empty() {
         long_running(s, "StatefulSet", path, errs);
     } else {
@@ -341,47 +361,5 @@ fn daemon_set(s: &Value, path: &Path, errs: &mut ErrorList) {
             other,
             &["OnDelete", "RollingUpdate"],
         )),
-    }
-}
-
-fn autoscaler(s: &Value, path: &Path, errs: &mut ErrorList) {
-    let min = s["minReplicas"].as_i64();
-    let max = s["maxReplicas"].as_i64().unwrap_or(0);
-    if let Some(n) = min.filter(|n| *n < 1) {
-        errs.push(Error::invalid(
-            &path.child("minReplicas"),
-            n,
-            "must be greater than or equal to 1",
-        ));
-    }
-    if max < 1 {
-        errs.push(Error::invalid(
-            &path.child("maxReplicas"),
-            max,
-            "must be greater than 0",
-        ));
-    }
-    if min.is_some_and(|n| max < n) {
-        errs.push(Error::invalid(
-            &path.child("maxReplicas"),
-            max,
-            "must be greater than or equal to `minReplicas`",
-        ));
-    }
-    let target = &s["scaleTargetRef"];
-    let p = path.child("scaleTargetRef");
-    for f in ["kind", "name"] {
-        if required(&target[f], &p.child(f), errs) {
-            errs.invalid_each(&p.child(f), text(target, f), names::path_segment(text(target, f)));
-        }
-    }
-    for (i, m) in list(&s["metrics"]).iter().enumerate() {
-        let p = path.child("metrics").index(i);
-        required_one_of(
-            &m["type"],
-            &["ContainerResource", "External", "Object", "Pods", "Resource"],
-            &p.child("type"),
-            errs,
-        );
     }
 }

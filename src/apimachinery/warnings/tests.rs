@@ -23,7 +23,7 @@ fn pods() {
             format!(
                 "{path}.nodeSelector[beta.kubernetes.io/os]: deprecated since v1.14; use \"kubernetes.io/os\" instead"
             ),
-            format!("{path}.volumes[0].gitRepo: deprecated in v1.11"),
+            format!("{path}.volumes[0].gitRepo: deprecated in v1.11, and disabled by default in v1.33+"),
             format!(
                 "{path}.containers[0].resources.requests[memory]: fractional byte value \"100m\" is invalid, must be an integer"
             ),

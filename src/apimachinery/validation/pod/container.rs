@@ -44,7 +44,7 @@ pub(super) fn all(spec: &Value, path: &Path, is_pod: bool, volumes: &[&str], err
     }
 }
 
-fn common(c: &Value, p: &Path, is_pod: bool, volumes: &[&str], errs: &mut ErrorList) {
+pub(super) fn common(c: &Value, p: &Path, is_pod: bool, volumes: &[&str], errs: &mut ErrorList) {
     let name = text(c, "name");
     if name.is_empty() {
         errs.push(Error::required(&p.child("name"), ""));
@@ -69,16 +69,15 @@ fn common(c: &Value, p: &Path, is_pod: bool, volumes: &[&str], errs: &mut ErrorL
     );
     ports(c, &p.child("ports"), errs);
     env::env(c, p, errs);
-    devices(c, &p.child("volumeDevices"), errs);
+    devices(c, &p.child("volumeDevices"), volumes, errs);
     mounts(c, p, volumes, errs);
-    required_one_of(
-        &c["imagePullPolicy"],
-        &["Always", "IfNotPresent", "Never"],
-        &p.child("imagePullPolicy"),
-        errs,
-    );
+    pull_policy(&c["imagePullPolicy"], &p.child("imagePullPolicy"), errs);
     resources(&c["resources"], &p.child("resources"), errs);
     security::container(&c["securityContext"], &p.child("securityContext"), errs);
+}
+
+pub(super) fn pull_policy(policy: &Value, path: &Path, errs: &mut ErrorList) {
+    required_one_of(policy, &["Always", "IfNotPresent", "Never"], path, errs);
 }
 
 fn ports(c: &Value, path: &Path, errs: &mut ErrorList) {
@@ -221,9 +220,13 @@ fn mounts(c: &Value, path: &Path, volumes: &[&str], errs: &mut ErrorList) {
     }
 }
 
-fn devices(c: &Value, path: &Path, errs: &mut ErrorList) {
+fn devices(c: &Value, path: &Path, volumes: &[&str], errs: &mut ErrorList) {
     for (i, d) in list(&c["volumeDevices"]).iter().enumerate() {
-        required(&d["name"], &path.index(i).child("name"), errs);
+        let p = path.index(i).child("name");
+        required(&d["name"], &p, errs);
+        if !volumes.contains(&text(d, "name")) {
+            errs.push(Error::not_found(&p, text(d, "name")));
+        }
         required(&d["devicePath"], &path.index(i).child("devicePath"), errs);
     }
 }
@@ -236,6 +239,20 @@ fn native(resource: &str) -> bool {
     !resource.contains('/') || resource.contains("kubernetes.io/")
 }
 
+/// The name of something that a container asks for.
+pub(in super::super) fn resource_name(name: &str, p: &Path, errs: &mut ErrorList) {
+    errs.invalid_each(p, name, names::qualified_name(name));
+    let standard = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
+    if !name.contains('/') && !standard {
+        for why in [
+            "must be a standard resource type or fully qualified",
+            "must be a standard resource for containers",
+        ] {
+            errs.push(Error::invalid(p, name, why));
+        }
+    }
+}
+
 /// `ResourceRequirements`: names, amounts, requests within limits.
 fn resources(r: &Value, path: &Path, errs: &mut ErrorList) {
     let limits = r["limits"].as_object();
@@ -243,16 +260,7 @@ fn resources(r: &Value, path: &Path, errs: &mut ErrorList) {
         let base = path.child(list_name);
         for (name, amount) in r[list_name].as_object().into_iter().flatten() {
             let p = base.key(name);
-            errs.invalid_each(&p, name, names::qualified_name(name));
-            let standard = matches!(name.as_str(), "cpu" | "memory" | "ephemeral-storage")
-                || name.starts_with("hugepages-");
-            if !name.contains('/') && !standard {
-                errs.push(Error::invalid(
-                    &p,
-                    name.as_str(),
-                    "must be a standard resource for containers",
-                ));
-            }
+            resource_name(name, &p, errs);
             nonnegative_quantity(amount, &p, errs);
             let Ok(q) = Quantity::from_value(amount) else {
                 continue;

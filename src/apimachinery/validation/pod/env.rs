@@ -118,7 +118,8 @@ fn value_from(e: &Value, p: &Path, errs: &mut ErrorList) {
         if r.is_object() {
             sources += 1;
             let p = p.child(kind);
-            required(&r["name"], &p.child("name"), errs);
+            let name = text(r, "name");
+            errs.invalid_each(&p.child("name"), name, names::dns1123_subdomain(name));
             if required(&r["key"], &p.child("key"), errs) {
                 errs.invalid_each(
                     &p.child("key"),
@@ -130,6 +131,13 @@ fn value_from(e: &Value, p: &Path, errs: &mut ErrorList) {
     }
     if from["fileKeyRef"].is_object() {
         sources += 1;
+        for field in ["volumeName", "path", "key"] {
+            required(
+                &from["fileKeyRef"][field],
+                &p.child("fileKeyRef").child(field),
+                errs,
+            );
+        }
     }
     if !text(e, "value").is_empty() {
         if sources != 0 {

@@ -84,7 +84,9 @@ fn messages_are_upstreams() {
         (
             container(json!({"resources": {"limits": {"cpus": "1"}}})),
             vec![
+                "spec.containers[0].resources.limits[cpus]: Invalid value: \"cpus\": must be a standard resource type or fully qualified",
                 "spec.containers[0].resources.limits[cpus]: Invalid value: \"cpus\": must be a standard resource for containers",
+                "spec.containers[0].resources.requests[cpus]: Invalid value: \"cpus\": must be a standard resource type or fully qualified",
                 "spec.containers[0].resources.requests[cpus]: Invalid value: \"cpus\": must be a standard resource for containers",
             ],
         ),
@@ -105,6 +107,42 @@ fn messages_are_upstreams() {
         (
             json!({"containers": [{"name": "a", "image": "i"}], "volumes": [{"name": "v", "configMap": {}}]}),
             vec!["spec.volumes[0].configMap.name: Required value"],
+        ),
+        (
+            with_volume(
+                json!({"iscsi": {"targetPortal": "p", "iqn": "iqn.2001-04.com.example", "lun": 256}}),
+            ),
+            vec![
+                "spec.volumes[0].iscsi.iqn: Invalid value: \"iqn.2001-04.com.example\": must be valid format",
+                "spec.volumes[0].iscsi.lun: Invalid value: 256: must be between 0 and 255, inclusive",
+            ],
+        ),
+        (
+            with_volume(json!({"fc": {"targetWWNs": ["a"], "wwids": ["b"]}})),
+            vec![
+                "spec.volumes[0].fc.targetWWNs: Invalid value: [\"a\"]: targetWWNs and wwids can not be specified simultaneously",
+                "spec.volumes[0].fc.lun: Required value: lun is required if targetWWNs is specified",
+            ],
+        ),
+        (
+            with_volume(json!({"gcePersistentDisk": {"partition": -1}})),
+            vec![
+                "spec.volumes[0].persistentDisk.pdName: Required value",
+                "spec.volumes[0].persistentDisk.partition: Invalid value: -1: must be between 1 and 255, inclusive",
+            ],
+        ),
+        (
+            with_volume(json!({"quobyte": {"registry": "r", "volume": "v"}})),
+            vec![
+                "spec.volumes[0].quobyte.registry: Invalid value: \"r\": must be a host:port pair or multiple pairs separated by commas",
+            ],
+        ),
+        (
+            with_volume(json!({"projected": {"sources": [{"clusterTrustBundle": {}}]}})),
+            vec![
+                "spec.volumes[0].projected.sources[0].clusterTrustBundle: Required value: either name or signerName must be specified",
+                "spec.volumes[0].projected.sources[0].clusterTrustBundle.path: Required value",
+            ],
         ),
         (
             json!({"containers": [{"name": "a", "image": "i"}], "restartPolicy": "Maybe"}),
@@ -128,6 +166,11 @@ fn messages_are_upstreams() {
     for (spec, want) in table {
         assert_eq!(check(spec.clone()), want, "{spec}");
     }
+}
+
+fn with_volume(mut source: Value) -> Value {
+    source["name"] = json!("v");
+    json!({"containers": [{"name": "a", "image": "i"}], "volumes": [source]})
 }
 
 #[test]
@@ -192,6 +235,9 @@ fn updates() {
     );
     assert_eq!(
         check(&|p| p["spec"]["containers"].as_array_mut().unwrap().clear()),
-        ["spec.containers: Forbidden: pod updates may not add or remove containers"]
+        [
+            "spec.containers: Required value",
+            "spec.containers: Forbidden: pod updates may not add or remove containers"
+        ]
     );
 }

@@ -10,6 +10,7 @@ use crate::names;
 const UPDATABLE: &str = "`spec.containers[*].image`,`spec.initContainers[*].image`,`spec.activeDeadlineSeconds`,`spec.tolerations` (only additions to existing tolerations),`spec.terminationGracePeriodSeconds` (allow it to be set to 1 if it was previously negative)";
 
 pub(in super::super) fn pod(new: &Value, old: &Value, errs: &mut ErrorList) {
+    super::valid(new, errs);
     let path = Path::new("spec");
     let (n, o) = (&new["spec"], &old["spec"]);
     for kind in ["containers", "initContainers"] {
@@ -64,7 +65,6 @@ pub(in super::super) fn pod(new: &Value, old: &Value, errs: &mut ErrorList) {
     }
     tolerations(n, o, &path.child("tolerations"), errs);
     let gated = gates(n, o, &path.child("schedulingGates"), errs);
-    super::affinity::tolerations(n, &path.child("tolerations"), errs);
 
     let mut munged = n.clone();
     for kind in ["containers", "initContainers"] {

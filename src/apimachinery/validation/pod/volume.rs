@@ -4,8 +4,9 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
-use super::super::support::{list, nonnegative_quantity, required, text};
+use super::super::support::{label_selector, list, nonnegative_quantity, required, text};
 use super::env::{VOLUME_FIELDS, field_ref, resource_ref};
+use super::sources;
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
@@ -27,7 +28,7 @@ pub(super) fn all<'a>(spec: &'a Value, path: &Path, errs: &mut ErrorList) -> Vec
     for (i, v) in list(&spec["volumes"]).iter().enumerate() {
         let p = path.index(i);
         let before = errs.len();
-        source(v, &p, errs);
+        single(v, SOURCES, &p, errs);
         let name = text(v, "name");
         if name.is_empty() {
             errs.push(Error::required(&p.child("name"), ""));
@@ -77,54 +78,90 @@ fn mode(v: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
-/// The single source of a volume, or of a PersistentVolume's spec.
-pub(in super::super) fn source(v: &Value, path: &Path, errs: &mut ErrorList) {
-    const SOURCES: &[&str] = &[
-        "emptyDir",
-        "hostPath",
-        "gitRepo",
-        "gcePersistentDisk",
-        "awsElasticBlockStore",
-        "secret",
-        "nfs",
-        "iscsi",
-        "glusterfs",
-        "flexVolume",
-        "configMap",
-        "persistentVolumeClaim",
-        "rbd",
-        "cinder",
-        "cephfs",
-        "flocker",
-        "downwardAPI",
-        "fc",
-        "azureFile",
-        "vsphereVolume",
-        "quobyte",
-        "azureDisk",
-        "storageos",
-        "projected",
-        "scaleIO",
-        "local",
-        "csi",
-        "ephemeral",
-        "photonPersistentDisk",
-        "portworxVolume",
-        "image",
-    ];
+/// Sources of pods' volumes in the order in which upstream looks at them: the first is the one.
+const SOURCES: &[&str] = &[
+    "emptyDir",
+    "hostPath",
+    "gitRepo",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "secret",
+    "nfs",
+    "iscsi",
+    "glusterfs",
+    "flocker",
+    "persistentVolumeClaim",
+    "rbd",
+    "cinder",
+    "cephfs",
+    "quobyte",
+    "downwardAPI",
+    "fc",
+    "flexVolume",
+    "configMap",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "storageos",
+    "projected",
+    "scaleIO",
+    "csi",
+    "ephemeral",
+    "image",
+];
+
+/// The same of PersistentVolumes.
+const PERSISTENT: &[&str] = &[
+    "hostPath",
+    "gcePersistentDisk",
+    "awsElasticBlockStore",
+    "glusterfs",
+    "flocker",
+    "nfs",
+    "rbd",
+    "quobyte",
+    "cephfs",
+    "iscsi",
+    "cinder",
+    "fc",
+    "flexVolume",
+    "azureFile",
+    "vsphereVolume",
+    "photonPersistentDisk",
+    "portworxVolume",
+    "azureDisk",
+    "scaleIO",
+    "local",
+    "storageos",
+    "csi",
+];
+
+/// The single source of a PersistentVolume's spec.
+pub(in super::super) fn persistent(v: &Value, path: &Path, errs: &mut ErrorList) {
+    single(v, PERSISTENT, path, errs);
+}
+
+fn single(v: &Value, sources: &[&str], path: &Path, errs: &mut ErrorList) {
     let mut found = 0;
-    for name in SOURCES {
+    for name in sources {
         let s = &v[*name];
         if !s.is_object() {
             continue;
         }
         found += 1;
-        let p = path.child(name);
         if found > 1 {
+            // As upstream spells them.
+            let p = path.child(match *name {
+                "cephfs" => "cephFS",
+                "downwardAPI" => "downwarAPI",
+                name => name,
+            });
             errs.push(Error::forbidden(&p, "may not specify more than 1 volume type"));
             continue;
         }
-        one(name, s, &p, errs);
+        one(name, s, &path.child(sources::shown(name)), errs);
     }
     if found == 0 {
         errs.push(Error::required(path, "must specify a volume type"));
@@ -156,21 +193,19 @@ fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
         }
         "downwardAPI" => {
             mode(&s["defaultMode"], &p.child("defaultMode"), errs);
-            downward(s, &p.child("items"), errs);
+            downward(s, p, errs);
         }
         "projected" => projected(s, p, errs),
         "nfs" => {
             required(&s["server"], &p.child("server"), errs);
-            if required(&s["path"], &p.child("path"), errs) && !text(s, "path").starts_with('/') {
+            required(&s["path"], &p.child("path"), errs);
+            if !text(s, "path").starts_with('/') {
                 errs.push(Error::invalid(
                     &p.child("path"),
                     text(s, "path"),
                     "must be an absolute path",
                 ));
             }
-        }
-        "csi" => {
-            required(&s["driver"], &p.child("driver"), errs);
         }
         "local" => host_path(s, p, errs),
         "ephemeral" => {
@@ -183,7 +218,8 @@ fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
                 );
             }
         }
-        _ => {}
+        "image" => super::container::pull_policy(&s["pullPolicy"], &p.child("pullPolicy"), errs),
+        _ => sources::source(name, s, p, errs),
     }
 }
 
@@ -219,38 +255,42 @@ fn items(s: &Value, path: &Path, errs: &mut ErrorList) {
 }
 
 fn downward(s: &Value, path: &Path, errs: &mut ErrorList) {
-    for (i, f) in list(&s["items"]).iter().enumerate() {
-        let p = path.index(i);
-        if required(&f["path"], &p.child("path"), errs) {
-            local_path(text(f, "path"), &p.child("path"), errs);
-        }
-        let (by_field, by_resource) = (f["fieldRef"].is_object(), f["resourceFieldRef"].is_object());
-        if by_field {
-            field_ref(&f["fieldRef"], VOLUME_FIELDS, &p.child("fieldRef"), errs);
-            if by_resource {
-                errs.push(Error::invalid(
-                    &p,
-                    "resource",
-                    "fieldRef and resourceFieldRef can not be specified simultaneously",
-                ));
-            }
-        } else if by_resource {
-            resource_ref(&f["resourceFieldRef"], true, &p.child("resourceFieldRef"), errs);
-        } else {
-            errs.push(Error::required(
-                &p,
-                "one of fieldRef and resourceFieldRef is required",
+    for file in list(&s["items"]) {
+        downward_file(file, path, errs);
+    }
+}
+
+/// A file of the downward API; upstream's paths don't say which of them.
+fn downward_file(f: &Value, p: &Path, errs: &mut ErrorList) {
+    if required(&f["path"], &p.child("path"), errs) {
+        local_path(text(f, "path"), &p.child("path"), errs);
+    }
+    let (by_field, by_resource) = (f["fieldRef"].is_object(), f["resourceFieldRef"].is_object());
+    if by_field {
+        field_ref(&f["fieldRef"], VOLUME_FIELDS, &p.child("fieldRef"), errs);
+        if by_resource {
+            errs.push(Error::invalid(
+                p,
+                "resource",
+                "fieldRef and resourceFieldRef can not be specified simultaneously",
             ));
         }
-        mode(&f["mode"], &p.child("mode"), errs);
+    } else if by_resource {
+        resource_ref(&f["resourceFieldRef"], true, &p.child("resourceFieldRef"), errs);
+    } else {
+        errs.push(Error::required(
+            p,
+            "one of fieldRef and resourceFieldRef is required",
+        ));
     }
+    mode(&f["mode"], &p.child("mode"), errs);
 }
 
 fn projected(s: &Value, path: &Path, errs: &mut ErrorList) {
     mode(&s["defaultMode"], &path.child("defaultMode"), errs);
     let mut paths: HashSet<&str> = HashSet::new();
     for (i, src) in list(&s["sources"]).iter().enumerate() {
-        let p = path.child("sources").index(i);
+        let at = path.child("sources").index(i);
         let mut found = 0;
         for kind in [
             "secret",
@@ -258,41 +298,100 @@ fn projected(s: &Value, path: &Path, errs: &mut ErrorList) {
             "downwardAPI",
             "serviceAccountToken",
             "clusterTrustBundle",
-            "podCertificate",
         ] {
             let v = &src[kind];
             if !v.is_object() {
                 continue;
             }
             found += 1;
-            let p = p.child(kind);
-            if found > 1 {
-                errs.push(Error::forbidden(&p, "may not specify more than 1 volume type"));
-                continue;
-            }
+            let p = at.child(kind);
             match kind {
                 "secret" | "configMap" => {
                     required(&v["name"], &p.child("name"), errs);
                     items(v, &p, errs);
                 }
-                "downwardAPI" => downward(v, &p, errs),
-                "serviceAccountToken" => token(v, &p, errs),
-                _ => {}
+                "downwardAPI" => {
+                    for file in list(&v["items"]) {
+                        downward_file(file, &p, errs);
+                    }
+                }
+                // Upstream leaves the source out of the path.
+                "serviceAccountToken" => token(v, &p, path, errs),
+                _ => trust_bundle(v, &p, errs),
             }
-            for at in list(&v["items"]).iter().chain(std::iter::once(v)) {
-                let at = text(at, "path");
-                if !at.is_empty() && !paths.insert(at) {
-                    errs.push(Error::invalid(&p, at, "conflicting duplicate paths"));
+            for item in list(&v["items"]) {
+                let name = text(item, "path");
+                if !name.is_empty() && !paths.insert(name) {
+                    let shown = if kind == "downwardAPI" {
+                        name
+                    } else {
+                        text(v, "name")
+                    };
+                    errs.push(Error::invalid(path, shown, "conflicting duplicate paths"));
                 }
             }
+            if kind == "clusterTrustBundle" && !paths.insert(text(v, "path")) {
+                errs.push(Error::invalid(
+                    path,
+                    text(v, "path"),
+                    "conflicting duplicate paths",
+                ));
+            }
         }
-        if found == 0 {
-            errs.push(Error::required(&p, "must specify a volume type"));
+        if found > 1 {
+            errs.push(Error::forbidden(
+                &at,
+                "may not specify more than 1 volume type per source",
+            ));
         }
     }
 }
 
-fn token(v: &Value, p: &Path, errs: &mut ErrorList) {
+fn trust_bundle(v: &Value, p: &Path, errs: &mut ErrorList) {
+    match (v["name"].as_str(), v["signerName"].as_str()) {
+        (Some(_), Some(_)) => errs.push(Error::invalid(
+            p,
+            v.clone(),
+            "only one of name and signerName may be used",
+        )),
+        (Some(name), None) => {
+            let at = p.child("name");
+            if name.is_empty() {
+                errs.push(Error::required(&at, "must be a valid object name"));
+            }
+            for why in names::dns1123_subdomain(name.rsplit(':').next().unwrap_or(name)) {
+                errs.push(Error::invalid(
+                    &at,
+                    name,
+                    format!("not a valid clustertrustbundlename: {why}"),
+                ));
+            }
+            if v["labelSelector"].is_object() {
+                errs.push(Error::invalid(
+                    &p.child("labelSelector"),
+                    v["labelSelector"].clone(),
+                    "labelSelector must be unset if name is specified",
+                ));
+            }
+        }
+        (None, Some(signer)) => {
+            if signer.is_empty() {
+                errs.push(Error::required(
+                    &p.child("signerName"),
+                    "must be a valid signer name",
+                ));
+            }
+            super::super::rest::signer_name(signer, &p.child("signerName"), errs);
+            label_selector(&v["labelSelector"], &p.child("labelSelector"), errs);
+        }
+        (None, None) => errs.push(Error::required(p, "either name or signerName must be specified")),
+    }
+    if required(&v["path"], &p.child("path"), errs) {
+        local_path(text(v, "path"), &p.child("path"), errs);
+    }
+}
+
+fn token(v: &Value, p: &Path, volume: &Path, errs: &mut ErrorList) {
     let seconds = v["expirationSeconds"].as_i64().unwrap_or(3600);
     if seconds < 600 {
         errs.push(Error::invalid(
@@ -308,7 +407,7 @@ fn token(v: &Value, p: &Path, errs: &mut ErrorList) {
             "may not specify a duration larger than 2^32 seconds",
         ));
     }
-    if required(&v["path"], &p.child("path"), errs) {
-        local_path(text(v, "path"), &p.child("path"), errs);
+    if required(&v["path"], &volume.child("path"), errs) {
+        local_path(text(v, "path"), &volume.child("path"), errs);
     }
 }

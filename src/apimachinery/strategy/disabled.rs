@@ -1,0 +1,71 @@
+//! Fields of features that v1.35 has turned off by default: they are dropped unread, as upstream's
+//! `dropDisabledFields` does.
+
+use serde_json::Value;
+
+use crate::meta::Gvk;
+
+/// Drops them from an object that is about to be written.
+pub(super) fn drop(gvk: &Gvk, object: &mut Value) {
+    let template = match gvk.group_kind() {
+        ("", "Pod") => Some("/spec"),
+        ("", "PodTemplate") => Some("/template/spec"),
+        ("batch", "CronJob") => Some("/spec/jobTemplate/spec/template/spec"),
+        ("apps" | "batch", _) | ("", "ReplicationController") => Some("/spec/template/spec"),
+        _ => None,
+    };
+    if let Some(spec) = template.and_then(|at| object.pointer_mut(at)) {
+        pod(spec);
+    }
+    let devices = match gvk.group_kind() {
+        ("resource.k8s.io", "ResourceClaim") => Some("/spec/devices/requests"),
+        ("resource.k8s.io", "ResourceClaimTemplate") => Some("/spec/spec/devices/requests"),
+        _ => None,
+    };
+    let requests = devices
+        .and_then(|at| object.pointer_mut(at))
+        .and_then(Value::as_array_mut);
+    for request in requests.into_iter().flatten() {
+        device_request(request);
+    }
+}
+
+/// `ContainerStopSignals`, `ClusterTrustBundleProjection`, `PodCertificateRequest`.
+fn pod(spec: &mut Value) {
+    let volumes = spec.get_mut("volumes").and_then(Value::as_array_mut);
+    for volume in volumes.into_iter().flatten() {
+        let sources = volume
+            .pointer_mut("/projected/sources")
+            .and_then(Value::as_array_mut);
+        for source in sources.into_iter().flatten().filter_map(Value::as_object_mut) {
+            source.remove("clusterTrustBundle");
+            source.remove("podCertificate");
+        }
+    }
+    for lists in ["containers", "initContainers", "ephemeralContainers"] {
+        let containers = spec.get_mut(lists).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten() {
+            let Some(fields) = container.as_object_mut() else {
+                continue;
+            };
+            let Some(lifecycle) = fields.get_mut("lifecycle").and_then(Value::as_object_mut) else {
+                continue;
+            };
+            if lifecycle.remove("stopSignal").is_some() && lifecycle.is_empty() {
+                fields.remove("lifecycle");
+            }
+        }
+    }
+}
+
+/// `DRADeviceTaints`.
+fn device_request(request: &mut Value) {
+    let remove = |of: &mut Value| of.as_object_mut().and_then(|fields| fields.remove("tolerations"));
+    if let Some(exactly) = request.get_mut("exactly") {
+        remove(exactly);
+    }
+    let choices = request.get_mut("firstAvailable").and_then(Value::as_array_mut);
+    for choice in choices.into_iter().flatten() {
+        remove(choice);
+    }
+}
