@@ -1,5 +1,6 @@
 //! What can be done to a valid object, read off the schema of its type.
 
+use bytes::Bytes;
 use rkind_apimachinery::schema::{Field, Type, TypeDef};
 use serde_json::{Map, Value, json};
 
@@ -9,7 +10,8 @@ const ADDED_DEPTH: usize = 3;
 /// A changed object and what was done: `<path> <change>`.
 pub(crate) struct Mutant {
     pub(crate) what: String,
-    pub(crate) object: Value,
+    /// JSON: a tree weighs ten times as much.
+    pub(crate) object: Bytes,
     /// It has fields that the schema does not know.
     pub(crate) unknown: bool,
 }
@@ -82,7 +84,7 @@ impl Walk {
         *place(&mut object, at) = value;
         self.found.push(Mutant {
             what: format!("{} {how}", show(at)),
-            object,
+            object: object.to_string().into(),
             unknown: false,
         });
     }
@@ -95,7 +97,7 @@ impl Walk {
             fields.remove(key);
             self.found.push(Mutant {
                 what: format!("{} removed", show(at)),
-                object,
+                object: object.to_string().into(),
                 unknown: false,
             });
         }
@@ -150,8 +152,9 @@ impl Walk {
             }
             (_, Value::Object(fields)) => {
                 let Some(def) = ty.message() else { return };
-                let brief =
-                    self.extent == Extent::BriefTemplates && at.contains(&Part::Key("template".to_owned()));
+                let within = |name: &str| at.contains(&Part::Key(name.to_owned()));
+                let brief = (self.extent == Extent::BriefTemplates && within("template"))
+                    || (within("openAPIV3Schema") && within("properties"));
                 for field in &def.fields {
                     self.field(at, field, fields.get(&*field.name), !brief);
                 }
@@ -165,7 +168,10 @@ impl Walk {
     fn absent(&mut self, at: &[Part], ty: &'static Type, choices: &[Box<str>], depth: usize) {
         match ty {
             Type::List(item) => {
-                if let (Some(def), true) = (item.message(), depth > 0) {
+                if let Some(def) = item
+                    .message()
+                    .filter(|def| depth > 0 && def.go_name() != "JSONSchemaProps")
+                {
                     let before = std::mem::replace(&mut self.whole, Value::Null);
                     let mut with = before.clone();
                     *place(&mut with, at) = json!([{}]);
@@ -182,7 +188,8 @@ impl Walk {
             }
             Type::Map(item) => self.set(at, json!({"k": plain(item, choices)}), "added"),
             _ => match ty.message() {
-                Some(def) if depth > 0 => {
+                // A schema may hold schemas in most of its fields: their number has no end.
+                Some(def) if depth > 0 && def.go_name() != "JSONSchemaProps" => {
                     self.set(at, json!({}), "added empty");
                     let before = self.whole.clone();
                     *place(&mut self.whole, at) = json!({});

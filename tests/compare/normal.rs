@@ -15,7 +15,7 @@ static MADE: LazyLock<Regex> = LazyLock::new(|| {
         r"(?P<uid>[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12})",
         r"(?P<time>20(?:2[5-9]|[3-9]\d)-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?: [-+]\d{4} [A-Z]+|Z|[-+]\d\d:\d\d)(?: m=\S+)?)",
         r"(?P<ip>\b10\.96\.\d+\.\d+\b)",
-        r"(?P<made>-made-[a-z0-9]{5}\b)",
+        r"(?P<made>-made-[a-z0-9]{5}\b|\ba{58}[a-z0-9]{5}\b|\bBad_[a-z0-9]{5}\b)",
         r"(?P<jwt>eyJ[\w-]+\.[\w-]+\.[\w-]+)",
     ];
     Regex::new(&parts.join("|")).expect("a regular expression")
@@ -74,7 +74,9 @@ pub(crate) fn differences(ours: &Answer, theirs: &Answer) -> Vec<String> {
         codes(ours, theirs, &mut lines);
         return lines;
     }
-    apart("", said_by(ours, &our), said_by(theirs, &their), &mut lines);
+    let (mut ours_said, mut theirs_said) = (said_by(ours, &our), said_by(theirs, &their));
+    same_value(&mut ours_said, &mut theirs_said);
+    apart("", ours_said, theirs_said, &mut lines);
     if lines.is_empty() {
         for field in ["reason", "status", "apiVersion"] {
             trees(field, &our[field], &their[field], &mut lines);
@@ -87,7 +89,13 @@ pub(crate) fn differences(ours: &Answer, theirs: &Answer) -> Vec<String> {
                 &mut lines,
             );
         }
-        let (our, their) = (message(&our), message(&their));
+        // Upstream makes the message of the causes.
+        let derived = !our["details"]["causes"].is_null();
+        let head = |status: &Value| match message(status) {
+            said if derived => said.split(" is invalid").next().unwrap_or_default().to_owned(),
+            said => said,
+        };
+        let (our, their) = (head(&our), head(&their));
         if pieces(&our) != pieces(&their) {
             lines.push(format!("- message: {their}"));
             lines.push(format!("+ message: {our}"));
@@ -114,6 +122,26 @@ fn pieces(message: &str) -> Vec<String> {
     let mut pieces: Vec<String> = bare.split([',', ' ', '\n']).map(str::to_owned).collect();
     pieces.sort_unstable();
     pieces
+}
+
+/// Refusals repeat values in upstream's internal form, whose fields have other names, and say what an
+/// update changed as its internal types differ: of those only the rest of the text counts.
+fn same_value(ours: &mut [String], theirs: &mut [String]) {
+    static VALUE: LazyLock<Regex> = LazyLock::new(|| {
+        Regex::new(r#"(?s)value: [\[{].*[\]}](:|$)|(may not change fields other than [^\n]*\n).*"#)
+            .expect("a regular expression")
+    });
+    let bare = |said: &str| VALUE.replace(said, "value: …$1$2").into_owned();
+    for theirs in theirs {
+        let is_internal = theirs.contains(r#"{"#) || theirs.contains('\n');
+        let Some(ours) = ours.iter_mut().find(|ours| bare(ours) == bare(theirs)) else {
+            continue;
+        };
+        if is_internal && !ours.contains("…") {
+            *ours = bare(ours);
+            *theirs = bare(theirs);
+        }
+    }
 }
 
 /// The causes of a refusal, or else its message.

@@ -108,15 +108,18 @@ impl Report {
         for known in &self.known {
             let _ = writeln!(out, "known, {} times: {}", known.met, known.reason);
         }
-        let _ = writeln!(
-            out,
+        let _ = writeln!(out, "{}", self.summary());
+        out
+    }
+
+    pub(crate) fn summary(&self) -> String {
+        format!(
             "{} requests compared; {} answers differ, in {} ways; {} more as known.txt says",
             self.compared,
             self.differ,
-            groups.len(),
+            self.groups.len(),
             self.excused
-        );
-        out
+        )
     }
 }
 

@@ -1,6 +1,8 @@
 //! Requests in their order.
 
-use anyhow::Result;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, ensure};
 use bytes::Bytes;
 use futures::{StreamExt as _, TryStreamExt as _};
 use regex::Regex;
@@ -11,6 +13,11 @@ use crate::ask::{Answer, Client, Request};
 
 /// Connections per server for requests sent side by side.
 const SIDE_BY_SIDE: usize = 8;
+/// Requests of one connection until its answers are compared.
+const IN_A_ROW: usize = 50;
+/// Longest wait for an object to settle, and how often it must be seen unchanged.
+const SETTLE: Duration = Duration::from_secs(5);
+const QUIET: usize = 6;
 /// Where every namespaced object is.
 pub(crate) const NAMESPACE: &str = "compare";
 /// In a body: the resource version that the script's last kept object has on this server.
@@ -27,14 +34,19 @@ pub(crate) struct Case {
 impl Case {
     /// A request with a JSON body; none for null.
     pub(crate) fn new(name: String, method: &'static str, path: String, body: &Value) -> Case {
-        let kind = match method {
-            "PATCH" => "application/merge-patch+json",
-            _ => "application/json",
-        };
         let body = if body.is_null() {
             Bytes::new()
         } else {
             body.to_string().into()
+        };
+        Case::of(name, method, path, body)
+    }
+
+    /// A request with a body as it is.
+    pub(crate) fn of(name: String, method: &'static str, path: String, body: Bytes) -> Case {
+        let kind = match method {
+            "PATCH" => "application/merge-patch+json",
+            _ => "application/json",
         };
         let headers = vec![
             ("accept", "application/json".to_owned()),
@@ -75,6 +87,9 @@ pub(crate) enum Step {
         keep: bool,
         focused: bool,
     },
+    /// Waits until the object at the path is as its own server wants it: what controllers in an API
+    /// server write into a new object counts versions too. Its version is kept.
+    Settle(String),
     Many(Vec<Case>),
 }
 
@@ -118,6 +133,7 @@ impl Script {
                     *focused = focus.is_match(&case.name);
                     any |= *focused;
                 }
+                Step::Settle(_) => {}
                 Step::Many(cases) => {
                     cases.retain(|case| focus.is_match(&case.name));
                     any |= !cases.is_empty();
@@ -127,52 +143,94 @@ impl Script {
         any
     }
 
-    /// Sends everything; the answers in the order of the cases.
-    pub(crate) async fn run(&self, target: &Target) -> Result<Vec<Answer>> {
-        let mut answers = vec![];
-        let mut version = String::new();
-        let mut alone = Client::new(target);
+    /// Sends everything to both servers; hands over each case in focus with both answers, ours first.
+    ///
+    /// # Errors
+    /// When a server cannot be reached.
+    pub(crate) async fn run(
+        &self,
+        servers: [&Target; 2],
+        mut compare: impl FnMut(&Case, &Answer, &Answer),
+    ) -> Result<()> {
+        let mut alone = servers.map(Client::new);
+        let mut versions = [String::new(), String::new()];
         for step in &self.steps {
             match step {
-                Step::One { case, keep, .. } => {
-                    let answer = alone.ask(&with_version(&case.request, &version)).await?;
-                    if *keep && let Some(made) = answer.body["metadata"]["resourceVersion"].as_str() {
-                        version = made.to_owned();
+                Step::One { case, keep, focused } => {
+                    let [a, b] = &mut alone;
+                    let [ours, theirs] = [
+                        a.ask(&with_version(&case.request, &versions[0])).await?,
+                        b.ask(&with_version(&case.request, &versions[1])).await?,
+                    ];
+                    if *keep {
+                        for (version, answer) in versions.iter_mut().zip([&ours, &theirs]) {
+                            if let Some(made) = answer.body["metadata"]["resourceVersion"].as_str() {
+                                *version = made.to_owned();
+                            }
+                        }
                     }
-                    answers.push(answer);
+                    // What is refused as it is makes nothing to compare.
+                    ensure!(
+                        !keep || case.request.method != "POST" || theirs.code < 300,
+                        "{}: kube-apiserver refuses it: {}",
+                        case.name,
+                        theirs.body
+                    );
+                    if *focused {
+                        compare(case, &ours, &theirs);
+                    }
                 }
+                Step::Settle(path) => {
+                    for (client, version) in alone.iter_mut().zip(&mut versions) {
+                        *version = settled(client, path).await?;
+                    }
+                }
+                // Answers weigh much: not all are held at once.
                 Step::Many(cases) => {
-                    let parts = cases.chunks(cases.len().div_ceil(SIDE_BY_SIDE).max(1));
-                    let lists: Vec<Vec<Answer>> = futures::stream::iter(parts)
-                        .map(|part| many(target, part, &version))
-                        .buffered(SIDE_BY_SIDE)
-                        .try_collect()
-                        .await?;
-                    answers.extend(lists.into_iter().flatten());
+                    for cases in cases.chunks(SIDE_BY_SIDE * IN_A_ROW) {
+                        let (ours, theirs) = tokio::try_join!(
+                            many(servers[0], cases, &versions[0]),
+                            many(servers[1], cases, &versions[1])
+                        )?;
+                        for (case, (ours, theirs)) in cases.iter().zip(ours.iter().zip(&theirs)) {
+                            compare(case, ours, theirs);
+                        }
+                    }
                 }
             }
         }
-        Ok(answers)
-    }
-
-    /// The cases in focus with both answers.
-    pub(crate) fn pair<'a>(
-        &'a self,
-        ours: &'a [Answer],
-        theirs: &'a [Answer],
-    ) -> impl Iterator<Item = (&'a Case, &'a Answer, &'a Answer)> {
-        let cases = self.steps.iter().flat_map(|step| match step {
-            Step::One { case, focused, .. } => vec![(case, *focused)],
-            Step::Many(cases) => cases.iter().map(|case| (case, true)).collect(),
-        });
-        cases
-            .zip(ours.iter().zip(theirs))
-            .filter(|((_, focused), _)| *focused)
-            .map(|((case, _), (ours, theirs))| (case, ours, theirs))
+        Ok(())
     }
 }
 
+/// The version of an object that did not change for a while.
+async fn settled(client: &mut Client<'_>, path: &str) -> Result<String> {
+    let case = Case::new(String::new(), "GET", path.to_owned(), &Value::Null);
+    let (mut version, mut seen) = (String::new(), 0);
+    let deadline = Instant::now() + SETTLE;
+    while seen < QUIET && Instant::now() < deadline {
+        let answer = client.ask(&case.request).await?;
+        let found = answer.body["metadata"]["resourceVersion"].as_str();
+        let found = found.unwrap_or_default();
+        seen = if found == version { seen + 1 } else { 0 };
+        version = found.to_owned();
+        // Nothing tells that a server has no more to write.
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    Ok(version)
+}
+
 async fn many(target: &Target, cases: &[Case], version: &str) -> Result<Vec<Answer>> {
+    let parts = cases.chunks(cases.len().div_ceil(SIDE_BY_SIDE).max(1));
+    let lists: Vec<Vec<Answer>> = futures::stream::iter(parts)
+        .map(|part| in_a_row(target, part, version))
+        .buffered(SIDE_BY_SIDE)
+        .try_collect()
+        .await?;
+    Ok(lists.into_iter().flatten().collect())
+}
+
+async fn in_a_row(target: &Target, cases: &[Case], version: &str) -> Result<Vec<Answer>> {
     let mut client = Client::new(target);
     let mut answers = Vec::with_capacity(cases.len());
     for case in cases {
