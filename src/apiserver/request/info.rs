@@ -2,6 +2,7 @@
 //! (`k8s.io/apiserver/pkg/endpoints/request/requestinfo.go`).
 
 use http::Method;
+use rkind_apimachinery::selector::FieldSelector;
 
 #[cfg(test)]
 mod tests;
@@ -109,9 +110,7 @@ impl RequestInfo {
             info.verb = if watch { "watch" } else { "list" }.to_owned();
             // A list of exactly one name is authorized with that name.
             info.read_selectors(query);
-            if let Some(name) = exact_name(&info.field_selector) {
-                info.name = name.to_owned();
-            }
+            info.name = exact_name(&info.field_selector).unwrap_or_default();
         }
         if info.name.is_empty() && info.verb == "delete" {
             info.verb = "deletecollection".to_owned();
@@ -165,13 +164,15 @@ pub(crate) fn first_pairs(query: Option<&str>) -> Vec<(String, String)> {
     pairs
 }
 
-fn exact_name(selector: &str) -> Option<&str> {
-    selector.split(',').find_map(|term| {
-        let value = term
-            .strip_prefix("metadata.name==")
-            .or_else(|| term.strip_prefix("metadata.name="))?;
-        (!value.is_empty()).then_some(value)
-    })
+/// The one name that a field selector chooses, if it can stand in a path.
+fn exact_name(selector: &str) -> Option<String> {
+    if selector.is_empty() {
+        return None;
+    }
+    let selector = FieldSelector::parse(selector).ok()?;
+    let name = selector.exact("metadata.name")?;
+    let segment = !matches!(name, "." | "..") && !name.contains(['/', '%']);
+    segment.then(|| name.to_owned())
 }
 
 fn decode(segment: &str) -> String {

@@ -106,6 +106,23 @@ fn a_watch_without_a_beginning_gets_what_is_there() {
     }
 }
 
+/// Authorization reads the first of them: what is listed must be what it allowed.
+#[test]
+fn the_first_of_an_option_counts() {
+    let query = "fieldSelector=metadata.name%3Dmine&fieldSelector=&labelSelector=a%3Db&labelSelector=&limit=1&limit=2";
+    let options = ListOptions::parse(Some(query), &pods(), false).unwrap();
+    assert_eq!(options.selector.fields.exact("metadata.name"), Some("mine"));
+    assert!(!options.selector.labels.is_everything());
+    assert_eq!(options.limit, 1);
+    let options = WriteOptions::parse(
+        Some("fieldManager=a&fieldManager=b&dryRun=&dryRun=All"),
+        "",
+        "CreateOptions",
+    );
+    let options = options.unwrap();
+    assert_eq!((options.field_manager.as_str(), options.dry_run), ("a", true));
+}
+
 #[test]
 fn write_options() {
     let options = WriteOptions::parse(Some("dryRun=All"), "kubectl/v1.32 (linux)", "CreateOptions").unwrap();
