@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use rkind_apimachinery::status::Status;
 
 use crate::{
@@ -18,7 +18,7 @@ const EXTRA: &str = "impersonate-extra-";
 /// The user that a request runs as; `None` when that is who asks.
 ///
 /// # Errors
-/// 500 for groups without a user, 403 when not allowed.
+/// 400 for a header that is no text, 500 for groups without a user, 403 when not allowed.
 pub(crate) async fn impersonate(
     core: &Core,
     user: &UserInfo,
@@ -30,26 +30,22 @@ pub(crate) async fn impersonate(
     {
         return Ok(None);
     }
-    let values = |name: &str| -> Vec<String> {
-        headers
-            .get_all(name)
-            .iter()
-            .filter_map(|v| v.to_str().ok())
-            .map(str::to_owned)
-            .collect()
+    let values = |name: &str| -> Result<Vec<String>> {
+        let values = headers.get_all(name).iter().map(|value| text(name, value));
+        values.collect()
     };
-    let name = values("impersonate-user").into_iter().next().unwrap_or_default();
-    let groups = values("impersonate-group");
-    let uid = values("impersonate-uid").into_iter().next().unwrap_or_default();
+    let first = |name: &str| Ok::<_, Box<Status>>(values(name)?.into_iter().next().unwrap_or_default());
+    let name = first("impersonate-user")?;
+    let groups = values("impersonate-group")?;
+    let uid = first("impersonate-uid")?;
     let mut extra: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for (header, value) in headers {
-        if let Some(key) = header.as_str().strip_prefix(EXTRA)
-            && let Ok(value) = value.to_str()
-        {
+        if let Some(key) = header.as_str().strip_prefix(EXTRA) {
+            let value = text(header.as_str(), value)?;
             let key = percent_encoding::percent_decode_str(key)
                 .decode_utf8_lossy()
                 .to_lowercase();
-            extra.entry(key).or_default().push(value.to_owned());
+            extra.entry(key).or_default().push(value);
         }
     }
     if name.is_empty() {
@@ -111,4 +107,12 @@ pub(crate) async fn impersonate(
         target.groups.push(AUTHENTICATED.into());
     }
     Ok(Some(target))
+}
+
+/// A header's value. One that cannot be read is not the same as none: whoever sent it would act as
+/// somebody else than they said.
+fn text(name: &str, value: &HeaderValue) -> Result<String> {
+    let value = std::str::from_utf8(value.as_bytes())
+        .map_err(|_| Status::bad_request(format!("header {name}: value is not valid UTF-8")))?;
+    Ok(value.to_owned())
 }

@@ -2,7 +2,11 @@
 //! permissions. Upstream: `pkg/registry/rbac/*/policybased`, verbs `escalate` and `bind`.
 
 use async_trait::async_trait;
-use rkind_apimachinery::field::quote;
+use rkind_apimachinery::{
+    field::quote,
+    meta::{self, GroupResource},
+    status::Status,
+};
 use serde::Deserialize as _;
 use serde_json::Value;
 
@@ -23,55 +27,118 @@ impl Validate for Escalation {
         let concerns = request.def.group == GROUP
             && request.sub.is_empty()
             && matches!(request.operation, Operation::Create | Operation::Update);
-        if !concerns || request.user.in_group(MASTERS) {
+        if !concerns || request.user.in_group(MASTERS) || collected_only(request) {
             return Ok(());
         }
-        let (granted, verb, name) = if request.def.resource.ends_with("bindings") {
-            let unchanged = request.old.is_some_and(|old| {
-                old["roleRef"] == request.object["roleRef"] && old["subjects"] == request.object["subjects"]
-            });
-            if unchanged {
-                return Ok(());
-            }
-            let role = &request.object["roleRef"];
-            (
-                rules_of(request, role),
-                "bind",
-                role["name"].as_str().unwrap_or_default(),
-            )
+        if request.def.resource.ends_with("bindings") {
+            binding(request).await
         } else {
-            if request
-                .old
-                .is_some_and(|old| old["rules"] == request.object["rules"])
-            {
-                return Ok(());
-            }
-            (rules(request.object), "escalate", request.name)
-        };
-        if may(request, verb, name).await {
-            return Ok(());
+            role(request).await
         }
-        let own = request
-            .core
-            .authorizer
-            .rbac
-            .rules(request.user, request.namespace);
-        let missing: Vec<String> = granted
-            .iter()
-            .filter(|rule| !covered(rule, &own))
-            .map(shown)
-            .collect();
-        if missing.is_empty() {
-            return Ok(());
-        }
-        let groups: Vec<String> = request.user.groups.iter().map(|g| quote(g)).collect();
-        Err(request.forbidden(&format!(
-            "user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
-            quote(&request.user.name),
-            groups.join(" "),
-            missing.join("\n")
-        )))
     }
+}
+
+/// Whether an update changes only what the garbage collector does.
+fn collected_only(request: &Request<'_>) -> bool {
+    let Some(old) = request.old else { return false };
+    let mut new = request.object.clone();
+    for field in [
+        "ownerReferences",
+        "finalizers",
+        "managedFields",
+        "resourceVersion",
+    ] {
+        match &old["metadata"][field] {
+            Value::Null => {
+                meta::remove(&mut new, field);
+            }
+            kept => meta::set(&mut new, field, kept.clone()),
+        }
+    }
+    new == *old
+}
+
+async fn role(request: &Request<'_>) -> Result<()> {
+    if may(request, "escalate", request.def.resource, request.name).await {
+        return Ok(());
+    }
+    confirm(request, &rules(request.object))?;
+    // Who has one can gather anything, and who takes one away can loosen what was gathered.
+    let aggregates = aggregates(request.object) || request.old.is_some_and(aggregates);
+    if aggregates && confirm(request, &everything()).is_err() {
+        return Err(request.forbidden("must have cluster-admin privileges to use the aggregationRule"));
+    }
+    Ok(())
+}
+
+async fn binding(request: &Request<'_>) -> Result<()> {
+    let role = &request.object["roleRef"];
+    let kind = role["kind"].as_str().unwrap_or_default();
+    let name = role["name"].as_str().unwrap_or_default();
+    let resource = if kind == "ClusterRole" {
+        "clusterroles"
+    } else {
+        "roles"
+    };
+    if may(request, "bind", resource, name).await {
+        return Ok(());
+    }
+    // A role that is yet to come would grant what nobody has looked at.
+    let rbac = &request.core.authorizer.rbac;
+    let granted = rbac
+        .role(kind, name, request.namespace)
+        .ok_or_else(|| Status::not_found(&GroupResource::new(GROUP, resource), name))?;
+    confirm(request, &granted)
+}
+
+/// Whether who asks has all of `granted`.
+///
+/// # Errors
+/// 403 with what is missing.
+fn confirm(request: &Request<'_>, granted: &[Rule]) -> Result<()> {
+    let own = request
+        .core
+        .authorizer
+        .rbac
+        .rules(request.user, request.namespace);
+    let missing: Vec<String> = granted
+        .iter()
+        .filter(|rule| !covered(rule, &own))
+        .map(shown)
+        .collect();
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let groups: Vec<String> = request.user.groups.iter().map(|g| quote(g)).collect();
+    Err(request.forbidden(&format!(
+        "user {} (groups=[{}]) is attempting to grant RBAC permissions not currently held:\n{}",
+        quote(&request.user.name),
+        groups.join(" "),
+        missing.join("\n")
+    )))
+}
+
+fn aggregates(role: &Value) -> bool {
+    let selectors = role["aggregationRule"]["clusterRoleSelectors"].as_array();
+    selectors.is_some_and(|selectors| !selectors.is_empty())
+}
+
+/// What `cluster-admin` has.
+fn everything() -> [Rule; 2] {
+    let all = || vec!["*".to_owned()];
+    [
+        Rule {
+            verbs: all(),
+            api_groups: all(),
+            resources: all(),
+            ..Default::default()
+        },
+        Rule {
+            verbs: all(),
+            non_resource_urls: all(),
+            ..Default::default()
+        },
+    ]
 }
 
 fn rules(role: &Value) -> Vec<Rule> {
@@ -83,26 +150,7 @@ fn rules(role: &Value) -> Vec<Rule> {
         .collect()
 }
 
-/// Rules of the role that a binding refers to; none when it is missing, as nothing is granted yet.
-fn rules_of(request: &Request<'_>, role: &Value) -> Vec<Rule> {
-    let name = role["name"].as_str().unwrap_or_default();
-    let object = if role["kind"] == "ClusterRole" {
-        request
-            .core
-            .cached("rbac.authorization.k8s.io/clusterroles", name)
-    } else {
-        let key = format!("{}/{name}", request.namespace);
-        request.core.cached("rbac.authorization.k8s.io/roles", &key)
-    };
-    object.map(|o| rules(&o.to_value())).unwrap_or_default()
-}
-
-async fn may(request: &Request<'_>, verb: &str, name: &str) -> bool {
-    let resource = match (verb, request.object["roleRef"]["kind"].as_str()) {
-        ("bind", Some("ClusterRole")) => "clusterroles",
-        ("bind", _) => "roles",
-        _ => request.def.resource,
-    };
+async fn may(request: &Request<'_>, verb: &str, resource: &str, name: &str) -> bool {
     request.may(verb, GROUP, resource, name).await
 }
 

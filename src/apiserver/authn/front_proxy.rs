@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use http::HeaderMap;
+use http::{HeaderMap, HeaderValue};
 use rustls::server::danger::ClientCertVerifier;
 
 use super::x509::Shown;
@@ -39,7 +39,8 @@ impl FrontProxy {
     /// The user that the headers name; `None` when the certificate is no proxy's or names nobody.
     ///
     /// # Errors
-    /// When the certificate is of the right authority but its name is not allowed.
+    /// When the certificate is of the right authority but its name is not allowed, or a header is no
+    /// text: without it the user would be another one.
     pub(super) fn user(&self, shown: &Shown, headers: &HeaderMap) -> Result<Option<UserInfo>, String> {
         let Some(proxy) = shown.proxy() else {
             return Ok(None);
@@ -49,23 +50,27 @@ impl FrontProxy {
                 "x509: subject with cn={proxy} is not in the allowed list"
             ));
         }
-        let first = |names: &[String]| {
-            names
-                .iter()
-                .find_map(|n| headers.get(n)?.to_str().ok().filter(|v| !v.is_empty()))
-                .map(str::to_owned)
+        let first = |names: &[String]| -> Result<Option<String>, String> {
+            for name in names {
+                let value = headers.get(name).map_or(Ok(""), |value| text(name, value))?;
+                if !value.is_empty() {
+                    return Ok(Some(value.to_owned()));
+                }
+            }
+            Ok(None)
         };
-        let Some(name) = first(&self.name) else {
+        let Some(name) = first(&self.name)? else {
             return Ok(None);
         };
         let mut user = UserInfo {
             name,
-            uid: first(&self.uid).unwrap_or_default(),
+            uid: first(&self.uid)?.unwrap_or_default(),
             ..Default::default()
         };
         for name in &self.groups {
-            let values = headers.get_all(name).iter().filter_map(|v| v.to_str().ok());
-            user.groups.extend(values.map(str::to_owned));
+            for value in headers.get_all(name) {
+                user.groups.push(text(name, value)?.to_owned());
+            }
         }
         for (header, value) in headers {
             let Some(key) = self
@@ -75,13 +80,16 @@ impl FrontProxy {
             else {
                 continue;
             };
-            if let Ok(value) = value.to_str() {
-                let key = percent_encoding::percent_decode_str(key)
-                    .decode_utf8_lossy()
-                    .to_lowercase();
-                user.extra.entry(key).or_default().push(value.to_owned());
-            }
+            let value = text(header.as_str(), value)?;
+            let key = percent_encoding::percent_decode_str(key)
+                .decode_utf8_lossy()
+                .to_lowercase();
+            user.extra.entry(key).or_default().push(value.to_owned());
         }
         Ok(Some(user))
     }
+}
+
+fn text<'a>(name: &str, value: &'a HeaderValue) -> Result<&'a str, String> {
+    std::str::from_utf8(value.as_bytes()).map_err(|_| format!("header {name}: value is not valid UTF-8"))
 }

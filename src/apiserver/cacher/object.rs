@@ -105,6 +105,13 @@ pub(crate) struct Obj {
     comma: bool,
 }
 
+/// What a key holds after one revision never changes.
+impl PartialEq for Obj {
+    fn eq(&self, other: &Self) -> bool {
+        self.revision == other.revision && self.key == other.key
+    }
+}
+
 impl Obj {
     /// Reads an entry of the resource with storage prefix `resource`; `key` is the part of the
     /// entry's key behind the resource.

@@ -12,9 +12,12 @@ use rkind_apimachinery::{
 };
 use serde_json::Value;
 
-use super::{Context, convert, managed, read_body, render, render::Payload, rules, unsupported_media};
+use super::{
+    Context, commit::Change, convert, managed, read_body, render, render::Payload, rules, unsupported_media,
+};
 use crate::{
     admission::{Notes, Operation, OptionsOf, Request},
+    authz::Attributes,
     catalog::Def,
     core::{Core, group_resource, store_key},
     error::{self, Result},
@@ -138,6 +141,26 @@ impl Write {
         Payload::Tree(convert::to_served(&self.def, object))
     }
 
+    /// Whether who may change an object by this name may also create it: asked where an update or an
+    /// apply finds nothing.
+    ///
+    /// # Errors
+    /// 403.
+    pub(crate) async fn may_create(&self, name: &str) -> Result<()> {
+        let wanted = Attributes {
+            verb: "create".into(),
+            namespace: self.namespace.clone(),
+            group: self.def.group.into(),
+            version: self.def.version.into(),
+            resource: self.def.resource.into(),
+            subresource: self.sub.into(),
+            name: name.into(),
+            is_resource: true,
+            ..Default::default()
+        };
+        self.core.authorizer.check(&self.user, &wanted).await
+    }
+
     /// Creates an object given in stored form, decoded and defaulted.
     ///
     /// # Errors
@@ -226,16 +249,12 @@ impl Write {
             return Ok(self.tree(object));
         }
         let bytes = self.seal(&mut object).await?;
+        let key = store_key(&self.def, &self.namespace, name);
         match self
-            .core
-            .store
-            .create(&store_key(&self.def, &self.namespace, name), bytes.clone())
+            .commit(&key, Change::Create(bytes.clone()), reservation)
             .await
         {
-            Ok(revision) => {
-                reservation.keep();
-                self.payload(name, object, bytes, revision)
-            }
+            Ok(revision) => self.payload(name, object, bytes, revision),
             Err(rkind_store::Error::Exists { .. }) => Err(Status::already_exists(&gr, name).into()),
             Err(error) => Err(error::store(&gr, &error)),
         }

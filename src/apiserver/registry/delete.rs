@@ -11,7 +11,7 @@ use rkind_apimachinery::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, create::Write, read, read_body, render, unsupported_media};
+use super::{Context, commit::Change, create::Write, read, read_body, render, unsupported_media};
 use crate::{
     admission::{Operation, OptionsOf},
     core::{group_resource, store_key},
@@ -204,19 +204,17 @@ impl Write {
                         gone: false,
                     });
                 }
-                Plan::Remove => self
-                    .core
-                    .store
-                    .delete(&key, entry.mod_revision)
-                    .await
-                    .map(|revision| {
-                        services::released(&self.core, &self.def, &old);
+                Plan::Remove => {
+                    let given_back = services::release(&self.core, &self.def, &old);
+                    let change = Change::Delete(entry.mod_revision);
+                    self.commit(&key, change, given_back).await.map(|revision| {
                         meta::set(&mut old, "resourceVersion", revision.to_string());
                         Deleted {
                             last: old,
                             gone: true,
                         }
-                    }),
+                    })
+                }
                 Plan::Mark(mut new) => {
                     let bytes = self.seal(&mut new).await?;
                     self.core

@@ -3,6 +3,7 @@
 //! Nothing here knows a kind by name except `subresource`, `components`, `reviews` and the admission plugins: what
 //! is special about a kind is data in `apimachinery` (schema, strategy, validation).
 
+mod commit;
 pub(crate) mod components;
 pub(crate) mod condition;
 mod continuation;

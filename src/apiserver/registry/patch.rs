@@ -260,6 +260,7 @@ async fn server_side_apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>
             }
             let mut object = managed::applied(&write, None, &applied)?;
             rules::default_served(def, &mut object);
+            write.may_create(name).await?;
             match write.create(convert::to_stored(def, object)).await {
                 Ok(payload) => return render::object(ctx, StatusCode::CREATED, payload, &warnings).await,
                 Err(error) if error.reason == "AlreadyExists" => continue,

@@ -8,6 +8,7 @@ use serde_json::Value;
 
 use super::{
     Context,
+    commit::Change,
     create::{Write, check_namespace, decode, stored_gvk},
     managed, read_body,
     render::{self, Payload},
@@ -84,6 +85,7 @@ impl Write {
                 .await
                 .map_err(|e| error::store(&gr, &e))?;
             if there.is_none() {
+                self.may_create(name).await?;
                 return Ok(Updated {
                     payload: self.create(object).await?,
                     created: true,
@@ -202,24 +204,14 @@ impl Write {
                 current.mod_revision,
             )?));
         }
-        let deleted = is_finished(&new);
-        let committed = if deleted {
-            self.core.store.delete(key, current.mod_revision).await
+        let (change, reservation) = if is_finished(&new) {
+            let given_back = services::release(&self.core, &self.def, &old);
+            (Change::Delete(current.mod_revision), given_back)
         } else {
-            self.core
-                .store
-                .update(key, current.mod_revision, bytes.clone())
-                .await
+            (Change::Update(current.mod_revision, bytes.clone()), reservation)
         };
-        match committed {
-            Ok(revision) => {
-                if deleted {
-                    services::released(&self.core, &self.def, &old);
-                } else {
-                    reservation.keep();
-                }
-                Ok(Outcome::Done(self.payload(name, new, bytes, revision)?))
-            }
+        match self.commit(key, change, reservation).await {
+            Ok(revision) => Ok(Outcome::Done(self.payload(name, new, bytes, revision)?)),
             Err(rkind_store::Error::Conflict { current, .. }) => {
                 if unconditional || self.retry {
                     Ok(Outcome::Lost(current))

@@ -75,6 +75,11 @@ pub(crate) struct Reservation {
 }
 
 impl Reservation {
+    /// Whether there is nothing to keep or to give back.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.from.is_none()
+    }
+
     /// The write has committed.
     pub(crate) fn keep(mut self) {
         let Some(from) = self.from.take() else { return };
@@ -105,18 +110,15 @@ fn is_service(def: &ResourceDef) -> bool {
     def.group.is_empty() && def.resource == "services"
 }
 
-/// A Service is deleted: gives back what it had.
-pub(crate) fn released(core: &Core, def: &ResourceDef, service: &Value) {
-    if !is_service(def) {
-        return;
+/// What the deletion of a Service gives back once it has committed; nothing for other kinds.
+pub(crate) fn release(core: &Core, def: &ResourceDef, service: &Value) -> Reservation {
+    let mut reservation = Reservation::default();
+    if is_service(def) {
+        reservation.from = Some(core.services.taken.clone());
+        reservation.freed_addresses = addresses(service);
+        reservation.freed_ports = node_ports(service);
     }
-    let mut taken = core.services.taken.lock();
-    for address in addresses(service) {
-        taken.addresses.free(address);
-    }
-    for port in node_ports(service) {
-        taken.ports.free(port);
-    }
+    reservation
 }
 
 fn addresses(service: &Value) -> Vec<IpAddr> {

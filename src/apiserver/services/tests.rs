@@ -1,7 +1,13 @@
+use axum::body::Body;
+use bytes::Bytes;
+use rkind_store::{Entry, Range, Revision, Store, WatchStream};
+use tower::ServiceExt as _;
+
 use super::{
     allocator::{Addresses, Ports},
     *,
 };
+use crate::tests::{eventually, fixture_of};
 
 #[test]
 fn addresses_are_unique_until_the_range_is_full() {
@@ -70,4 +76,100 @@ fn a_type_without_node_ports_loses_those_it_had() {
         fields(&mut new, Some(&old));
         assert_eq!(new["spec"]["ports"][0]["nodePort"], left, "{kind} {asked}");
     }
+}
+
+/// A store whose answers to creations wait, after the creation is done.
+struct Held {
+    below: Arc<dyn Store>,
+    answers: tokio::sync::Semaphore,
+}
+
+#[async_trait::async_trait]
+impl Store for Held {
+    fn revision(&self) -> Revision {
+        self.below.revision()
+    }
+    fn oldest(&self) -> Revision {
+        self.below.oldest()
+    }
+    fn health(&self) -> rkind_store::Result<()> {
+        self.below.health()
+    }
+    async fn get(&self, key: &str, at: Option<Revision>) -> rkind_store::Result<(Option<Entry>, Revision)> {
+        self.below.get(key, at).await
+    }
+    async fn range(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> rkind_store::Result<Range> {
+        self.below.range(prefix, after, limit, at).await
+    }
+    async fn create(&self, key: &str, value: Bytes) -> rkind_store::Result<Revision> {
+        let revision = self.below.create(key, value).await?;
+        if key.ends_with("/held") {
+            let _permit = self.answers.acquire().await;
+        }
+        Ok(revision)
+    }
+    async fn update(&self, key: &str, expected: Revision, value: Bytes) -> rkind_store::Result<Revision> {
+        self.below.update(key, expected, value).await
+    }
+    async fn delete(&self, key: &str, expected: Revision) -> rkind_store::Result<Revision> {
+        self.below.delete(key, expected).await
+    }
+    async fn watch(&self, prefix: &str, from: Revision) -> rkind_store::Result<WatchStream> {
+        self.below.watch(prefix, from).await
+    }
+    async fn progress(&self, prefix: &str) -> rkind_store::Result<()> {
+        self.below.progress(prefix).await
+    }
+    async fn compact(&self, revision: Revision) -> rkind_store::Result<()> {
+        self.below.compact(revision).await
+    }
+}
+
+/// A client that hangs up while the store commits does not get its Service's address given out again.
+#[tokio::test]
+async fn what_was_committed_stays_taken_when_nobody_waits() {
+    let mut held = None;
+    let f = fixture_of(|options| {
+        let store = Arc::new(Held {
+            below: options.store.clone(),
+            answers: tokio::sync::Semaphore::new(0),
+        });
+        held = Some(store.clone());
+        options.store = store;
+    })
+    .await;
+    let held = held.unwrap();
+    let uri = "/api/v1/namespaces/default/services";
+    let service = |name: &str| {
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name},
+            "spec": {"clusterIP": "10.96.7.7", "ports": [{"port": 80}]}})
+    };
+    let request = http::Request::post(uri)
+        .header("content-type", "application/json")
+        .body(Body::from(service("held").to_string()))
+        .unwrap();
+    let asked = tokio::spawn(f.admin().oneshot(request));
+    eventually("the commit", async || {
+        let stored = held.get("/registry/core/services/default/held", None).await;
+        stored.unwrap().0
+    })
+    .await;
+    asked.abort();
+    assert!(asked.await.unwrap_err().is_cancelled());
+    held.answers.add_permits(1);
+    let (code, error) = f.send("POST", uri, service("other")).await;
+    assert_eq!(code, http::StatusCode::UNPROCESSABLE_ENTITY, "{error}");
+    assert!(
+        error["message"]
+            .as_str()
+            .unwrap()
+            .contains("provided IP is already allocated"),
+        "{error}"
+    );
 }

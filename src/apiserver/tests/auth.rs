@@ -170,3 +170,194 @@ async fn nobody_grants_what_they_lack() {
         StatusCode::FORBIDDEN
     );
 }
+
+const RBAC: &str = "/apis/rbac.authorization.k8s.io/v1";
+
+/// Gives `jane` one rule for everything in the cluster.
+async fn grant(f: &Fixture, verbs: &[&str], group: &str, resources: &[&str]) {
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "janes"},
+        "rules": [{"verbs": verbs, "apiGroups": [group], "resources": resources}]});
+    let (code, made) = f.send("POST", &format!("{RBAC}/clusterroles"), role).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding",
+        "metadata": {"name": "janes"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "janes"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}]});
+    let (code, made) = f
+        .send("POST", &format!("{RBAC}/clusterrolebindings"), binding)
+        .await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+}
+
+#[tokio::test]
+async fn nobody_gathers_what_they_lack() {
+    let f = fixture().await;
+    let roles = format!("{RBAC}/clusterroles");
+    grant(
+        &f,
+        &["get", "create", "update"],
+        "rbac.authorization.k8s.io",
+        &["clusterroles"],
+    )
+    .await;
+    let jane = || f.server.in_process(UserInfo::new("jane", &[]));
+    let gathering = |name: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": name},
+            "aggregationRule": {"clusterRoleSelectors": [
+                {"matchLabels": {"kubernetes.io/bootstrapping": "rbac-defaults"}}]}})
+    };
+    let why = "clusterroles.rbac.authorization.k8s.io \"all\" is forbidden: must have cluster-admin privileges to use the aggregationRule";
+    let (code, error) = f.send_as(jane(), "POST", &roles, gathering("all"), &[]).await;
+    assert_eq!((code.as_u16(), error["message"].as_str()), (403, Some(why)));
+    // Nor does she change one that is there, or make one of her own.
+    let (code, made) = f.send("POST", &roles, gathering("all")).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let all = format!("{roles}/all");
+    let mut changed = f.get(&all).await;
+    changed["aggregationRule"] = Value::Null;
+    let (code, error) = f.send_as(jane(), "PUT", &all, changed, &[]).await;
+    assert_eq!((code.as_u16(), error["message"].as_str()), (403, Some(why)));
+    let mut own = f.get(&format!("{roles}/janes")).await;
+    own["aggregationRule"] = gathering("x")["aggregationRule"].clone();
+    let (code, _) = f
+        .send_as(jane(), "PUT", &format!("{roles}/janes"), own, &[])
+        .await;
+    assert_eq!(code, StatusCode::FORBIDDEN);
+    assert_eq!(
+        f.send_as(jane(), "GET", "/api/v1/secrets", Value::Null, &[])
+            .await
+            .0,
+        StatusCode::FORBIDDEN
+    );
+}
+
+#[tokio::test]
+async fn bindings_are_compared_with_what_their_role_gathers() {
+    let f = fixture().await;
+    let bindings = format!("{RBAC}/clusterrolebindings");
+    grant(
+        &f,
+        &["create"],
+        "rbac.authorization.k8s.io",
+        &["clusterrolebindings"],
+    )
+    .await;
+    let gathering = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole",
+        "metadata": {"name": "all"},
+        "aggregationRule": {"clusterRoleSelectors": [
+            {"matchExpressions": [{"key": "kubernetes.io/bootstrapping", "operator": "Exists"}]}]}});
+    let (code, made) = f.send("POST", &format!("{RBAC}/clusterroles"), gathering).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let bound = |role: &str| {
+        json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": role},
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": role},
+            "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}]})
+    };
+    let jane = || f.server.in_process(UserInfo::new("jane", &[]));
+    let (code, error) = f.send_as(jane(), "POST", &bindings, bound("all"), &[]).await;
+    assert_eq!(code, StatusCode::FORBIDDEN, "{error}");
+    // What is not there yet may become anything.
+    let (code, error) = f.send_as(jane(), "POST", &bindings, bound("later"), &[]).await;
+    assert_eq!(
+        (code.as_u16(), error["message"].as_str()),
+        (
+            404,
+            Some("clusterroles.rbac.authorization.k8s.io \"later\" not found")
+        )
+    );
+    // Who may bind it needs no more.
+    let (code, made) = f.send("POST", &bindings, bound("later")).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+}
+
+#[tokio::test]
+async fn updates_and_applies_that_create_need_the_verb() {
+    let f = fixture().await;
+    grant(&f, &["update", "patch"], "", &["endpoints", "configmaps"]).await;
+    let jane = || f.server.in_process(UserInfo::new("jane", &[]));
+    let uri = "/api/v1/namespaces/default/endpoints/e";
+    let body = json!({"apiVersion": "v1", "kind": "Endpoints", "metadata": {"name": "e"}});
+    let (code, error) = f.send_as(jane(), "PUT", uri, body.clone(), &[]).await;
+    assert_eq!(
+        (code.as_u16(), error["message"].as_str()),
+        (
+            403,
+            Some(
+                "endpoints \"e\" is forbidden: User \"jane\" cannot create resource \"endpoints\" in API group \"\" in the namespace \"default\""
+            )
+        )
+    );
+    assert_eq!(f.send("PUT", uri, body.clone()).await.0, StatusCode::CREATED);
+    assert_eq!(f.send_as(jane(), "PUT", uri, body, &[]).await.0, StatusCode::OK);
+
+    let uri = "/api/v1/namespaces/default/configmaps/m?fieldManager=jane";
+    let headers = [("content-type", "application/apply-patch+yaml")];
+    let (code, error) = f.send_as(jane(), "PATCH", uri, config_map("m"), &headers).await;
+    assert_eq!(code, StatusCode::FORBIDDEN, "{error}");
+    let made = f
+        .send_as(f.admin(), "PATCH", uri, config_map("m"), &headers)
+        .await;
+    assert_eq!(made.0, StatusCode::CREATED);
+    let (code, _) = f.send_as(jane(), "PATCH", uri, config_map("m"), &headers).await;
+    assert_eq!(code, StatusCode::OK);
+}
+
+#[tokio::test]
+async fn nobody_acts_as_somebody_else_by_an_unreadable_header() {
+    let f = fixture().await;
+    let uri = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+    let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"});
+    let ask = async |user: &[u8]| {
+        let request = Request::post(uri)
+            .header("content-type", "application/json")
+            .header("impersonate-user", http::HeaderValue::from_bytes(user).unwrap())
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = f.admin().oneshot(request).await.unwrap();
+        let code = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (code, serde_json::from_slice::<Value>(&bytes).unwrap())
+    };
+    let (code, answer) = ask("j\u{fc}rgen".as_bytes()).await;
+    assert_eq!(
+        (code, answer["status"]["userInfo"]["username"].as_str()),
+        (201, Some("j\u{fc}rgen"))
+    );
+    let (code, answer) = ask(b"j\xfcrgen").await;
+    assert_eq!(code, 400, "{answer}");
+}
+
+/// What authorization reads of a query is what a list does.
+#[tokio::test]
+async fn a_second_selector_opens_nothing() {
+    let f = fixture().await;
+    for name in ["mine", "other"] {
+        let uri = "/api/v1/namespaces/default/configmaps";
+        assert_eq!(f.send("POST", uri, config_map(name)).await.0, StatusCode::CREATED);
+    }
+    let role = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "Role", "metadata": {"name": "one"},
+        "rules": [{"verbs": ["list"], "apiGroups": [""], "resources": ["configmaps"], "resourceNames": ["mine"]}]});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "RoleBinding", "metadata": {"name": "one"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "one"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "jane"}]});
+    f.send("POST", &format!("{RBAC}/namespaces/default/roles"), role)
+        .await;
+    f.send(
+        "POST",
+        &format!("{RBAC}/namespaces/default/rolebindings"),
+        binding,
+    )
+    .await;
+    let jane = || f.server.in_process(UserInfo::new("jane", &[]));
+    let uri = "/api/v1/namespaces/default/configmaps?fieldSelector=metadata.name%3Dmine&fieldSelector=";
+    let (code, list) = f.send_as(jane(), "GET", uri, Value::Null, &[]).await;
+    assert_eq!(code, StatusCode::OK, "{list}");
+    let names: Vec<&str> = list["items"]
+        .as_array()
+        .into_iter()
+        .flatten()
+        .filter_map(|item| item["metadata"]["name"].as_str())
+        .collect();
+    assert_eq!(names, ["mine"]);
+}
