@@ -5,6 +5,7 @@ use std::{net::IpAddr, sync::Arc, time::Duration};
 use ipnet::IpNet;
 use rkind_apimachinery::meta::GroupResource;
 use rkind_apimachinery::resources::ResourceDef;
+use rkind_apimachinery::status::Status;
 use rkind_store::Store;
 use tokio_util::sync::CancellationToken;
 
@@ -41,9 +42,9 @@ pub(crate) struct Settings {
     pub advertise_port: u16,
     /// Deadline of what is neither a watch nor a stream.
     pub request_timeout: Duration,
-    /// How long everything is still accepted when the server is to end.
     /// Seconds that a watch lives at least, and at most twice of that, unless its client says.
     pub min_request_timeout: u32,
+    /// How long everything is still accepted when the server is to end.
     pub shutdown_delay: Duration,
     /// How long what is under way may then take.
     pub drain: Duration,
@@ -85,14 +86,22 @@ pub(crate) struct Core {
 }
 
 impl Core {
-    /// The cache of a resource's objects.
+    /// The cache of a resource's objects, to list or watch them.
     ///
     /// # Errors
-    /// 404 when nothing is stored for the resource.
+    /// 404 when nothing is stored for the resource, 500 when one of its objects cannot be read.
     pub(crate) fn cacher(&self, def: &ResourceDef) -> Result<Arc<Cacher>> {
-        self.cache
+        let cacher = self
+            .cache
             .cacher(def.storage_prefix)
-            .ok_or_else(|| rkind_apimachinery::status::Status::unknown_resource().into())
+            .ok_or_else(Status::unknown_resource)?;
+        match cacher.unreadable() {
+            None => Ok(cacher),
+            Some(key) => {
+                let why = format!("unable to transform key {key:?}: stored object cannot be read");
+                Err(Status::internal_error(&why).into())
+            }
+        }
     }
 
     /// A cached object by storage prefix and `namespace/name` or `name`.

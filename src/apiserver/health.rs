@@ -99,7 +99,9 @@ async fn checks(core: &Core, kind: &str) -> Vec<Check> {
     ];
     if kind == "readyz" {
         all.push(("etcd-readiness".into(), store));
-        all.push(("informer-sync".into(), None));
+        let behind = !core.cache.is_following();
+        let why = "watch caches do not follow the store".to_owned();
+        all.push(("informer-sync".into(), behind.then_some(why)));
     }
     all.extend(HOOKS.iter().map(|hook| match *hook {
         AUTOREGISTERED => {
@@ -154,6 +156,12 @@ pub(crate) async fn slis(core: &Core) -> String {
          # TYPE kubernetes_healthcheck gauge\n{}",
         lines.concat()
     )
+}
+
+/// Whether a path is one of those that [`serve`] answers.
+pub(crate) fn is_health(path: &str) -> bool {
+    let first = path.trim_matches('/').split('/').next();
+    matches!(first, Some("healthz" | "livez" | "readyz"))
 }
 
 /// Answers a health path; `None` when it is none.

@@ -306,7 +306,7 @@ impl ApiServer {
         bootstrap::run(&core, &authorities)
             .await
             .map_err(Error::Bootstrap)?;
-        core.cache.catch_up().await;
+        core.cache.catch_up().await.map_err(Error::Bootstrap)?;
         tokio::spawn(crd::control::run(core.clone()));
         aggregation::register(&core).await.map_err(Error::Bootstrap)?;
         flowcontrol::keep::ensure(&core).await.map_err(Error::Bootstrap)?;

@@ -112,9 +112,9 @@ impl Metrics {
         Inflight(count)
     }
 
-    /// A request was answered.
-    pub(crate) fn finish(&self, info: &RequestInfo, code: u16, took: Duration) {
-        self.requests.count(info, code, took);
+    /// A request was answered; `served` says whether what it is for is served here.
+    pub(crate) fn finish(&self, info: &RequestInfo, served: bool, code: u16, took: Duration) {
+        self.requests.count(info, served, code, took);
     }
 
     /// A watch has begun.

@@ -18,7 +18,7 @@ use rkind_apimachinery::status::Status;
 use crate::{
     admission::Notes,
     aggregation,
-    audit::{self, Recording},
+    audit::{self, Pending, Recording},
     authn::{self, authenticate},
     authz::Attributes,
     core::Core,
@@ -57,10 +57,11 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     };
     let notes = Arc::<Notes>::default();
     parts.extensions.insert(notes.clone());
-    let recording = core.audit.as_ref().map(|auditor| {
+    let pending = Pending::new(core.audit.as_ref().map(|auditor| {
         parts.headers.insert("audit-id", audit_id.clone());
         auditor.record(&parts, &info, audit_id.to_str().unwrap_or_default())
-    });
+    }));
+    let recording = pending.recording().cloned();
     let long = is_long(&info);
     let flow = OnceLock::new();
     let answer = if long {
@@ -101,10 +102,11 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     }
     if let Some(recording) = recording {
         recording.annotated(notes.annotations());
-        response = recording.answered(response, long).await;
+        response = pending.answered(response, long).await;
     }
+    let served = core.catalog.now().serves(&info);
     core.metrics
-        .finish(&info, response.status().as_u16(), started.elapsed());
+        .finish(&info, served, response.status().as_u16(), started.elapsed());
     tracing::debug!(
         ?peer, verb = %info.verb, path = %info.path, code = response.status().as_u16(),
         took_us = started.elapsed().as_micros() as u64, "request"
@@ -158,14 +160,17 @@ async fn stages(
     flow: &OnceLock<Flow>,
 ) -> Result<Response<Body>> {
     // Who may do what is read from the cache: it must hold what was written before this request.
-    core.cache.catch_up().await;
+    // That it does not is for health checks to tell.
+    if !health::is_health(&info.path) {
+        core.cache.catch_up().await?;
+    }
     core.catalog.refresh(core).await;
     let authenticated = authenticate(core, &parts).await;
     core.metrics.verdicts.authentication(authenticated.is_ok());
     let authenticated = authenticated?;
     let recording = audit::current();
     if let Some(recording) = &recording {
-        recording.begin(&authenticated);
+        recording.begin(&authenticated).await;
     }
     let user = match impersonation::impersonate(core, &authenticated, &parts.headers).await? {
         Some(target) => {

@@ -34,7 +34,7 @@ impl Admit for NamespaceLifecycle {
         let namespace = match request.core.cached("core/namespaces", request.namespace) {
             Some(namespace) => namespace,
             None => {
-                request.core.cache.catch_up().await;
+                request.core.cache.catch_up().await?;
                 let gr = GroupResource::new("", "namespaces");
                 request
                     .core

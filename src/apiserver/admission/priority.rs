@@ -28,7 +28,7 @@ impl Admit for Priority {
             let class = match request.core.cached("scheduling.k8s.io/priorityclasses", &name) {
                 Some(class) => Some(class),
                 None => {
-                    request.core.cache.catch_up().await;
+                    request.core.cache.catch_up().await?;
                     request.core.cached("scheduling.k8s.io/priorityclasses", &name)
                 }
             };

@@ -121,9 +121,15 @@ impl Gate {
         let (gate, store, cache) = (self.clone(), store.clone(), cache.clone());
         let namespace = namespace.to_owned();
         tokio::spawn(async move {
+            let turn = Turn {
+                gate: &gate,
+                namespace: &namespace,
+            };
             while let Some(batch) = gate.take(&namespace) {
                 serve(&*store, &cache, &namespace, batch).await;
             }
+            // The line is empty and given up; it may be the next one's already.
+            std::mem::forget(turn);
         });
     }
 
@@ -136,6 +142,19 @@ impl Gate {
             return None;
         }
         Some(batch)
+    }
+}
+
+/// A namespace's task while it works. One that meets a fault leaves the namespace to the next write's, and
+/// tells those who wait in line by dropping them.
+struct Turn<'a> {
+    gate: &'a Gate,
+    namespace: &'a str,
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        self.gate.waiting.lock().remove(self.namespace);
     }
 }
 

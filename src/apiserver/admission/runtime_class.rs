@@ -16,7 +16,7 @@ async fn class(request: &Request<'_>) -> Result<Option<Value>> {
     };
     let resource = "node.k8s.io/runtimeclasses";
     if request.core.cached(resource, name).is_none() {
-        request.core.cache.catch_up().await;
+        request.core.cache.catch_up().await?;
     }
     match request.core.cached(resource, name) {
         Some(class) => Ok(Some(class.to_value())),

@@ -38,7 +38,7 @@ impl Admit for ServiceAccount {
         let account_name = named.unwrap_or_else(|| "default".into());
         spec["serviceAccountName"] = json!(account_name);
         spec["serviceAccount"] = json!(account_name);
-        let account = find(request, &account_name).await.ok_or_else(|| {
+        let account = find(request, &account_name).await?.ok_or_else(|| {
             request.forbidden(&format!(
                 "error looking up service account {}/{account_name}: serviceaccount {account_name:?} not found",
                 request.namespace
@@ -88,23 +88,27 @@ fn refuse_mirror(request: &Request<'_>) -> Result<()> {
     Ok(())
 }
 
-async fn find(request: &Request<'_>, name: &str) -> Option<Value> {
-    let accounts = request.core.cache.cacher("core/serviceaccounts")?;
+async fn find(request: &Request<'_>, name: &str) -> Result<Option<Value>> {
+    let Some(accounts) = request.core.cache.cacher("core/serviceaccounts") else {
+        return Ok(None);
+    };
     let key = format!("{}/{name}", request.namespace);
     let mut changed = accounts.changed();
     if let Some(account) = accounts.get(&key) {
-        return Some(account.to_value());
+        return Ok(Some(account.to_value()));
     }
-    request.core.cache.catch_up().await;
+    request.core.cache.catch_up().await?;
     let deadline = tokio::time::Instant::now() + WAIT;
     loop {
         if let Some(account) = accounts.get(&key) {
-            return Some(account.to_value());
+            return Ok(Some(account.to_value()));
         }
-        tokio::time::timeout_at(deadline, changed.changed())
-            .await
-            .ok()?
-            .ok()?;
+        if !matches!(
+            tokio::time::timeout_at(deadline, changed.changed()).await,
+            Ok(Ok(()))
+        ) {
+            return Ok(None);
+        }
     }
 }
 

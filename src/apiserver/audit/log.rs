@@ -5,11 +5,11 @@ use std::{
     fs::{File, OpenOptions},
     io::{self, Write as _},
     path::{Path, PathBuf},
-    sync::mpsc,
 };
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::Value;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::options::Audit;
 
@@ -20,9 +20,16 @@ const WAITING: usize = 10_000;
 const PACKED: &str = ".gz";
 const STAMP: &str = "%Y-%m-%dT%H-%M-%S";
 
+/// What the thread that writes is told.
+enum Order {
+    Line(Vec<u8>),
+    /// All before is written when this is dropped.
+    Flush(#[allow(dead_code, reason = "told by its drop")] oneshot::Sender<()>),
+}
+
 /// A log; a thread of its own writes it, in order.
 pub(super) struct Log {
-    lines: mpsc::SyncSender<Vec<u8>>,
+    orders: mpsc::Sender<Order>,
 }
 
 impl Log {
@@ -31,33 +38,52 @@ impl Log {
     /// # Errors
     /// When it cannot be written to.
     pub(super) fn open(path: &Path, options: &Audit) -> io::Result<Log> {
-        let (lines, waiting) = mpsc::sync_channel::<Vec<u8>>(WAITING);
         if path == Path::new("-") {
-            std::thread::spawn(move || {
-                for line in waiting {
-                    // There is nowhere to complain that standard output is closed.
-                    let _ = io::stdout().write_all(&line);
-                }
-            });
-            return Ok(Log { lines });
+            // There is nowhere to complain that standard output is closed.
+            return Ok(Self::over(|line| drop(io::stdout().write_all(line))));
         }
         let mut rotated = Rotated::open(path, options)?;
+        Ok(Self::over(move |line| {
+            if let Err(error) = rotated.write(line) {
+                tracing::error!(%error, "audit event cannot be written");
+            }
+        }))
+    }
+
+    pub(super) fn over(mut write: impl FnMut(&[u8]) + Send + 'static) -> Log {
+        let (orders, mut waiting) = mpsc::channel(WAITING);
         std::thread::spawn(move || {
-            for line in waiting {
-                if let Err(error) = rotated.write(&line) {
-                    tracing::error!(%error, "audit event cannot be written");
+            while let Some(order) = waiting.blocking_recv() {
+                if let Order::Line(line) = order {
+                    write(&line);
                 }
             }
         });
-        Ok(Log { lines })
+        Log { orders }
     }
 
-    /// Writes one event; waits only when the disk is far behind.
+    /// Waits while the disk is far behind, so that [`Log::write`] finds room.
+    pub(super) async fn room(&self) {
+        if self.orders.capacity() < WAITING / 2 {
+            // Closed, there is nothing to wait for.
+            let _ = self.orders.reserve_many(WAITING / 2).await;
+        }
+    }
+
+    /// Queues one event.
     pub(super) fn write(&self, event: &Value) {
         let mut line = serde_json::to_vec(event).unwrap_or_default();
         line.push(b'\n');
-        if self.lines.send(line).is_err() {
-            tracing::error!("audit log is closed");
+        if self.orders.try_send(Order::Line(line)).is_err() {
+            tracing::error!("audit log is behind, an event is dropped");
+        }
+    }
+
+    /// Waits until everything queued is written.
+    pub(super) async fn flush(&self) {
+        let (done, written) = oneshot::channel();
+        if self.orders.send(Order::Flush(done)).await.is_ok() {
+            let _ = written.await;
         }
     }
 }

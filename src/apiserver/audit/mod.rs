@@ -31,6 +31,9 @@ use crate::{authn::Connection, options, outbound::RemoteError, request::RequestI
 
 pub(crate) use policy::{Level, Stage};
 
+/// How long the server's end waits for events that are on their way.
+const FLUSH: std::time::Duration = std::time::Duration::from_secs(5);
+
 tokio::task_local! {
     static CURRENT: Arc<Recording>;
 }
@@ -85,6 +88,45 @@ pub(crate) fn current() -> Option<Arc<Recording>> {
     CURRENT.try_with(Arc::clone).ok()
 }
 
+/// What is written down as the code of a request whose client went before it was answered.
+const CLIENT_CLOSED_REQUEST: u16 = 499;
+
+/// The recording of a request that is not answered yet. Dropped before [`Pending::answered`], as when the
+/// client hangs up, it tells so: who resets a stream is audited as everybody.
+#[derive(Default)]
+pub(crate) struct Pending(Option<Arc<Recording>>);
+
+impl Pending {
+    pub(crate) fn new(recording: Option<Arc<Recording>>) -> Self {
+        Pending(recording)
+    }
+
+    /// The recording, if the request is audited.
+    pub(crate) fn recording(&self) -> Option<&Arc<Recording>> {
+        self.0.as_ref()
+    }
+
+    /// As [`Recording::answered`].
+    pub(crate) async fn answered(mut self, response: Response<Body>, long: bool) -> Response<Body> {
+        match &self.0 {
+            None => response,
+            Some(recording) => {
+                let response = recording.clone().answered(response, long).await;
+                self.0 = None;
+                response
+            }
+        }
+    }
+}
+
+impl Drop for Pending {
+    fn drop(&mut self) {
+        if let Some(recording) = self.0.take() {
+            recording.abandoned();
+        }
+    }
+}
+
 /// What is known of one request so far.
 #[derive(Default)]
 struct Facts {
@@ -114,8 +156,11 @@ pub(crate) struct Recording {
 }
 
 impl Recording {
-    /// Asks the policy and tells of the request's arrival.
-    pub(crate) fn begin(&self, user: &UserInfo) {
+    /// Asks the policy and tells of the request's arrival; waits for a log that is far behind.
+    pub(crate) async fn begin(&self, user: &UserInfo) {
+        if let Some(log) = &self.auditor.log {
+            log.room().await;
+        }
         let (level, omit, omit_managed_fields) = self.auditor.policy.judge(user, &self.info);
         {
             let mut facts = self.facts.lock();
@@ -156,11 +201,7 @@ impl Recording {
     }
 
     /// The answer: its body too, where the policy wants it.
-    pub(crate) async fn answered(
-        self: Arc<Self>,
-        mut response: Response<Body>,
-        long: bool,
-    ) -> Response<Body> {
+    async fn answered(self: Arc<Self>, mut response: Response<Body>, long: bool) -> Response<Body> {
         if self.level() == Level::None {
             return response;
         }
@@ -190,6 +231,11 @@ impl Recording {
         }
         self.emit(Stage::ResponseComplete, Some(code));
         response
+    }
+
+    /// Nobody waits for the answer any more; what was begun may have been done all the same.
+    fn abandoned(&self) {
+        self.emit(Stage::ResponseComplete, Some(CLIENT_CLOSED_REQUEST));
     }
 
     /// The request met a fault.
@@ -279,6 +325,21 @@ impl Auditor {
             received: jiff::Timestamp::now(),
             facts: Mutex::default(),
         })
+    }
+
+    /// Waits until all events have left, for as long as [`FLUSH`] at most: the server ends.
+    pub(crate) async fn flush(&self) {
+        let all = async {
+            if let Some(log) = &self.log {
+                log.flush().await;
+            }
+            if let Some(webhook) = &self.webhook {
+                webhook.flush().await;
+            }
+        };
+        if tokio::time::timeout(FLUSH, all).await.is_err() {
+            tracing::error!("audit events are lost: they did not leave in time");
+        }
     }
 
     /// Number of events written, upstream's `apiserver_audit_event_total`.

@@ -252,3 +252,80 @@ fn a_full_log_is_set_aside_and_old_ones_go() {
             .all(|n| n.starts_with("audit") && n.ends_with(".log"))
     );
 }
+
+/// Whoever hangs up before the answer is written down, and what is written down reaches the file.
+#[tokio::test]
+async fn a_request_that_nobody_waits_for_is_audited() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let options = options::Audit {
+        audit_policy_file: Some(
+            format!("{HEAD}omitStages: [RequestReceived]\nrules: [{{level: Metadata}}]").into(),
+        ),
+        audit_log_path: Some(path.clone()),
+        ..Default::default()
+    };
+    let auditor = Auditor::new(&options).unwrap().unwrap();
+    let begin = async |uri: &str| {
+        let (parts, ()) = http::Request::post(uri).body(()).unwrap().into_parts();
+        let info = RequestInfo::parse(&parts.method, parts.uri.path(), None);
+        let pending = Pending::new(Some(auditor.record(&parts, &info, "id")));
+        let jane = UserInfo::new("jane", &[]);
+        pending.recording().unwrap().begin(&jane).await;
+        pending
+    };
+    drop(begin("/api/v1/namespaces/a/pods").await);
+    let answered = begin("/api/v1/namespaces/b/pods").await;
+    answered.answered(Response::new(Body::empty()), false).await;
+    auditor.flush().await;
+    let text = std::fs::read_to_string(&path).unwrap();
+    let events: Vec<Value> = text.lines().map(|l| serde_json::from_str(l).unwrap()).collect();
+    let seen: Vec<_> = events
+        .iter()
+        .map(|e| (&e["stage"], &e["requestURI"], &e["responseStatus"]["code"]))
+        .map(|(stage, uri, code)| {
+            (
+                stage.as_str().unwrap(),
+                uri.as_str().unwrap(),
+                code.as_u64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("ResponseComplete", "/api/v1/namespaces/a/pods", 499),
+            ("ResponseComplete", "/api/v1/namespaces/b/pods", 200),
+        ]
+    );
+}
+
+/// A slow disk holds up requests, not the threads that serve them.
+#[tokio::test]
+async fn a_log_that_is_behind_is_awaited() {
+    let (go, wait) = std::sync::mpsc::channel::<()>();
+    let (seen, written) = (Arc::new(AtomicU64::new(0)), Arc::new(AtomicU64::new(0)));
+    let count = written.clone();
+    let log = Arc::new(log::Log::over(move |_| {
+        // Held until the sender is gone.
+        let _ = wait.recv();
+        count.fetch_add(1, Ordering::Relaxed);
+    }));
+    for _ in 0..6000 {
+        log.room().await;
+        log.write(&json!({}));
+        if seen.fetch_add(1, Ordering::Relaxed) == 5000 {
+            break;
+        }
+    }
+    let waits = tokio::spawn({
+        let log = log.clone();
+        async move { log.room().await }
+    });
+    tokio::task::yield_now().await;
+    assert!(!waits.is_finished());
+    drop(go);
+    waits.await.unwrap();
+    log.flush().await;
+    assert_eq!(written.load(Ordering::Relaxed), seen.load(Ordering::Relaxed));
+}

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use crate::{
     options::Audit,
@@ -15,9 +15,16 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// How often a batch is tried.
 const TRIES: u32 = 5;
 
+/// What the task that sends is told.
+enum Order {
+    Event(Value),
+    /// All before is sent, or given up, when this is dropped.
+    Flush(oneshot::Sender<()>),
+}
+
 /// A webhook with its queue.
 pub(super) struct Webhook {
-    events: mpsc::Sender<Value>,
+    events: mpsc::Sender<Order>,
 }
 
 impl Webhook {
@@ -34,21 +41,36 @@ impl Webhook {
 
     /// Queues one event; a full queue drops it, as upstream's batch mode does.
     pub(super) fn write(&self, event: Value) {
-        if self.events.try_send(event).is_err() {
+        if self.events.try_send(Order::Event(event)).is_err() {
             tracing::error!("audit webhook is behind, an event is dropped");
+        }
+    }
+
+    /// Waits until everything queued is sent, or given up.
+    pub(super) async fn flush(&self) {
+        let (done, sent) = oneshot::channel();
+        if self.events.send(Order::Flush(done)).await.is_ok() {
+            let _ = sent.await;
         }
     }
 }
 
-async fn run(remote: Remote, mut waiting: mpsc::Receiver<Value>, options: Audit) {
-    let size = options.audit_webhook_batch_max_size;
+async fn run(remote: Remote, mut waiting: mpsc::Receiver<Order>, options: Audit) {
+    let size = options.audit_webhook_batch_max_size.max(1);
     let mut batch = Vec::new();
     while let Some(first) = waiting.recv().await {
-        batch.push(first);
+        let mut flush = match first {
+            Order::Event(event) => {
+                batch.push(event);
+                None
+            }
+            Order::Flush(_) => continue,
+        };
         let full = async {
             while batch.len() < size {
                 match waiting.recv().await {
-                    Some(event) => batch.push(event),
+                    Some(Order::Event(event)) => batch.push(event),
+                    Some(Order::Flush(done)) => return flush = Some(done),
                     None => break,
                 }
             }
@@ -61,6 +83,7 @@ async fn run(remote: Remote, mut waiting: mpsc::Receiver<Value>, options: Audit)
         });
         let body = list.to_string().into_bytes();
         send(&remote, body, options.audit_webhook_initial_backoff).await;
+        drop(flush);
     }
 }
 

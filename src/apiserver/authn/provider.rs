@@ -15,7 +15,7 @@ use crate::outbound::{Remote, Trust};
 
 /// Deadline of one question to a provider.
 pub(super) const TIMEOUT: Duration = Duration::from_secs(10);
-/// How soon a provider's keys are asked for again because of an unknown key.
+/// How soon a provider's keys are asked for again, be it for an unknown key or because it gave none.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Clock difference allowed, in seconds.
 const LEEWAY: i64 = 300;
@@ -28,6 +28,7 @@ pub(super) struct Provider {
     discovery: String,
     trust: Trust,
     keys: ArcSwapOption<KeySet>,
+    /// When the provider was last asked.
     asked: Mutex<Option<Instant>>,
 }
 
@@ -91,18 +92,19 @@ impl Provider {
     }
 
     async fn refresh(&self) -> Result<Arc<KeySet>, String> {
+        let unknown = || "oidc: authenticator for issuer is not initialized".to_owned();
         let mut asked = self.asked.lock().await;
-        if let (Some(at), Some(keys)) = (*asked, self.keys.load_full())
-            && at.elapsed() < PATIENCE
-        {
-            return Ok(keys);
+        // Whoever has a token that names the issuer can come here: one that does not answer is not asked
+        // for each of them.
+        if asked.is_some_and(|at| at.elapsed() < PATIENCE) {
+            return self.keys.load_full().ok_or_else(unknown);
         }
-        let fetched = self.fetch().await.map_err(|why| {
-            tracing::warn!(issuer = %self.issuer, why, "keys of an identity provider cannot be read");
-            "oidc: authenticator for issuer is not initialized".to_owned()
-        })?;
+        let fetched = self.fetch().await;
         *asked = Some(Instant::now());
-        let keys = Arc::new(fetched);
+        let keys = Arc::new(fetched.map_err(|why| {
+            tracing::warn!(issuer = %self.issuer, why, "keys of an identity provider cannot be read");
+            unknown()
+        })?);
         self.keys.store(Some(keys.clone()));
         Ok(keys)
     }

@@ -53,7 +53,7 @@ pub(crate) async fn run(core: &Arc<Core>, authorities: &Authorities) -> Result<(
             json!({"metadata": {"name": namespace, "labels": {"kubernetes.io/metadata.name": namespace}}});
         ensure(core, "", "v1", "namespaces", "", object).await?;
     }
-    core.cache.catch_up().await;
+    core.cache.catch_up().await?;
     // Writes of one round share the store's disk writes.
     futures::future::try_join_all(
         policy::objects()

@@ -24,7 +24,7 @@ use std::{
         Arc,
         atomic::{AtomicU64, Ordering},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use arc_swap::ArcSwap;
@@ -33,13 +33,18 @@ use rkind_store::{Entry, Event, Revision, Store};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use object::{Labels, Obj};
+pub(crate) use object::Obj;
 pub(crate) use resource::{
     Cacher, Change, ChangeKind, FrameForm, Snapshot, Subscription, SubscriptionError, json_frame,
 };
 
 /// Prefix of every object's key in the store.
 pub(crate) const ROOT: &str = "/registry/";
+
+/// How often what could not be read is tried again.
+const REOPEN: Duration = Duration::from_secs(10);
+/// How long the caches may be behind the store.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// All caches and the mark how far they have come.
 pub(crate) struct Cache {
@@ -49,6 +54,8 @@ pub(crate) struct Cache {
     /// The same, for a look in passing.
     reached: AtomicU64,
     wanted: mpsc::UnboundedSender<Wanted>,
+    /// How far the caches were when they were first seen behind there, and when that was.
+    behind: parking_lot::Mutex<Option<(Revision, Instant)>>,
     /// Taken by the task that follows the store.
     wants: Mutex<mpsc::UnboundedReceiver<Wanted>>,
 }
@@ -73,6 +80,7 @@ impl Cache {
             progress: watch::Sender::new(0),
             reached: AtomicU64::new(0),
             wanted,
+            behind: Default::default(),
             wants: Mutex::new(wants),
         });
         cache.reload(true).await?;
@@ -134,12 +142,34 @@ impl Cache {
         self.reached.load(Ordering::Acquire)
     }
 
-    /// Waits until the caches hold everything committed before this call.
-    pub(crate) async fn catch_up(&self) -> Revision {
+    /// Waits until the caches hold everything committed before this call; gives the revision that they
+    /// are complete up to.
+    ///
+    /// # Errors
+    /// 504 when they do not come that far: nothing is told, and nothing decided, by the past.
+    pub(crate) async fn catch_up(&self) -> crate::error::Result<Revision> {
         let target = self.store.revision();
-        self.reach(target, Duration::from_secs(10))
+        self.reach(target, PATIENCE)
             .await
-            .unwrap_or_else(|seen| seen)
+            .map_err(|seen| crate::error::too_large_version(target, seen))
+    }
+
+    /// Whether the caches follow the store: they have all of it, or had within [`PATIENCE`].
+    pub(crate) fn is_following(&self) -> bool {
+        let mut behind = self.behind.lock();
+        if self.revision() >= self.store.revision() {
+            *behind = None;
+            return true;
+        }
+        // Under writes there is nearly always something on its way: what counts is that it arrives.
+        let now = self.revision();
+        match &mut *behind {
+            Some((seen, since)) if *seen == now => since.elapsed() < PATIENCE,
+            behind => {
+                *behind = Some((now, Instant::now()));
+                true
+            }
+        }
     }
 
     /// Waits until the caches have reached `target`; the error is how far they had come in time.
@@ -187,9 +217,15 @@ impl Cache {
             Ok(stream) => stream,
             Err(error) => return error,
         };
+        let mut again = tokio::time::interval(REOPEN);
+        again.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             let batch = tokio::select! {
                 batch = stream.next() => batch,
+                _ = again.tick() => {
+                    self.reopen().await;
+                    continue;
+                }
                 Some((resource, done)) = wants.recv() => {
                     // Whoever asked may have gone.
                     let _ = done.send(self.adopt(&resource).await);
@@ -204,6 +240,23 @@ impl Cache {
                     self.advance(revision);
                 }
                 Some(Err(error)) => return error,
+            }
+        }
+    }
+
+    /// Loads anew what could not be read before: a key service is back, for instance. Run by the task that
+    /// follows the store, as [`Cache::adopt`].
+    async fn reopen(&self) {
+        let revision = self.revision();
+        for (name, cacher) in self.cachers.load().iter() {
+            let Some(key) = cacher.unreadable() else { continue };
+            if !matches!(self.store.get(&key, Some(revision)).await, Ok((Some(_), _))) {
+                continue;
+            }
+            let prefix = format!("{ROOT}{name}/");
+            match self.store.range(&prefix, None, 0, Some(revision)).await {
+                Ok(range) => cacher.replace(range.entries, revision, false),
+                Err(error) => tracing::warn!(%error, resource = name, "cannot be loaded anew"),
             }
         }
     }

@@ -1,7 +1,7 @@
 //! The cache of one resource: a persistent map and a ring of recent changes.
 
 use std::{
-    collections::VecDeque,
+    collections::{BTreeSet, VecDeque},
     sync::{Arc, OnceLock},
 };
 
@@ -15,6 +15,8 @@ use super::{Obj, ROOT};
 
 /// How many changes of a resource can be watched from in the past.
 const RING: usize = 2048;
+/// How many bytes their objects may have; beyond it are the frames that watchers share, each as long.
+const RING_BYTES: usize = 64 << 20;
 /// How many old snapshots are kept for lists that go page by page.
 const PAGED: usize = 16;
 
@@ -135,6 +137,8 @@ impl Snapshot {
 struct State {
     objects: OrdMap<Arc<str>, Arc<Obj>>,
     ring: VecDeque<Arc<Change>>,
+    /// Bytes of the objects in the ring.
+    ring_bytes: usize,
     /// Number of changes that were in the ring before its first one.
     dropped: u64,
     /// Every change after this revision is in the ring.
@@ -142,6 +146,8 @@ struct State {
     /// Revision of the newest change.
     last: Revision,
     paged: VecDeque<Snapshot>,
+    /// Keys whose stored bytes are no object: lists without them would be wrong.
+    unreadable: BTreeSet<Arc<str>>,
 }
 
 /// The cache of one resource.
@@ -161,10 +167,12 @@ impl Cacher {
             state: RwLock::new(State {
                 objects: OrdMap::new(),
                 ring: VecDeque::new(),
+                ring_bytes: 0,
                 dropped: 0,
                 floor: 0,
                 last: 0,
                 paged: VecDeque::new(),
+                unreadable: BTreeSet::new(),
             }),
             seen: watch::Sender::new(0),
         }
@@ -173,6 +181,13 @@ impl Cacher {
     /// One object by `namespace/name` or `name`.
     pub(crate) fn get(&self, key: &str) -> Option<Arc<Obj>> {
         self.state.read().objects.get(key).cloned()
+    }
+
+    /// The first key, as in the store, whose bytes are no object.
+    pub(crate) fn unreadable(&self) -> Option<String> {
+        let state = self.state.read();
+        let key = state.unreadable.first()?;
+        Some(format!("{ROOT}{}/{key}", self.resource))
     }
 
     /// Number of objects.
@@ -262,11 +277,15 @@ impl Cacher {
         let object = match Obj::parse(&self.resource, key, entry) {
             Ok(object) => Arc::new(object),
             Err(error) => {
-                tracing::error!(key = %entry.key, %error, "stored object cannot be read, it is not served");
+                tracing::error!(key = %entry.key, %error, "stored object cannot be read, its resource is not listed");
+                let mut state = self.state.write();
+                state.objects.remove(key);
+                state.unreadable.insert(key.into());
                 return;
             }
         };
         let mut state = self.state.write();
+        state.unreadable.remove(&object.key);
         if state
             .objects
             .get(&*object.key)
@@ -285,6 +304,7 @@ impl Cacher {
 
     pub(super) fn remove(&self, key: &str, revision: Revision) {
         let mut state = self.state.write();
+        state.unreadable.remove(&key[self.prefix_len..]);
         let Some(prev) = state.objects.remove(&key[self.prefix_len..]) else {
             return;
         };
@@ -294,13 +314,18 @@ impl Cacher {
 
     fn push(&self, mut state: parking_lot::RwLockWriteGuard<'_, State>, change: Change) {
         state.last = change.revision.max(state.last);
+        state.ring_bytes += change.object.json_len();
         state.ring.push_back(Arc::new(change));
-        if state.ring.len() > RING
-            && let Some(old) = state.ring.pop_front()
-        {
+        // The newest change is for everybody, however large.
+        while state.ring.len() > RING || (state.ring_bytes > RING_BYTES && state.ring.len() > 1) {
+            let Some(old) = state.ring.pop_front() else { break };
+            state.ring_bytes -= old.object.json_len();
             state.floor = old.revision;
             state.dropped += 1;
         }
+        // A snapshot costs what has changed since: what the ring no longer has is the store's to give.
+        let floor = state.floor;
+        state.paged.retain(|kept| kept.revision >= floor);
         let seen = state.dropped + state.ring.len() as u64;
         drop(state);
         self.seen.send_replace(seen);
@@ -310,16 +335,22 @@ impl Cacher {
     pub(super) fn replace(&self, entries: Vec<Entry>, revision: Revision, first: bool) {
         if first {
             let mut objects = OrdMap::new();
+            let mut unreadable = BTreeSet::new();
             for entry in &entries {
-                match Obj::parse(&self.resource, &entry.key[self.prefix_len..], entry) {
+                let key = &entry.key[self.prefix_len..];
+                match Obj::parse(&self.resource, key, entry) {
                     Ok(object) => {
                         objects.insert(object.key.clone(), Arc::new(object));
                     }
-                    Err(error) => tracing::error!(key = %entry.key, %error, "stored object cannot be read"),
+                    Err(error) => {
+                        tracing::error!(key = %entry.key, %error, "stored object cannot be read");
+                        unreadable.insert(key.into());
+                    }
                 }
             }
             let mut state = self.state.write();
             state.objects = objects;
+            state.unreadable = unreadable;
             state.floor = revision;
             state.last = revision;
             return;

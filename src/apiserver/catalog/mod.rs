@@ -37,6 +37,7 @@ use crate::{
     crd::{self, DEFINITIONS, Family, Version},
     discovery::Documents,
     registry::condition,
+    request::RequestInfo,
 };
 
 /// A resource of one group and version: a shared handle, cheap to clone.
@@ -165,6 +166,12 @@ impl Snapshot {
             .get(resource)?
             .iter()
             .find(|def| def.group == group && def.version == version)
+    }
+
+    /// Whether what a request is for is one of these resources or their subresources.
+    pub(crate) fn serves(&self, info: &RequestInfo) -> bool {
+        self.find(&info.group, &info.version, &info.resource)
+            .is_some_and(|def| info.subresource.is_empty() || def.subresource(&info.subresource).is_some())
     }
 
     /// All resources.

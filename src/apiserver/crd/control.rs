@@ -188,7 +188,7 @@ impl Control {
         if let (Some(own), Some(cacher)) = (own, self.core.cache.cacher(&prefix)) {
             let mut changes = cacher.changed();
             changes.borrow_and_update();
-            let complete = self.core.cache.catch_up().await;
+            let complete = self.core.cache.catch_up().await?;
             let objects = cacher.snapshot(complete).objects;
             if !objects.is_empty() {
                 let (reason, message) = (

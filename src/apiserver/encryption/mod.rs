@@ -4,6 +4,9 @@
 //! Keys of the store stay readable; which values are encrypted is said by resource. A value read in
 //! an older form (another key, or plain) is remembered as stale, so that an update which changes
 //! nothing still writes it anew: that is how keys are rotated.
+//!
+//! A value that cannot be opened (its key was taken away, the key service does not answer) fails the
+//! reads of its own key; ranges and watches go on and have it without bytes.
 
 mod cipher;
 mod config;
@@ -153,6 +156,23 @@ impl Encryption {
         Ok(entry)
     }
 
+    /// As [`Encryption::open`], for reads of many: one value that cannot be opened is there without its bytes,
+    /// which nobody takes for an object. The others are none the worse for it.
+    ///
+    /// # Errors
+    /// Those that are not the value's.
+    async fn open_one_of(&self, entry: Entry) -> Result<Entry> {
+        let mut closed = entry.clone();
+        match self.open(entry).await {
+            Err(error @ rkind_store::Error::Unreadable { .. }) => {
+                tracing::error!(%error, "a stored value cannot be opened");
+                closed.value = Bytes::new();
+                Ok(closed)
+            }
+            opened => opened,
+        }
+    }
+
     async fn maybe(&self, entry: Option<Entry>) -> Result<Option<Entry>> {
         match entry {
             Some(entry) => self.open(entry).await.map(Some),
@@ -165,13 +185,13 @@ impl Encryption {
             Event::Put { entry, prev } => Event::Put {
                 // The newer state last: it says whether the key is stale.
                 prev: match prev {
-                    Some(prev) => Some(self.open(Arc::unwrap_or_clone(prev)).await?.into()),
+                    Some(prev) => Some(self.open_one_of(Arc::unwrap_or_clone(prev)).await?.into()),
                     None => None,
                 },
-                entry: self.open(Arc::unwrap_or_clone(entry)).await?.into(),
+                entry: self.open_one_of(Arc::unwrap_or_clone(entry)).await?.into(),
             },
             Event::Delete { prev, revision } => {
-                let prev = self.open(Arc::unwrap_or_clone(prev)).await?;
+                let prev = self.open_one_of(Arc::unwrap_or_clone(prev)).await?;
                 self.stale.write().remove(&prev.key);
                 Event::Delete {
                     prev: prev.into(),
@@ -248,7 +268,7 @@ impl Store for Encrypted {
     ) -> Result<Range> {
         let mut range = self.shared.below.range(prefix, after, limit, at).await?;
         for entry in &mut range.entries {
-            *entry = self.shared.open(entry.clone()).await?;
+            *entry = self.shared.open_one_of(entry.clone()).await?;
         }
         Ok(range)
     }

@@ -227,3 +227,53 @@ async fn secrets_are_ciphertext_below_and_keys_rotate() {
     assert!(files.contains("/registry/core/secrets/default/t"));
     assert!(!files.contains(&STANDARD.encode("needle-in-the-log")));
 }
+
+/// One key that is lost costs its resource's lists and its own object, and no more.
+#[tokio::test]
+async fn what_cannot_be_opened_hides_nothing_else() {
+    let dir = tempfile::tempdir().unwrap();
+    let below = Arc::new(EmbeddedStore::open(dir.path(), Default::default()).await.unwrap());
+    let start = async |name: &str| {
+        fixture_of(|o| {
+            o.store = below.clone();
+            let providers = json!([{"secretbox": {"keys": [key(name, 32)]}}]);
+            o.features.encryption_provider_config = Some(config(&["secrets"], providers).into());
+        })
+        .await
+    };
+    let (uri, maps) = (
+        "/api/v1/namespaces/default/secrets",
+        "/api/v1/namespaces/default/configmaps",
+    );
+    let secret = |name: &str| json!({"apiVersion": "v1", "kind": "Secret", "metadata": {"name": name}});
+    let f = start("one").await;
+    assert_eq!(f.send("POST", uri, secret("lost")).await.0, StatusCode::CREATED);
+    drop(f);
+    let f = start("two").await;
+    assert_eq!(f.send("POST", maps, config_map("m")).await.0, StatusCode::CREATED);
+    assert_eq!(f.send("GET", maps, Value::Null).await.0, StatusCode::OK);
+    let (code, error) = f.send("GET", uri, Value::Null).await;
+    assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR);
+    let why = "unable to transform key \"/registry/core/secrets/default/lost\"";
+    assert!(error["message"].as_str().unwrap().contains(why), "{error}");
+    assert_eq!(
+        f.send("GET", &format!("{uri}/lost"), Value::Null).await.0,
+        StatusCode::INTERNAL_SERVER_ERROR
+    );
+    assert_eq!(f.send("POST", uri, secret("new")).await.0, StatusCode::CREATED);
+    assert_eq!(
+        f.send("GET", &format!("{uri}/new"), Value::Null).await.0,
+        StatusCode::OK
+    );
+    assert_eq!(f.get("/readyz").await, "ok");
+    // Whatever removes it below makes the list whole again.
+    let at = "/registry/core/secrets/default/lost";
+    let (entry, _) = below.get(at, None).await.unwrap();
+    below.delete(at, entry.unwrap().mod_revision).await.unwrap();
+    let (code, list) = f.send("GET", uri, Value::Null).await;
+    assert_eq!(
+        (code, list["items"].as_array().unwrap().len()),
+        (StatusCode::OK, 1),
+        "{list}"
+    );
+}

@@ -20,7 +20,7 @@ const BUCKETS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
     20.0, 30.0, 45.0, 60.0,
 ];
-/// Paths are the clients' to choose: series beyond so many are not counted.
+/// Definitions come and go: series beyond so many are not counted.
 const MOST: usize = 10_000;
 
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -130,9 +130,20 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// A request was answered.
-    pub(super) fn count(&self, info: &RequestInfo, code: u16, took: Duration) {
-        let key = Key::of(info, code);
+    /// A request was answered. Paths are the clients' to choose: those for a resource that is not `served`
+    /// are counted together, without its name.
+    pub(super) fn count(&self, info: &RequestInfo, served: bool, code: u16, took: Duration) {
+        let mut key = Key::of(info, code);
+        if !served {
+            for part in [
+                &mut key.group,
+                &mut key.version,
+                &mut key.resource,
+                &mut key.subresource,
+            ] {
+                *part = "";
+            }
+        }
         let hash = self.hasher.hash_one(&key);
         let find = |known: &HashMap<u64, Vec<Arc<Series>>>| {
             let same = known.get(&hash)?.iter().find(|series| series.key() == key);
@@ -200,12 +211,29 @@ mod tests {
     use super::*;
 
     #[test]
+    fn names_that_nobody_serves_are_not_kept() {
+        let requests = Requests::default();
+        for name in ["a", "b%22%0A", "c"] {
+            let path = format!("/apis/{name}/v1/namespaces/x/{name}/y/{name}");
+            let info = RequestInfo::parse(&http::Method::GET, &path, None);
+            requests.count(&info, false, 404, Duration::ZERO);
+        }
+        let (counts, _) = requests.tables();
+        let all: Vec<_> = counts
+            .iter()
+            .map(|((labels, _), n)| (labels.text(), *n))
+            .collect();
+        let text = "group=\"\",resource=\"\",scope=\"resource\",subresource=\"\",verb=\"GET\",version=\"\"";
+        assert_eq!(all, [(text.to_owned(), 3)]);
+    }
+
+    #[test]
     fn buckets_hold_what_is_smaller() {
         let requests = Requests::default();
         let info = RequestInfo::parse(&http::Method::GET, "/api/v1/namespaces/a/pods/b", None);
-        requests.count(&info, 200, Duration::from_micros(31_250));
-        requests.count(&info, 404, Duration::from_micros(62_500));
-        requests.count(&info, 404, Duration::from_secs(100));
+        requests.count(&info, true, 200, Duration::from_micros(31_250));
+        requests.count(&info, true, 404, Duration::from_micros(62_500));
+        requests.count(&info, true, 404, Duration::from_secs(100));
         let (counts, durations) = requests.tables();
         let codes: Vec<_> = counts.into_iter().map(|((_, code), n)| (code, n)).collect();
         assert_eq!(codes, [(200, 1), (404, 2)]);

@@ -171,7 +171,7 @@ impl Evicting<'_> {
         let Some(budgets) = core.cache.cacher("policy/poddisruptionbudgets") else {
             return Ok(None);
         };
-        let snapshot = budgets.snapshot(core.cache.catch_up().await);
+        let snapshot = budgets.snapshot(core.cache.catch_up().await?);
         let scope = format!("{}/", self.ctx.info.namespace);
         let mut matching = snapshot.range(&scope, None).filter(|budget| {
             LabelSelector::from_meta(&budget.to_value()["spec"]["selector"])

@@ -217,7 +217,7 @@ pub(crate) async fn page(ctx: &Context, options: &ListOptions) -> Result<Page> {
         let revision = Revision::try_from(token.rv).unwrap_or_default();
         // A token ends with the history, also where the cache could go on: lists are not held up for ever.
         let snapshot = match revision {
-            0 => Ok(cacher.snapshot(core.cache.catch_up().await)),
+            0 => Ok(cacher.snapshot(core.cache.catch_up().await?)),
             _ if revision < core.store.oldest() => Err(()),
             _ => exact(ctx, &cacher, revision).await.map_err(|_| ()),
         };
@@ -325,7 +325,7 @@ async fn start(ctx: &Context, cacher: &Arc<Cacher>, options: &ListOptions) -> Re
         .version()
         .map_err(|e| Status::bad_request(format!("invalid resource version: {e}")))?;
     match (options.resource_version.as_str(), options.version_match) {
-        ("", _) => Ok(cacher.snapshot(core.cache.catch_up().await)),
+        ("", _) => Ok(cacher.snapshot(core.cache.catch_up().await?)),
         ("0", _) => Ok(cacher.snapshot(core.cache.revision())),
         (_, VersionMatch::Exact) => exact(ctx, cacher, version).await,
         // Upstream: without a match, a version and a limit together mean exactly that version.

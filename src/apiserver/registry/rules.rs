@@ -10,6 +10,7 @@ use bytes::Bytes;
 use rkind_apimachinery::{
     codec, custom,
     field::{Error, ErrorList, Kind, Path},
+    json,
     meta::{self, Gvk},
     status::Status,
     strategy,
@@ -230,13 +231,13 @@ impl Write {
     /// The form that writes work on -> canonical bytes to store.
     ///
     /// # Errors
-    /// As [`Write::open`].
+    /// 400 when the object is too deep, else as [`Write::open`].
     pub(crate) async fn seal(&self, object: &mut Value) -> Result<Bytes> {
         match self.custom() {
-            None => Ok(to_bytes(object)),
+            None => sealed(object),
             Some(own) => {
                 let mut stored = crd::convert::stored(&self.core, own, object.clone()).await?;
-                Ok(to_bytes(&mut stored))
+                sealed(&mut stored)
             }
         }
     }
@@ -262,6 +263,16 @@ impl Write {
             .map(|object| Payload::Stored(Arc::new(object)))
             .map_err(|e| Status::internal_error(&format!("written object cannot be read: {e}")).into())
     }
+}
+
+/// What nobody could read again is not stored, wherever its depth comes from: patches, webhooks, the owners
+/// of deep fields.
+fn sealed(object: &mut Value) -> Result<Bytes> {
+    if !json::is_within(object, json::MAX_NESTING) {
+        let why = format!("the object is nested deeper than {} levels", json::MAX_NESTING);
+        return Err(Status::bad_request(why).into());
+    }
+    Ok(to_bytes(object))
 }
 
 /// Runs the schema's rules, unless the object is so wrong that they could not be trusted.

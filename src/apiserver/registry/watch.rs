@@ -333,7 +333,7 @@ impl Watcher {
         let initial = options.send_initial_events == Some(true);
         if initial || version == 0 {
             let complete = match options.resource_version.as_str() {
-                "" => core.cache.catch_up().await,
+                "" => core.cache.catch_up().await?,
                 "0" => core.cache.revision(),
                 _ => match read::reach(&core, version).await {
                     Ok(revision) => revision,

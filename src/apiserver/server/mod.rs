@@ -14,6 +14,7 @@ use hyper_util::{
     rt::{TokioIo, TokioTimer},
     server::conn::auto,
 };
+use nix::sys::socket::{setsockopt, sockopt};
 use rustls::ServerConfig;
 use tokio::net::{TcpListener, TcpStream};
 use tokio_rustls::TlsAcceptor;
@@ -30,6 +31,12 @@ pub use tls::{TlsError, TlsOptions};
 
 /// How long a client may take for its TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(10);
+/// How long a client may take from there to its first request. Upstream: `ReadHeaderTimeout`.
+const FIRST_REQUEST: Duration = Duration::from_secs(32);
+/// Seconds without a byte after which, and then how often, the other end is asked whether it is there; after
+/// [`PROBES`] it is not. As Go's listeners do: streams have no other end than the connection's.
+const KEEPALIVE: u32 = 15;
+const PROBES: u32 = 9;
 
 /// Answers one request, with what every response carries.
 pub(crate) async fn answer(core: Arc<Core>, request: hyper::Request<Body>) -> hyper::Response<Body> {
@@ -100,7 +107,27 @@ pub(crate) async fn serve(
         cut.cancel();
         connections.wait().await;
     }
+    if let Some(audit) = &core.audit {
+        audit.flush().await;
+    }
     Ok(())
+}
+
+/// Ends when nothing has begun for [`FIRST_REQUEST`].
+async fn silent(begun: CancellationToken) {
+    if tokio::time::timeout(FIRST_REQUEST, begun.cancelled())
+        .await
+        .is_ok()
+    {
+        std::future::pending().await
+    }
+}
+
+fn keep_alive(stream: &TcpStream) -> nix::Result<()> {
+    setsockopt(stream, sockopt::KeepAlive, &true)?;
+    setsockopt(stream, sockopt::TcpKeepIdle, &KEEPALIVE)?;
+    setsockopt(stream, sockopt::TcpKeepInterval, &KEEPALIVE)?;
+    setsockopt(stream, sockopt::TcpKeepCount, &PROBES)
 }
 
 async fn connection(
@@ -111,6 +138,9 @@ async fn connection(
     closing: CancellationToken,
 ) {
     let _ = stream.set_nodelay(true);
+    if let Err(error) = keep_alive(&stream) {
+        tracing::debug!(%peer, %error, "connection without keep-alive");
+    }
     let stream = match tokio::time::timeout(HANDSHAKE, acceptor.accept(stream)).await {
         Ok(Ok(stream)) => stream,
         Ok(Err(error)) => {
@@ -131,7 +161,10 @@ async fn connection(
     // A client of a balanced server is now and then told to connect anew, to another one perhaps.
     let goaway = CancellationToken::new();
     let (chance, tell) = (core.front.goaway, goaway.clone());
+    let begun = CancellationToken::new();
+    let begins = begun.clone();
     let service = hyper::service::service_fn(move |request: hyper::Request<hyper::body::Incoming>| {
+        begins.cancel();
         let core = core.clone();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(known.clone());
@@ -168,6 +201,7 @@ async fn connection(
             ended = connection.as_mut() => return ended,
             () = goaway.cancelled() => {}
             () = closing.cancelled() => {}
+            () = silent(begun) => {}
         }
         connection.as_mut().graceful_shutdown();
         connection.await

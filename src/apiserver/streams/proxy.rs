@@ -284,7 +284,7 @@ async fn service(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<
         .cache
         .cacher("discovery.k8s.io/endpointslices")
         .ok_or_else(Status::unknown_resource)?;
-    let complete = ctx.core.cache.catch_up().await;
+    let complete = ctx.core.cache.catch_up().await?;
     let snapshot = slices.snapshot(complete);
     let mut targets: Vec<(String, u16)> = Vec::new();
     for slice in snapshot.range(&format!("{namespace}/"), None) {

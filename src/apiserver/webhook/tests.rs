@@ -140,7 +140,7 @@ mod calls {
             "service": {"namespace": "default", "name": "s"}, "caBundle": hook.ca_bundle}));
         let target = target.unwrap();
         let post = || core(&f).webhooks.post(&target, &Value::Null, SECOND * 5, false);
-        core(&f).cache.catch_up().await;
+        core(&f).cache.catch_up().await.unwrap();
         let error = post().await.unwrap_err().to_string();
         assert!(
             error.ends_with("no endpoints available for service \"s\""),
@@ -158,7 +158,7 @@ mod calls {
         )
         .await
         .unwrap();
-        core(&f).cache.catch_up().await;
+        core(&f).cache.catch_up().await.unwrap();
         assert_eq!(post().await.unwrap(), json!({"ok": true}));
     }
 }

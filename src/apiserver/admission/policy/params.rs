@@ -69,9 +69,10 @@ pub(super) fn collect(
     } else if !reference.namespace.is_empty() {
         return Err("paramRef.namespace must not be provided for a cluster-scoped `paramKind`".into());
     }
-    let Ok(cacher) = core.cacher(&def) else {
-        return Err(format!("paramKind kind `{}` not known", kind.kind));
-    };
+    let cacher = core.cacher(&def).map_err(|status| match status.code {
+        404 => format!("paramKind kind `{}` not known", kind.kind),
+        _ => status.message,
+    })?;
     let served = |object: &crate::cacher::Obj| {
         let mut value = convert::to_served(&def, object.to_value());
         value["apiVersion"] = Value::String(rkind_apimachinery::meta::api_version(def.group, def.version));

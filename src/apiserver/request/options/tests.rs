@@ -115,7 +115,7 @@ fn the_first_of_an_option_counts() {
     assert!(!options.selector.labels.is_everything());
     assert_eq!(options.limit, 1);
     let options = WriteOptions::parse(
-        Some("fieldManager=a&fieldManager=b&dryRun=&dryRun=All"),
+        Some("fieldManager=a&fieldManager=b&dryRun=All"),
         "",
         "CreateOptions",
     );

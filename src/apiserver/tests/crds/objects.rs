@@ -341,3 +341,25 @@ async fn rules_hold() {
     assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY);
     assert!(message(&error).contains("compilation failed"), "{error}");
 }
+
+/// What could not be read again is refused, whatever way it comes; the rest can be deleted.
+#[tokio::test]
+async fn depth_ends_before_the_store() {
+    let f = fixture().await;
+    f.define(definition("widgets", "Widget", schema())).await;
+    let nested = |levels: usize| -> Value { (0..levels).fold(json!({}), |inner, _| json!({"a": inner})) };
+    let (code, error) = f
+        .send("POST", WIDGETS, widget("deep", json!({"free": nested(118)})))
+        .await;
+    assert_eq!(code, StatusCode::BAD_REQUEST, "{error}");
+    assert_eq!(message(&error), "the object is nested deeper than 120 levels");
+    let (code, made) = f
+        .send("POST", WIDGETS, widget("w", json!({"free": nested(60)})))
+        .await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    let uri = format!("{WIDGETS}/w");
+    let patch = json!([{"op": "add", "path": format!("/spec/free{}", "/a".repeat(60)), "value": nested(80)}]);
+    let (code, error) = f.patch(&uri, "application/json-patch+json", patch).await;
+    assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{error}");
+    assert_eq!(f.send("DELETE", &uri, Value::Null).await.0, StatusCode::OK);
+}
