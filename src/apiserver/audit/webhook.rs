@@ -70,7 +70,10 @@ async fn run(remote: Remote, mut waiting: mpsc::Receiver<Order>, options: Audit)
             while batch.len() < size {
                 match waiting.recv().await {
                     Some(Order::Event(event)) => batch.push(event),
-                    Some(Order::Flush(done)) => return flush = Some(done),
+                    Some(Order::Flush(done)) => {
+                        flush = Some(done);
+                        break;
+                    }
                     None => break,
                 }
             }

@@ -388,3 +388,31 @@ async fn tokens_in_secrets_are_believed_and_marked() {
         .unwrap();
     assert_eq!(day, jiff::Timestamp::now().strftime("%Y-%m-%d").to_string());
 }
+
+/// Anybody can send tokens that name a provider: one that is down is not asked for each of them.
+#[tokio::test]
+async fn a_provider_that_fails_is_left_in_peace() {
+    let hook = Hook::start(|_, _| Reply::Json(json!({"issuer": "https://somebody.else"}))).await;
+    let url = format!("https://{}", hook.address);
+    let ca = String::from_utf8(STANDARD.decode(&hook.ca_bundle).unwrap()).unwrap();
+    let config = json!({
+        "apiVersion": "apiserver.config.k8s.io/v1", "kind": "AuthenticationConfiguration",
+        "jwt": [{
+            "issuer": {"url": url, "audiences": ["kube"], "certificateAuthority": ca},
+            "claimMappings": {"username": {"claim": "sub", "prefix": ""}},
+        }],
+    });
+    let f = fixture_of(|o| o.features.authentication.authentication_config = Some(config.to_string().into()))
+        .await;
+    let keys = ClusterPki::generate().unwrap().to_pem();
+    let signer = jwt::Signer::from_pem(&keys.sa_private_key, &keys.sa_public_key).unwrap();
+    let token = bearer(
+        &signer
+            .sign(&json!({"iss": url, "aud": "kube", "sub": "x"}))
+            .unwrap(),
+    );
+    for _ in 0..5 {
+        assert_eq!(whoami(&f, &[("authorization", &token)], None).await, Err(401));
+    }
+    assert_eq!(hook.paths(), ["/.well-known/openid-configuration"]);
+}
