@@ -3,26 +3,30 @@
 //!
 //! ```text
 //! strategy::rules(&gvk) -> Rules                    // create-on-update, unconditional update, status, generation
-//! strategy::prepare_for_create(&gvk, &mut new)      // after metadata.name and uid are set
+//! strategy::prepare_for_create(&gvk, &mut new)      // after admission, when metadata.name and uid are set
 //! strategy::prepare_for_update(&gvk, &mut new, &old)
 //! strategy::prepare_for_status_update(&gvk, &mut new, &old)
+//! strategy::prepare_for_resize(&mut new, &old)      // pods/resize
+//! strategy::prepare_signing_request(&mut new, &requester)
+//! strategy::prepare_for_approval(&mut new, &old)    // certificatesigningrequests/approval
 //! strategy::prepare_custom_for_{create, update, status_update}(has_status, …)   // custom resources
-//! strategy::begin_delete(&gvk, &mut object, requested_grace, now) -> Deletion
 //! ```
-//! The order of a create: decode, default, set system fields (name, uid,
-//! creationTimestamp), admission, `prepare_for_create`, validate. Of an
-//! update: decode, default, admission, `prepare_for_update`, validate.
+//! The order of a create: decode, default, admission, set system fields (name,
+//! uid, creationTimestamp), `prepare_for_create`, validate. Of an update:
+//! decode, default, admission, `prepare_for_update`, validate.
 
+mod certificates;
 mod disabled;
 mod pod;
 mod workloads;
 
-use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use crate::meta::{self, Gvk};
 
-pub use pod::qos_class;
+pub use certificates::{prepare_for_approval, prepare_signing_request};
+pub use pod::{prepare_for_resize, qos_class};
+pub use workloads::TEMPLATE_GENERATION as DAEMON_SET_GENERATION;
 
 /// How the registry treats a kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,8 +39,6 @@ pub struct Rules {
     pub create_on_update: bool,
     /// PUT without a resourceVersion overwrites.
     pub unconditional_update: bool,
-    /// Deletion waits for someone to stop what the object stands for.
-    pub graceful_delete: bool,
 }
 
 /// The rules of a kind. Kinds unknown here are custom resources: they count
@@ -85,7 +87,6 @@ pub fn rules(gvk: &Gvk) -> Rules {
         status: has_status(group, kind),
         create_on_update,
         unconditional_update,
-        graceful_delete: (group, kind) == ("", "Pod"),
     }
 }
 
@@ -310,6 +311,9 @@ pub fn prepare_for_status_update(gvk: &Gvk, new: &mut Value, old: &Value) {
     }
     match gvk.group_kind() {
         ("", "Pod") => pod::prepare_for_status_update(new, old),
+        ("certificates.k8s.io", "CertificateSigningRequest") => {
+            certificates::prepare_for_status_update(new, old);
+        }
         (
             "",
             "Namespace" | "Node" | "PersistentVolume" | "PersistentVolumeClaim" | "ReplicationController",
@@ -379,76 +383,6 @@ pub fn prepare_custom_for_status_update(new: &mut Value, old: &Value) {
         if let Some(v) = value {
             meta::set(new, field, v);
         }
-    }
-}
-
-/// What a delete request comes to.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Deletion {
-    /// Remove now (if no finalizer holds it).
-    Immediate,
-    /// The object was marked (or its grace shortened): store it.
-    Marked,
-    /// Already being deleted and nothing changes.
-    Pending,
-}
-
-/// The kind's graceful deletion: marks the object with the time at which it
-/// will be gone. `requested` is the grace of the delete options in seconds.
-/// Kinds without grace are always [`Deletion::Immediate`].
-pub fn begin_delete(gvk: &Gvk, object: &mut Value, requested: Option<i64>, now: Timestamp) -> Deletion {
-    if !rules(gvk).graceful_delete {
-        return Deletion::Immediate;
-    }
-    let current = object["metadata"]["deletionGracePeriodSeconds"].as_i64();
-    if meta::is_deleting(object) {
-        let Some(current) = current else {
-            return Deletion::Immediate;
-        };
-        let Some(period) = requested.map(|p| if p < 0 { 1 } else { p }) else {
-            return Deletion::Pending;
-        };
-        if period >= current {
-            return Deletion::Pending;
-        }
-        if let Some(t) = meta::parse_time(meta::deletion_timestamp(object)) {
-            let t = t + SignedDuration::from_secs(period - current);
-            meta::set(object, "deletionTimestamp", meta::time(t));
-        }
-        meta::set(object, "deletionGracePeriodSeconds", period);
-        return if period == 0 {
-            Deletion::Immediate
-        } else {
-            Deletion::Marked
-        };
-    }
-    let period = pod::grace_period(object, requested);
-    meta::set(
-        object,
-        "deletionTimestamp",
-        meta::time(now + SignedDuration::from_secs(period)),
-    );
-    meta::set(object, "deletionGracePeriodSeconds", period);
-    if meta::generation(object) > 0 {
-        meta::set(object, "generation", meta::generation(object) + 1);
-    }
-    if period == 0 {
-        Deletion::Immediate
-    } else {
-        Deletion::Marked
-    }
-}
-
-/// Marks an object that finalizers keep: deletionTimestamp now, grace 0,
-/// generation + 1. Does nothing when already marked.
-pub fn mark_deleted(object: &mut Value, now: Timestamp) {
-    if meta::is_deleting(object) {
-        return;
-    }
-    meta::set(object, "deletionTimestamp", meta::time(now));
-    meta::set(object, "deletionGracePeriodSeconds", 0);
-    if meta::generation(object) > 0 {
-        meta::set(object, "generation", meta::generation(object) + 1);
     }
 }
 

@@ -5,6 +5,9 @@
 //! validation::update(&gvk, &new, &old) -> ErrorList          // of the main resource
 //! validation::status_update(&gvk, &new, &old) -> ErrorList
 //! validation::ephemeral_containers_update(&new, &old) -> ErrorList  // pods/ephemeralcontainers
+//! validation::resize_update(&new, &old) -> ErrorList        // pods/resize
+//! validation::approval_update(&new, &old) -> ErrorList      // certificatesigningrequests/approval
+//! validation::finalize_update(&gvk, &new, &old) -> ErrorList // namespaces/finalize
 //! validation::object_meta(&object, namespaced, name_check, &path) -> ErrorList   // for custom resources
 //! ```
 //! Objects are decoded (types fit the schema), defaulted and prepared by
@@ -14,6 +17,7 @@
 
 mod autoscaler;
 mod batch;
+mod certificates;
 mod core;
 mod definition;
 mod devices;
@@ -154,6 +158,30 @@ pub fn ephemeral_containers_update(new: &Value, old: &Value) -> ErrorList {
     let mut errs = metadata_update("", "Pod", new, old);
     pod::valid(new, &mut errs);
     status::ephemeral_containers(new, old, &mut errs);
+    errs
+}
+
+/// Checks an update of a pod's `resize` subresource (KEP-1287).
+#[must_use]
+pub fn resize_update(new: &Value, old: &Value) -> ErrorList {
+    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    pod::resize(new, old, &mut errs);
+    errs
+}
+
+/// Checks an update of a certificate signing request's `approval` subresource.
+#[must_use]
+pub fn approval_update(new: &Value, old: &Value) -> ErrorList {
+    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    certificates::update(certificates::By::Approval, new, old, &mut errs);
+    errs
+}
+
+/// Checks an update of the `finalize` subresource.
+#[must_use]
+pub fn finalize_update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
+    let mut errs = object_meta_update(new, old, &Path::new("metadata"));
+    spec(&gvk.group, &gvk.kind, new, &mut errs);
     errs
 }
 

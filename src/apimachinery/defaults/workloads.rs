@@ -2,6 +2,8 @@
 
 use serde_json::{Value, json};
 
+use crate::strategy::DAEMON_SET_GENERATION;
+
 use super::{Object, child, core, each, ensure, or, or_str, pod, text, unset};
 
 pub(super) fn apply(group: &str, version: &str, kind: &str, o: &mut Object) {
@@ -73,6 +75,10 @@ fn stateful_set(o: &mut Object) {
 }
 
 fn daemon_set(o: &mut Object) {
+    // Upstream holds it as a number, which its conversion to v1 always writes.
+    if let Some(annotations) = ensure(o, "metadata").and_then(|m| ensure(m, "annotations")) {
+        or_str(annotations, DAEMON_SET_GENERATION, "0");
+    }
     let Some(s) = ensure(o, "spec") else { return };
     or(s, "revisionHistoryLimit", 10);
     if let Some(u) = ensure(s, "updateStrategy") {

@@ -86,7 +86,15 @@ pub fn supported_fields(group: &str, kind: &str) -> Option<&'static [&'static st
         ],
         ("apps", "Deployment" | "DaemonSet" | "StatefulSet") => NAMESPACED,
         ("batch", "Job") => &["metadata.name", "metadata.namespace", "status.successful"],
-        ("certificates.k8s.io", "CertificateSigningRequest") => &["metadata.name", "spec.signerName"],
+        ("certificates.k8s.io", "CertificateSigningRequest" | "ClusterTrustBundle") => {
+            &["metadata.name", "spec.signerName"]
+        }
+        ("certificates.k8s.io", "PodCertificateRequest") => &[
+            "metadata.name",
+            "spec.signerName",
+            "spec.podName",
+            "spec.nodeName",
+        ],
         ("resource.k8s.io", "ResourceSlice") => &["metadata.name", "spec.nodeName", "spec.driver"],
         _ => return None,
     })

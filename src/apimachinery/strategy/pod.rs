@@ -1,4 +1,4 @@
-//! Pods: first status, quality of service, grace.
+//! Pods: first status, quality of service, resizes.
 
 use serde_json::{Map, Value, json};
 
@@ -64,20 +64,32 @@ pub(super) fn prepare_for_status_update(new: &mut Value, old: &Value) {
     }
 }
 
-/// Seconds a pod gets to stop: what is asked for, else what its spec says;
-/// none when it is on no node or has ended.
-pub(super) fn grace_period(pod: &Value, requested: Option<i64>) -> i64 {
-    let spec = &pod["spec"];
-    let asked = requested
-        .or_else(|| spec["terminationGracePeriodSeconds"].as_i64())
-        .unwrap_or(0);
-    let unscheduled = spec["nodeName"].as_str().unwrap_or("").is_empty();
-    let ended = matches!(pod["status"]["phase"].as_str(), Some("Failed" | "Succeeded"));
-    match asked {
-        _ if unscheduled || ended => 0,
-        n if n < 0 => 1,
-        n => n,
+/// Makes a resize of a pod ready (KEP-1287): only what its containers need and how they take a change may
+/// differ. Where containers came, went or changed places nothing is taken back, and validation says so.
+pub fn prepare_for_resize(new: &mut Value, old: &Value) {
+    let names = |pod: &Value, list: &str| -> Vec<Value> {
+        let containers = pod["spec"][list].as_array().into_iter().flatten();
+        containers.map(|c| c["name"].clone()).collect()
+    };
+    let mut kept = old.clone();
+    for list in ["containers", "initContainers"] {
+        if names(new, list) != names(old, list) {
+            return;
+        }
+        let wanted = new["spec"][list].as_array().into_iter().flatten();
+        let containers = kept["spec"].get_mut(list).and_then(Value::as_array_mut);
+        for (container, wanted) in containers.into_iter().flatten().zip(wanted) {
+            for field in ["resources", "resizePolicy"] {
+                super::copy(container, wanted, field);
+            }
+        }
     }
+    for field in ["resourceVersion", "managedFields", "uid"] {
+        if !new["metadata"][field].is_null() {
+            meta::set(&mut kept, field, new["metadata"][field].clone());
+        }
+    }
+    *new = kept;
 }
 
 /// `Guaranteed`, `Burstable` or `BestEffort`, from the requests and limits of

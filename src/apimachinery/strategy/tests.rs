@@ -111,55 +111,6 @@ fn quality_of_service() {
 }
 
 #[test]
-fn graceful_deletion_of_pods() {
-    let now: Timestamp = "2026-01-01T00:00:00Z".parse().unwrap();
-    let pod = |spec: Value, phase: &str| json!({"metadata": {"generation": 1}, "spec": spec, "status": {"phase": phase}});
-    let g = gvk("", "Pod");
-    let running = pod(
-        json!({"nodeName": "n", "terminationGracePeriodSeconds": 30}),
-        "Running",
-    );
-    let table = [
-        (running.clone(), None, Deletion::Marked, 30),
-        (running.clone(), Some(5), Deletion::Marked, 5),
-        (running.clone(), Some(0), Deletion::Immediate, 0),
-        (running.clone(), Some(-1), Deletion::Marked, 1),
-        (
-            pod(json!({"terminationGracePeriodSeconds": 30}), "Pending"),
-            None,
-            Deletion::Immediate,
-            0,
-        ),
-        (
-            pod(
-                json!({"nodeName": "n", "terminationGracePeriodSeconds": 30}),
-                "Succeeded",
-            ),
-            None,
-            Deletion::Immediate,
-            0,
-        ),
-    ];
-    for (mut p, requested, want, grace) in table {
-        assert_eq!(begin_delete(&g, &mut p, requested, now), want);
-        assert_eq!(p["metadata"]["deletionGracePeriodSeconds"], grace);
-        assert_eq!(p["metadata"]["generation"], 2);
-    }
-    let mut p = running;
-    begin_delete(&g, &mut p, None, now);
-    assert_eq!(p["metadata"]["deletionTimestamp"], "2026-01-01T00:00:30Z");
-    assert_eq!(begin_delete(&g, &mut p, None, now), Deletion::Pending);
-    assert_eq!(begin_delete(&g, &mut p, Some(40), now), Deletion::Pending);
-    assert_eq!(begin_delete(&g, &mut p, Some(10), now), Deletion::Marked);
-    assert_eq!(p["metadata"]["deletionTimestamp"], "2026-01-01T00:00:10Z");
-    assert_eq!(begin_delete(&g, &mut p, Some(0), now), Deletion::Immediate);
-    assert_eq!(
-        begin_delete(&gvk("", "Service"), &mut json!({}), None, now),
-        Deletion::Immediate
-    );
-}
-
-#[test]
 fn jobs_get_their_selector() {
     let mut j = json!({"metadata": {"name": "j", "uid": "u"}, "spec": {"template": {"metadata": {"labels": {"a": "b"}}}}});
     prepare_for_create(&gvk("batch", "Job"), &mut j);

@@ -4,7 +4,8 @@ use serde_json::Value;
 
 use crate::meta;
 
-const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
+/// Annotation of a DaemonSet that counts its templates.
+pub const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
 pub(super) fn daemon_set_create(new: &mut Value) {
     set_template_generation(new, 1);

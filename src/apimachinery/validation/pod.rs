@@ -5,6 +5,7 @@ mod container;
 mod env;
 mod ephemeral;
 mod probe;
+mod resize;
 mod security;
 mod sources;
 mod update;
@@ -20,6 +21,7 @@ use crate::names;
 pub(super) use affinity::node_selector;
 pub(super) use container::resource_name as container_resource_name;
 pub(super) use probe::port;
+pub(super) use resize::pod as resize;
 pub(super) use update::pod as update;
 pub(super) use volume::persistent as volume_source;
 

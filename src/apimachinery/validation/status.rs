@@ -2,25 +2,12 @@
 
 use serde_json::Value;
 
+use super::certificates;
 use super::support::{list, nonnegative, text};
 use crate::field::{Error, ErrorList, Path, quote};
 
 const TOO_MANY: &str = "cannot be greater than status.replicas";
 const TOO_MANY_READY: &str = "cannot be greater than readyReplicas";
-
-/// What was once decided about a certificate request is not taken back.
-fn decisions_stay(new: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
-    let count = |object: &Value, kind: &str| {
-        let conditions = list(&object["status"]["conditions"]);
-        conditions.iter().filter(|c| c["type"] == kind).count()
-    };
-    for kind in ["Approved", "Denied", "Failed"] {
-        if count(new, kind) < count(old, kind) {
-            let why = format!("updates may not remove a condition of type {}", quote(kind));
-            errs.push(Error::forbidden(&path.child("conditions"), why));
-        }
-    }
-}
 
 /// Counts that can't be negative, nor more than the replicas there are.
 pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
@@ -74,7 +61,7 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             return;
         }
         ("certificates.k8s.io", "CertificateSigningRequest") => {
-            decisions_stay(new, old, &path, errs);
+            certificates::update(certificates::By::Status, new, old, errs);
             return;
         }
         _ => return,

@@ -241,3 +241,90 @@ fn updates() {
         ]
     );
 }
+
+#[test]
+fn a_resize_changes_cpu_and_memory_only() {
+    let container = |requests: Value, limits: Value| {
+        json!({"name": "c", "image": "i", "imagePullPolicy": "Always", "terminationMessagePolicy": "File",
+            "resources": {"requests": requests, "limits": limits}})
+    };
+    let pod = |containers: Value| {
+        json!({"apiVersion": "v1", "kind": "Pod",
+            "metadata": {"name": "p", "namespace": "n", "uid": "u", "resourceVersion": "1"},
+            "spec": {"containers": containers, "restartPolicy": "Always", "dnsPolicy": "Default"},
+            "status": {"qosClass": "Burstable"}})
+    };
+    let one = |requests: Value, limits: Value| pod(json!([container(requests, limits)]));
+    let old = one(
+        json!({"cpu": "1", "ephemeral-storage": "1Gi"}),
+        json!({"cpu": "2"}),
+    );
+    let mut renamed = old.clone();
+    renamed["spec"]["containers"][0]["name"] = json!("d");
+    let cases: [(Value, &[&str]); 8] = [
+        (
+            one(
+                json!({"cpu": "2", "ephemeral-storage": "1Gi"}),
+                json!({"cpu": "3"}),
+            ),
+            &[],
+        ),
+        (
+            one(
+                json!({"cpu": "3", "ephemeral-storage": "1Gi"}),
+                json!({"cpu": "2"}),
+            ),
+            &[
+                "spec.containers[0].resources.requests: Invalid value: \"3\": must be less than or equal to cpu limit of 2",
+            ],
+        ),
+        (
+            one(
+                json!({"cpu": "-1", "ephemeral-storage": "1Gi"}),
+                json!({"cpu": "2"}),
+            ),
+            &[
+                "spec.containers[0].resources.requests[cpu]: Invalid value: \"-1\": must be greater than or equal to 0",
+            ],
+        ),
+        (
+            one(json!({"ephemeral-storage": "1Gi"}), json!({"cpu": "2"})),
+            &["spec.containers[0].resources.requests: Forbidden: resource requests cannot be removed"],
+        ),
+        (
+            one(
+                json!({"cpu": "1", "ephemeral-storage": "2Gi"}),
+                json!({"cpu": "2"}),
+            ),
+            &["spec: Forbidden: only cpu and memory resources are mutable"],
+        ),
+        (
+            one(
+                json!({"cpu": "2", "memory": "1Gi", "ephemeral-storage": "1Gi"}),
+                json!({"cpu": "2", "memory": "1Gi"}),
+            ),
+            &["spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing"],
+        ),
+        (
+            pod(json!([])),
+            &[
+                "spec.containers: Required value",
+                "spec: Invalid value: \"Burstable\": Pod QOS Class may not change as a result of resizing",
+                "spec.containers: Forbidden: containers may not be added or removed on resize",
+            ],
+        ),
+        (
+            renamed,
+            &["spec.containers[0].name: Forbidden: containers may not be renamed or reordered on resize"],
+        ),
+    ];
+    for (new, expected) in cases {
+        let found = super::super::resize_update(&new, &old);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, expected, "{new}");
+    }
+    let mut mirror = old.clone();
+    mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
+    let found = super::super::resize_update(&mirror, &mirror);
+    assert!(found.to_string().contains("static pods cannot be resized"));
+}
