@@ -179,7 +179,7 @@ impl Family {
                 group: "autoscaling",
                 version: "v1",
                 kind: "Scale",
-                type_name: "io.k8s.api.autoscaling.v1.Scale",
+                type_name: crate::registry::scale::TYPE,
                 verbs: vec!["get", "patch", "update"],
             });
         }

@@ -30,7 +30,7 @@ use crate::{
 const JSON: &str = "application/json-patch+json";
 const MERGE: &str = "application/merge-patch+json";
 const STRATEGIC: &str = "application/strategic-merge-patch+json";
-const APPLY: &str = "application/apply-patch+yaml";
+pub(super) const APPLY: &str = "application/apply-patch+yaml";
 const APPLY_CBOR: &str = "application/apply-patch+cbor";
 
 /// Every form of a patch of a built-in kind.
@@ -41,66 +41,68 @@ pub(super) const MEDIA_TYPES: [&str; 5] = [JSON, MERGE, STRATEGIC, APPLY, APPLY_
 /// # Errors
 /// Any `Status`.
 pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
-    let kind = ctx
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|v| v.to_str().ok())
-        .unwrap_or_default();
-    let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
+    let kind = media_type(ctx)?;
     let bytes = read_body(body).await?;
-    let custom = ctx.def.custom().is_some();
-    match kind.as_str() {
-        STRATEGIC if custom => Err(Status::unsupported_media_type(&[JSON, MERGE, APPLY]).into()),
-        APPLY => server_side_apply(ctx, &bytes).await,
-        JSON | MERGE | STRATEGIC => {
-            let options = ctx.write_options(PATCH_OPTIONS)?;
-            let name = ctx.info.path_name();
-            let mut write = Write::of(ctx, options.clone());
-            write.retry = !names_version(&bytes);
-            let mut warnings = Vec::new();
-            let updated = write
-                .change(name, |old| {
-                    let served = convert::to_served(&ctx.def, old.clone());
-                    let mut patched = patched(ctx, &kind, &served, &bytes)?;
-                    if kind == STRATEGIC {
-                        // Upstream merges into the type itself, which cannot become another.
-                        for field in ["apiVersion", "kind"] {
-                            patched[field] = served[field].clone();
-                        }
-                    }
-                    let shown = || match kind.as_str() {
-                        STRATEGIC => codec::decode_any(&bytes)
-                            .map(|p| codec::go_value(&p))
-                            .unwrap_or_default(),
-                        _ => patched.to_string(),
-                    };
-                    let checked = rules::recheck(&ctx.def, patched.clone(), options.field_validation);
-                    let (object, found) = checked.map_err(|status| misfit(&ctx.def, status, shown()))?;
-                    check_identity(ctx, name, &served, &patched)?;
-                    warnings = found;
-                    warnings.extend(machinery::oddities(&write.gvk(), &object));
-                    Ok(object)
-                })
-                .await?;
-            render::object(ctx, StatusCode::OK, updated.payload, &warnings).await
-        }
-        _ if custom => Err(Status::unsupported_media_type(&[JSON, MERGE, APPLY]).into()),
-        _ => Err(Status::unsupported_media_type(&MEDIA_TYPES).into()),
+    if kind == APPLY {
+        return server_side_apply(ctx, &bytes).await;
+    }
+    let options = ctx.write_options(PATCH_OPTIONS)?;
+    let name = ctx.info.path_name();
+    let mut write = Write::of(ctx, options.clone());
+    // A patch that names a version conflicts when it is made anew.
+    write.retry = true;
+    let mut warnings = Vec::new();
+    let updated = write
+        .change(name, |old| {
+            let served = convert::to_served(&ctx.def, old.clone());
+            let mut patched = patched(kind, &served, &bytes, ctx.def.type_name)?;
+            if kind == STRATEGIC {
+                // Upstream merges into the type itself, which cannot become another.
+                for field in ["apiVersion", "kind"] {
+                    patched[field] = served[field].clone();
+                }
+            }
+            let shown = || match kind {
+                STRATEGIC => codec::decode_any(&bytes)
+                    .map(|p| codec::go_value(&p))
+                    .unwrap_or_default(),
+                _ => patched.to_string(),
+            };
+            let checked = rules::recheck(&ctx.def, patched.clone(), options.field_validation);
+            let (object, found) = checked.map_err(|status| misfit(&ctx.def, status, shown()))?;
+            check_identity(ctx, name, &served, &patched)?;
+            warnings = found;
+            warnings.extend(machinery::oddities(&write.gvk(), &object));
+            Ok(object)
+        })
+        .await?;
+    render::object(ctx, StatusCode::OK, updated.payload, &warnings).await
+}
+
+/// The media type of a patch.
+///
+/// # Errors
+/// 415 for what the resource cannot be patched by: custom resources have no strategy.
+pub(super) fn media_type(ctx: &Context) -> Result<&'static str> {
+    let sent = ctx.headers.get(header::CONTENT_TYPE);
+    let sent = sent.and_then(|v| v.to_str().ok()).unwrap_or_default();
+    let sent = sent.split(';').next().unwrap_or_default().trim();
+    let known: &[&'static str] = if ctx.def.custom().is_some() {
+        &[JSON, MERGE, APPLY]
+    } else {
+        &MEDIA_TYPES
+    };
+    match known.iter().find(|kind| **kind == sent && sent != APPLY_CBOR) {
+        Some(kind) => Ok(kind),
+        None => Err(Status::unsupported_media_type(known).into()),
     }
 }
 
-/// Whether a patch names a `resourceVersion` and so is meant for exactly that state.
-fn names_version(patch: &[u8]) -> bool {
-    let needle = b"resourceVersion";
-    patch.windows(needle.len()).any(|window| window == needle)
-}
-
-/// Applies a patch of a media type to an object in its served version.
+/// Applies a patch of a media type to an object of a type in its served version.
 ///
 /// # Errors
 /// 400, 415 or 422.
-pub(crate) fn patched(ctx: &Context, kind: &str, served: &Value, bytes: &[u8]) -> Result<Value> {
-    let type_name = ctx.def.type_name;
+pub(super) fn patched(kind: &str, served: &Value, bytes: &[u8], type_name: &str) -> Result<Value> {
     Ok(match kind {
         JSON => patch::json(served, bytes)?,
         MERGE => patch::merge(served, bytes)?,

@@ -8,6 +8,9 @@ use crate::{catalog::Def, crd::family::Scale, error::Result};
 #[cfg(test)]
 mod tests;
 
+/// Name of the schema's type.
+pub(crate) const TYPE: &str = "io.k8s.api.autoscaling.v1.Scale";
+
 /// The scale of an object in the form that writes work on.
 ///
 /// # Errors
@@ -80,10 +83,9 @@ pub(crate) fn set(def: &Def, object: &mut Value, scale: &Value) {
             *at = replicas;
         }
     }
+    // Without one, the wish is for whatever state the object is in.
     let version = meta::resource_version(scale);
-    if version.is_empty() {
-        meta::remove(object, "resourceVersion");
-    } else {
+    if !version.is_empty() {
         meta::set(object, "resourceVersion", version);
     }
     let uid = meta::uid(scale);

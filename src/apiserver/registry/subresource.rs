@@ -100,17 +100,13 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
     let updated = if ctx.info.verb == "update" {
         let (wanted, _) = body(ctx, request).await?;
         check(&wanted, name)?;
+        write.retry = meta::resource_version(&wanted).is_empty();
         write.change(name, |old| changed(ctx, old, &wanted)).await?
     } else {
-        let kind = ctx
-            .headers
-            .get(http::header::CONTENT_TYPE)
-            .and_then(|v| v.to_str().ok())
-            .unwrap_or_default();
-        let kind = kind.split(';').next().unwrap_or_default().trim().to_owned();
+        let kind = patch::media_type(ctx)?;
         let bytes = read_body(request).await?;
         write.retry = true;
-        if kind == "application/apply-patch+yaml" {
+        if kind == patch::APPLY {
             let updated = apply_scale(ctx, write, name, &bytes).await?;
             let scale = Payload::Tree(reply(updated.payload).await?);
             return render::object(ctx, StatusCode::OK, scale, &[]).await;
@@ -118,10 +114,7 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
         write
             .change(name, |old| {
                 let live = scale::of(&ctx.def, old)?;
-                let patched = match kind.as_str() {
-                    "application/json-patch+json" => rkind_apimachinery::patch::json(&live, &bytes)?,
-                    _ => rkind_apimachinery::patch::merge(&live, &bytes)?,
-                };
+                let patched = patch::patched(kind, &live, &bytes, scale::TYPE)?;
                 check(&patched, name)?;
                 changed(ctx, old, &patched)
             })
