@@ -81,6 +81,11 @@ pub(crate) fn table(resource: &str) -> &'static [Selectable] {
             table!["spec.signerName" = "spec"."signerName"]
         }
         "certificates.k8s.io/clustertrustbundles" => table!["spec.signerName" = "spec"."signerName"],
+        "certificates.k8s.io/podcertificaterequests" => table![
+            "spec.signerName" = "spec"."signerName",
+            "spec.podName" = "spec"."podName",
+            "spec.nodeName" = "spec"."nodeName",
+        ],
         "resource.k8s.io/resourceslices" => {
             table!["spec.nodeName" = "spec"."nodeName", "spec.driver" = "spec"."driver"]
         }

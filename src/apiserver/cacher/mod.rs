@@ -83,7 +83,7 @@ impl Cache {
             behind: Default::default(),
             wants: Mutex::new(wants),
         });
-        cache.reload(true).await?;
+        cache.reload().await?;
         Ok(cache)
     }
 
@@ -127,7 +127,7 @@ impl Cache {
         if revision > 0 {
             let prefix = format!("{ROOT}{resource}/");
             let range = self.store.range(&prefix, None, 0, Some(revision)).await?;
-            cacher.replace(range.entries, revision, true);
+            cacher.replace(range.entries, revision);
         }
         self.cachers.rcu(|cachers| {
             let mut cachers = HashMap::clone(cachers);
@@ -199,7 +199,7 @@ impl Cache {
                 break;
             }
             tracing::warn!(error = %ended, "store watch ended, loading anew");
-            if let Err(error) = self.reload(false).await {
+            if let Err(error) = self.reload().await {
                 tracing::error!(%error, "cannot load from the store");
                 // A store that cannot be read offers nothing to await but time.
                 tokio::select! {
@@ -255,7 +255,7 @@ impl Cache {
             }
             let prefix = format!("{ROOT}{name}/");
             match self.store.range(&prefix, None, 0, Some(revision)).await {
-                Ok(range) => cacher.replace(range.entries, revision, false),
+                Ok(range) => cacher.replace(range.entries, revision),
                 Err(error) => tracing::warn!(%error, resource = name, "cannot be loaded anew"),
             }
         }
@@ -281,9 +281,8 @@ impl Cache {
         }
     }
 
-    /// Reads all from the store; `first` fills the caches silently, later calls make up the changes
-    /// that were missed.
-    async fn reload(&self, first: bool) -> rkind_store::Result<()> {
+    /// Reads all from the store.
+    async fn reload(&self) -> rkind_store::Result<()> {
         let range = self.store.range(ROOT, None, 0, None).await?;
         let mut by_resource: HashMap<&str, Vec<Entry>> = HashMap::new();
         for entry in &range.entries {
@@ -292,11 +291,8 @@ impl Cache {
             }
         }
         for (name, cacher) in self.cachers.load().iter() {
-            cacher.replace(
-                by_resource.remove(name.as_str()).unwrap_or_default(),
-                range.revision,
-                first,
-            );
+            let entries = by_resource.remove(name.as_str()).unwrap_or_default();
+            cacher.replace(entries, range.revision);
         }
         self.advance(range.revision);
         Ok(())

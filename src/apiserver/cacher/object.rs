@@ -193,6 +193,16 @@ impl Obj {
         }
     }
 
+    /// Whether the stored object says that it is of this group and version.
+    pub(crate) fn is_of(&self, group: &str, version: &str) -> bool {
+        let text = json::member(&self.value, "apiVersion").and_then(|at| self.value.get(at..));
+        let parts = [b"\"", group.as_bytes(), b"/", version.as_bytes(), b"\""];
+        parts
+            .into_iter()
+            .try_fold(text.unwrap_or_default(), |text, part| text.strip_prefix(part))
+            .is_some()
+    }
+
     /// The bytes as stored, without `resourceVersion`.
     pub(super) fn stored(&self) -> &Bytes {
         &self.value

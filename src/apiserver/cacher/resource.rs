@@ -238,15 +238,18 @@ impl Cacher {
         })
     }
 
-    /// Changes after `revision`; `None` when they are no longer all known.
-    pub(crate) fn subscribe(self: &Arc<Self>, revision: Revision) -> Option<Subscription> {
+    /// Changes after `revision`.
+    ///
+    /// # Errors
+    /// The oldest revision after which they are all known, when that is newer.
+    pub(crate) fn subscribe(self: &Arc<Self>, revision: Revision) -> Result<Subscription, Revision> {
         let seen = self.seen.subscribe();
         let state = self.state.read();
         if revision < state.floor {
-            return None;
+            return Err(state.floor);
         }
         let at = state.ring.partition_point(|change| change.revision <= revision);
-        Some(Subscription {
+        Ok(Subscription {
             cacher: self.clone(),
             next: state.dropped + at as u64,
             seen,
@@ -331,42 +334,41 @@ impl Cacher {
         self.seen.send_replace(seen);
     }
 
-    /// Makes the cache hold exactly `entries` as of `revision`.
-    pub(super) fn replace(&self, entries: Vec<Entry>, revision: Revision, first: bool) {
-        if first {
-            let mut objects = OrdMap::new();
-            let mut unreadable = BTreeSet::new();
-            for entry in &entries {
-                let key = &entry.key[self.prefix_len..];
-                match Obj::parse(&self.resource, key, entry) {
-                    Ok(object) => {
-                        objects.insert(object.key.clone(), Arc::new(object));
-                    }
-                    Err(error) => {
-                        tracing::error!(key = %entry.key, %error, "stored object cannot be read");
-                        unreadable.insert(key.into());
-                    }
+    /// Makes the cache hold exactly `entries` as of `revision`. What happened before is not known: who
+    /// followed the changes must begin anew, and nobody may begin in the past.
+    pub(super) fn replace(&self, entries: Vec<Entry>, revision: Revision) {
+        let known = self.state.read().objects.clone();
+        let mut objects = OrdMap::new();
+        let mut unreadable = BTreeSet::new();
+        for entry in &entries {
+            let key = &entry.key[self.prefix_len..];
+            if let Some(same) = known.get(key).filter(|k| k.revision == entry.mod_revision) {
+                objects.insert(same.key.clone(), same.clone());
+                continue;
+            }
+            match Obj::parse(&self.resource, key, entry) {
+                Ok(object) => {
+                    objects.insert(object.key.clone(), Arc::new(object));
+                }
+                Err(error) => {
+                    tracing::error!(key = %entry.key, %error, "stored object cannot be read");
+                    unreadable.insert(key.into());
                 }
             }
-            let mut state = self.state.write();
-            state.objects = objects;
-            state.unreadable = unreadable;
-            state.floor = revision;
-            state.last = revision;
-            return;
         }
-        let known: Vec<Arc<str>> = self.state.read().objects.keys().cloned().collect();
-        let prefix = format!("{ROOT}{}/", self.resource);
-        let present: std::collections::HashSet<&str> =
-            entries.iter().map(|e| &e.key[self.prefix_len..]).collect();
-        for gone in known.iter().filter(|key| !present.contains(&***key)) {
-            self.remove(&format!("{prefix}{gone}"), revision);
-        }
-        let mut entries = entries;
-        entries.sort_by_key(|entry| entry.mod_revision);
-        for entry in &entries {
-            self.put(entry);
-        }
+        let mut state = self.state.write();
+        state.objects = objects;
+        state.unreadable = unreadable;
+        // One more than there were: no subscriber's place is left.
+        state.dropped += state.ring.len() as u64 + 1;
+        state.ring.clear();
+        state.ring_bytes = 0;
+        state.paged.clear();
+        state.floor = revision;
+        state.last = revision;
+        let seen = state.dropped;
+        drop(state);
+        self.seen.send_replace(seen);
     }
 }
 

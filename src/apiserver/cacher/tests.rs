@@ -65,11 +65,11 @@ fn the_ring_is_bounded_in_bytes() {
     for revision in 2..=200 {
         cacher.put(&entry("large", revision, 1 << 20));
     }
-    assert!(cacher.subscribe(2).is_none());
+    assert!(cacher.subscribe(2).is_err());
     assert!(
         cacher
             .subscribe(140)
-            .is_some_and(|mut s| s.poll(usize::MAX).unwrap().len() == 60)
+            .is_ok_and(|mut s| s.poll(usize::MAX).unwrap().len() == 60)
     );
     // Nor are old states kept for pages that nobody asks for.
     assert!(cacher.kept(1).is_none());
@@ -94,4 +94,64 @@ fn a_resource_with_an_unreadable_object_says_so() {
     });
     cacher.remove("/registry/core/configmaps/n/b", 5);
     assert_eq!((cacher.unreadable(), cacher.len()), (None, 1));
+}
+
+#[test]
+fn after_a_reload_nobody_goes_on_from_the_past() {
+    let cacher = Arc::new(Cacher::new("core/configmaps"));
+    cacher.replace(vec![entry("a", 3, 0), entry("b", 5, 0)], 5);
+    cacher.put(&entry("c", 6, 0));
+    let mut behind = cacher.subscribe(5).ok().unwrap();
+    let (_, mut current) = cacher.snapshot_and_subscribe(6);
+    let before = cacher.get("n/c").unwrap();
+    // Meanwhile b went at 8, and d came at 7: at 9 all of it is there, in no order that could be told.
+    cacher.replace(vec![entry("a", 3, 0), entry("c", 6, 0), entry("d", 7, 0)], 9);
+    for subscription in [&mut behind, &mut current] {
+        assert_eq!(subscription.poll(10).err(), Some(SubscriptionError::Lagged));
+    }
+    assert_eq!(cacher.subscribe(8).err(), Some(9));
+    let mut next = cacher.subscribe(9).ok().unwrap();
+    assert!(next.poll(10).unwrap().is_empty());
+    cacher.put(&entry("e", 10, 0));
+    let changes = next.poll(10).unwrap();
+    assert_eq!(changes.iter().map(|c| c.revision).collect::<Vec<_>>(), [10]);
+    // What stayed is the same object, with the encodings that it has.
+    assert!(Arc::ptr_eq(&before, &cacher.get("n/c").unwrap()));
+    assert!(cacher.get("n/b").is_none());
+}
+
+#[test]
+fn every_field_that_a_selector_may_name_can_be_read() {
+    use rkind_apimachinery::{resources, selector::supported_fields};
+    // Upstream takes this one and has no value for it.
+    const EMPTY: &str = "status.podIPs";
+    let metadata = |field: &str| matches!(field, "metadata.name" | "metadata.namespace");
+    for def in resources::all() {
+        let named = supported_fields(def.group, def.kind).unwrap_or_default();
+        let read: Vec<&str> = fields::table(def.storage_prefix).iter().map(|f| f.name).collect();
+        for field in named.iter().filter(|f| !metadata(f) && **f != EMPTY) {
+            assert!(read.contains(field), "{field} of {} is not read", def.kind);
+        }
+        for field in read {
+            let kinds = resources::all()
+                .iter()
+                .filter(|d| d.storage_prefix == def.storage_prefix);
+            let mut named = kinds.filter_map(|d| supported_fields(d.group, d.kind)).flatten();
+            // A namespace's old name for its name is written by upstream's own clients.
+            assert!(
+                named.any(|f| *f == field) || field == "name",
+                "{field} of {} cannot be named",
+                def.kind
+            );
+        }
+    }
+}
+
+#[test]
+fn an_object_says_of_which_version_it_is() {
+    let object = object(r#"{"apiVersion":"g.io/v1","kind":"K","metadata":{}}"#);
+    assert!(object.is_of("g.io", "v1"));
+    for (group, version) in [("g.io", "v1beta1"), ("g.io", "v"), ("g", "v1"), ("", "v1")] {
+        assert!(!object.is_of(group, version), "{group}/{version}");
+    }
 }

@@ -89,9 +89,12 @@ impl Custom {
         &self.family.versions[self.at]
     }
 
-    /// Whether an object's stored bytes are what this version serves.
+    /// Whether an object's stored bytes are what this version serves. A request that was under way when
+    /// the definition changed still writes by the old one: its objects say so themselves.
     pub(crate) fn is_plain(&self, object: &Obj) -> bool {
-        self.at == self.family.storage && object.written > self.family.since
+        self.at == self.family.storage
+            && object.written > self.family.since
+            && object.is_of(self.resource.group, self.resource.version)
     }
 }
 
@@ -216,7 +219,10 @@ struct Known {
     /// Of everything that decides how it is served.
     digest: [u8; 32],
     prefix: String,
+    /// Those that are served.
     defs: Vec<Def>,
+    /// The one that objects are stored as.
+    stored: Def,
     family: Arc<Family>,
 }
 
@@ -245,6 +251,13 @@ impl Catalog {
     pub(crate) fn find(&self, group: &str, version: &str, resource: &str) -> Option<Def> {
         self.now().find(group, version, resource).cloned()
     }
+
+    /// The resource as which a definition's objects are stored, whether that version is served or not.
+    pub(crate) async fn stored(&self, definition: &str) -> Option<Def> {
+        let known = self.known.lock().await;
+        known.get(definition).map(|known| known.stored.clone())
+    }
+
     /// Takes up what changed in definitions; everything that the definitions' cache holds is served
     /// when this returns.
     pub(crate) async fn refresh(&self, core: &Core) {
@@ -259,7 +272,8 @@ impl Catalog {
         if self.shown.load(Ordering::Acquire) == generation {
             return;
         }
-        let changed = self.update(core, &cacher, &mut known).await;
+        let mut whole = true;
+        let changed = self.update(core, &cacher, &mut known, &mut whole).await;
         if changed {
             let mut custom: Vec<Def> = known.values().flat_map(|k| k.defs.iter().cloned()).collect();
             custom.sort_by(|a, b| {
@@ -273,12 +287,21 @@ impl Catalog {
             let next = Snapshot::new(builtin.chain(custom).collect(), Some(&before));
             self.current.store(Arc::new(next));
         }
-        self.shown.store(generation, Ordering::Release);
+        // What could not be loaded is tried again when next asked for.
+        if whole {
+            self.shown.store(generation, Ordering::Release);
+        }
     }
 
     /// Brings `known` up to the definitions in the cache; gives whether anything is served otherwise
-    /// than before.
-    async fn update(&self, core: &Core, cacher: &Arc<Cacher>, known: &mut BTreeMap<String, Known>) -> bool {
+    /// than before. `whole` becomes false when the objects of one could not be loaded.
+    async fn update(
+        &self,
+        core: &Core,
+        cacher: &Arc<Cacher>,
+        known: &mut BTreeMap<String, Known>,
+        whole: &mut bool,
+    ) -> bool {
         let objects = cacher.snapshot(0).objects;
         let mut changed = false;
         let gone: Vec<String> = known
@@ -307,23 +330,25 @@ impl Catalog {
                 before.revision = object.revision;
                 continue;
             }
-            // Whoever writes from now on writes by the new definition.
+            // What was written up to now was checked and defaulted by the old definition.
             let since = if known.contains_key(&**name) {
                 core.store.revision()
             } else {
                 object.revision
             };
-            match read(&definition, terminating, digest, since) {
-                Ok((prefix, family, defs)) => {
+            match read(&definition, digest, since) {
+                Ok((prefix, family)) => {
                     if let Err(error) = core.cache.add(&prefix).await {
                         tracing::error!(definition = %name, %error, "custom resources cannot be loaded");
+                        *whole = false;
                         continue;
                     }
                     let entry = Known {
                         revision: object.revision,
                         digest,
                         prefix,
-                        defs,
+                        defs: family.resources(&definition, terminating),
+                        stored: family.stored(&definition, terminating),
                         family,
                     };
                     if let Some(before) = known.insert(name.to_string(), entry) {
@@ -362,14 +387,8 @@ fn digest(definition: &Value, terminating: bool) -> [u8; 32] {
     Sha256::digest(serde_json::to_vec(&decides).unwrap_or_default()).into()
 }
 
-fn read(
-    definition: &Value,
-    terminating: bool,
-    digest: [u8; 32],
-    since: Revision,
-) -> Result<(String, Arc<Family>, Vec<Def>), String> {
+fn read(definition: &Value, digest: [u8; 32], since: Revision) -> Result<(String, Arc<Family>), String> {
     let family = Arc::new(Family::parse(definition, digest, since).map_err(|errors| errors.to_string())?);
-    let defs = family.resources(definition, terminating);
     let prefix = format!(
         "{}/{}",
         definition["spec"]["group"].as_str().unwrap_or_default(),
@@ -378,5 +397,5 @@ fn read(
     if resources::all().iter().any(|def| def.storage_prefix == prefix) {
         return Err(format!("{prefix} is built in"));
     }
-    Ok((prefix, family, defs))
+    Ok((prefix, family))
 }

@@ -177,14 +177,8 @@ impl Control {
             group(definition),
             definition["spec"]["names"]["plural"].as_str().unwrap_or_default()
         );
-        let own = self
-            .core
-            .catalog
-            .now()
-            .all()
-            .iter()
-            .find(|d| d.storage_prefix == prefix && d.custom().is_some_and(|c| c.family.name == name))
-            .cloned();
+        // As what is stored, so that no conversion is asked for where its webhook is gone already.
+        let own = self.core.catalog.stored(name).await;
         if let (Some(own), Some(cacher)) = (own, self.core.cache.cacher(&prefix)) {
             let mut changes = cacher.changed();
             changes.borrow_and_update();

@@ -13,8 +13,15 @@ use serde_json::{Value, json};
 use super::Family;
 use crate::{catalog::Custom, core::Core, error::Result, webhook::Target};
 
+#[cfg(test)]
+mod tests;
+
 /// How long a conversion webhook has.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Bytes of objects that a webhook is asked to convert at once: it may make them several times as large
+/// before its answer is too long.
+const PART: usize = 2 * 1024 * 1024;
 
 /// Stored objects as this version serves them: under the schema they are stored in, then converted.
 ///
@@ -62,13 +69,33 @@ async fn convert(core: &Core, custom: &Custom, to: usize, mut objects: Vec<Value
         }
         return Ok(objects);
     };
-    let from: Vec<Value> = others.iter().map(|at| objects[*at].clone()).collect();
-    let converted = ask(core, webhook, &api_version, &from).await?;
-    for (at, new) in others.into_iter().zip(converted) {
-        objects[at] = adopt(&from_of(&objects[at]), &objects[at], new, &api_version)?;
-        wanted.schema.prune(&mut objects[at]);
+    for part in parts(&objects, others) {
+        let from: Vec<Value> = part.iter().map(|at| objects[*at].clone()).collect();
+        let converted = ask(core, webhook, &api_version, &from).await?;
+        for (index, (at, new)) in part.into_iter().zip(converted).enumerate() {
+            objects[at] = adopt(index, &objects[at], new, &api_version)?;
+            wanted.schema.prune(&mut objects[at]);
+        }
     }
     Ok(objects)
+}
+
+/// Parts of a list that are asked about at once, in order: what comes back must fit into one answer.
+fn parts(objects: &[Value], all: Vec<usize>) -> Vec<Vec<usize>> {
+    let mut parts: Vec<Vec<usize>> = Vec::new();
+    let mut room = 0;
+    for at in all {
+        let size = objects[at].to_string().len();
+        match parts.last_mut().filter(|_| size <= room) {
+            Some(part) => part.push(at),
+            None => {
+                parts.push(vec![at]);
+                room = PART;
+            }
+        }
+        room = room.saturating_sub(size);
+    }
+    parts
 }
 
 /// `group/version, Kind=Kind`, as upstream names what is converted.
@@ -142,11 +169,12 @@ async fn ask(core: &Core, webhook: &Value, api_version: &str, objects: &[Value])
     Ok(converted)
 }
 
-/// Takes what a webhook made of an object: of its metadata only labels and annotations.
-fn adopt(from: &str, original: &Value, mut converted: Value, api_version: &str) -> Result<Value> {
+/// Takes what a webhook made of the object at `index` of what it was asked: of its metadata only labels and annotations.
+fn adopt(index: usize, original: &Value, mut converted: Value, api_version: &str) -> Result<Value> {
+    let from = from_of(original);
     let invalid = |why: String| -> Box<Status> {
         Status::internal_error(&format!(
-            "conversion webhook for {from} returned invalid converted object at index 0: {why}"
+            "conversion webhook for {from} returned invalid converted object at index {index}: {why}"
         ))
         .into()
     };

@@ -147,20 +147,26 @@ impl Family {
 
     /// The resources that the definition declares, one for each served version.
     pub(crate) fn resources(self: &Arc<Family>, definition: &Value, terminating: bool) -> Vec<Def> {
-        let spec = &definition["spec"];
-        let accepted = &definition["status"]["acceptedNames"];
-        list(&spec["versions"])
+        list(&definition["spec"]["versions"])
             .iter()
             .enumerate()
             .filter(|(_, version)| version["served"] == true)
-            .map(|(at, _)| {
-                Def::Custom(Arc::new(Custom {
-                    resource: self.resource(at, spec, accepted, terminating),
-                    family: self.clone(),
-                    at,
-                }))
-            })
+            .map(|(at, _)| self.of_version(at, definition, terminating))
             .collect()
+    }
+
+    /// The resource of the version that objects are stored in, served or not.
+    pub(crate) fn stored(self: &Arc<Family>, definition: &Value, terminating: bool) -> Def {
+        self.of_version(self.storage, definition, terminating)
+    }
+
+    fn of_version(self: &Arc<Family>, at: usize, definition: &Value, terminating: bool) -> Def {
+        let (spec, accepted) = (&definition["spec"], &definition["status"]["acceptedNames"]);
+        Def::Custom(Arc::new(Custom {
+            resource: self.resource(at, spec, accepted, terminating),
+            family: self.clone(),
+            at,
+        }))
     }
 
     fn resource(&self, at: usize, spec: &Value, accepted: &Value, terminating: bool) -> ResourceDef {

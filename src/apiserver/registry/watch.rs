@@ -355,9 +355,9 @@ impl Watcher {
             return Ok(());
         }
         // A version that is not there yet is waited for by the filter.
-        self.changes = cacher.subscribe(version);
-        if self.changes.is_none() {
-            self.expire(&format!("too old resource version: {version}"));
+        match cacher.subscribe(version) {
+            Ok(changes) => self.changes = Some(changes),
+            Err(oldest) => self.expire(&format!("too old resource version: {version} ({oldest})")),
         }
         Ok(())
     }
@@ -435,7 +435,14 @@ impl Watcher {
                 continue;
             };
             match changes.poll(BATCH) {
-                Ok(batch) if batch.is_empty() => {}
+                Ok(batch) if batch.is_empty() => {
+                    if self.bookmarks && self.next_bookmark.deadline() <= Instant::now() {
+                        self.next_bookmark.as_mut().reset(Instant::now() + BOOKMARK_EVERY);
+                        let frame = self.encoder.bookmark(revision, false);
+                        self.pending.push_back(frame);
+                        continue;
+                    }
+                }
                 Ok(batch) => {
                     for change in batch {
                         let frame = match self.filter.see(&self.core, &change).await {
@@ -481,11 +488,8 @@ impl Watcher {
             tokio::select! {
                 biased;
                 waited = changes.wait() => if waited.is_err() { self.done = true },
-                () = next_bookmark.as_mut(), if self.bookmarks => {
-                    next_bookmark.as_mut().reset(Instant::now() + BOOKMARK_EVERY);
-                    let frame = self.encoder.bookmark(revision, false);
-                    self.pending.push_back(frame);
-                }
+                // With the revision of then, not of when the wait began.
+                () = next_bookmark.as_mut(), if self.bookmarks => {}
                 () = deadline.as_mut() => self.done = true,
                 () = shutdown.as_mut() => self.done = true,
                 () = retired => self.done = true,
