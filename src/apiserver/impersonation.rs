@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use http::{HeaderMap, HeaderValue};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use rkind_apimachinery::status::Status;
 
 use crate::{
@@ -14,6 +14,20 @@ use crate::{
 };
 
 const EXTRA: &str = "impersonate-extra-";
+
+/// Takes away the headers by which a request said who it is: they were for this server, and whoever it is
+/// handed on to must not read them again. Upstream: the filters for impersonation and request headers.
+pub(crate) fn clear(headers: &mut HeaderMap) {
+    let ours = |name: &str| name.starts_with("impersonate-") || name.starts_with("x-remote-");
+    let names: Vec<HeaderName> = headers
+        .keys()
+        .filter(|name| ours(name.as_str()))
+        .cloned()
+        .collect();
+    for name in names {
+        headers.remove(name);
+    }
+}
 
 /// The user that a request runs as; `None` when that is who asks.
 ///
@@ -103,7 +117,7 @@ pub(crate) async fn impersonate(
         if !target.in_group(UNAUTHENTICATED) {
             target.groups.push(UNAUTHENTICATED.into());
         }
-    } else if !target.in_group(AUTHENTICATED) {
+    } else if !target.in_group(AUTHENTICATED) && !target.in_group(UNAUTHENTICATED) {
         target.groups.push(AUTHENTICATED.into());
     }
     Ok(Some(target))

@@ -155,7 +155,7 @@ fn is_long(info: &RequestInfo) -> bool {
 async fn stages(
     core: &Arc<Core>,
     info: &Arc<RequestInfo>,
-    parts: Parts,
+    mut parts: Parts,
     mut body: Body,
     flow: &OnceLock<Flow>,
 ) -> Result<Response<Body>> {
@@ -181,6 +181,7 @@ async fn stages(
         }
         None => authenticated,
     };
+    impersonation::clear(&mut parts.headers);
     // A watch holds its place until it begins; streams last, and have none.
     let _place = if is_long(info) && info.verb != "watch" {
         None

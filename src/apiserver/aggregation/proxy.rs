@@ -10,6 +10,7 @@ use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use super::Backend;
 use crate::{
     core::Core,
+    impersonation,
     outbound::explain,
     streams::tunnel::{self, is_upgrade},
     user::UserInfo,
@@ -58,14 +59,7 @@ impl Backend {
 
 /// Sets the headers that say who asks; what a client set there itself is dropped.
 pub(super) fn identify(headers: &mut HeaderMap, user: &UserInfo) {
-    let forged: Vec<HeaderName> = headers
-        .keys()
-        .filter(|name| name.as_str().starts_with("x-remote-"))
-        .cloned()
-        .collect();
-    for name in forged {
-        headers.remove(name);
-    }
+    impersonation::clear(headers);
     let mut put = |name: &str, value: &str| {
         if let (Ok(name), Ok(value)) = (
             HeaderName::from_bytes(name.as_bytes()),

@@ -50,11 +50,12 @@ impl RequestInfo {
             verb: method.as_str().to_ascii_lowercase(),
             ..Default::default()
         };
-        let segments: Vec<String> = path
-            .trim_matches('/')
+        // Decoded as a whole, as upstream and the servers that requests are handed on to do it: an escaped
+        // slash parts segments like any other.
+        let segments: Vec<String> = decode(path)
             .split('/')
             .filter(|s| !s.is_empty())
-            .map(decode)
+            .map(str::to_owned)
             .collect();
         let mut parts: &[String] = &segments;
         if parts.len() < 3 || !matches!(parts[0].as_str(), "api" | "apis") {
