@@ -357,18 +357,16 @@ pub(crate) fn prepare_update(gvk: &Gvk, sub: &str, new: &mut Value, old: &Value)
     match sub {
         "" | "scale" => strategy::prepare_for_update(gvk, new, old),
         "status" => strategy::prepare_for_status_update(gvk, new, old),
-        "approval" => {
-            strategy::prepare_for_status_update(gvk, new, old);
-            let metadata = new["metadata"].take();
-            only(new, old, &["status"], &["conditions"]);
-            new["metadata"] = metadata;
-        }
+        "approval" => strategy::prepare_for_approval(new, old),
         "finalize" => only(new, old, &["spec"], &["finalizers"]),
         "ephemeralcontainers" => {
             only(new, old, &["spec"], &["ephemeralContainers"]);
             count_generation(new, old);
         }
-        "resize" => resize(new, old),
+        "resize" => {
+            strategy::prepare_for_resize(new, old);
+            count_generation(new, old);
+        }
         // Binding and eviction make their change themselves.
         _ => {}
     }
@@ -396,38 +394,6 @@ fn only(new: &mut Value, old: &Value, part: &[&str], fields: &[&str]) {
         }
     }
     *new = kept;
-}
-
-/// A pod's resize changes the containers' resources and resize policies only (KEP-1287).
-fn resize(new: &mut Value, old: &Value) {
-    let mut kept = old.clone();
-    for list in ["containers", "initContainers"] {
-        let Some(containers) = kept["spec"].get_mut(list).and_then(Value::as_array_mut) else {
-            continue;
-        };
-        for container in containers {
-            let wanted = new["spec"][list]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .find(|c| c["name"] == container["name"]);
-            for field in ["resources", "resizePolicy"] {
-                match wanted.and_then(|w| w.get(field)) {
-                    Some(value) => container[field] = value.clone(),
-                    None => {
-                        container.as_object_mut().map(|c| c.remove(field));
-                    }
-                }
-            }
-        }
-    }
-    for field in ["resourceVersion", "managedFields"] {
-        if !new["metadata"][field].is_null() {
-            kept["metadata"][field] = new["metadata"][field].clone();
-        }
-    }
-    *new = kept;
-    count_generation(new, old);
 }
 
 /// A pod whose spec changes is of the next generation (KEP-5067).
@@ -467,6 +433,9 @@ pub(crate) fn validate_update(gvk: &Gvk, sub: &str, new: &Value, old: &Value) ->
         }
         "scale" => validation::update(gvk, new, old),
         "ephemeralcontainers" => validation::ephemeral_containers_update(new, old),
+        "resize" => validation::resize_update(new, old),
+        "finalize" => validation::finalize_update(gvk, new, old),
+        "approval" => validation::approval_update(new, old),
         _ => validation::status_update(gvk, new, old),
     }
 }

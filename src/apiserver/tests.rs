@@ -11,6 +11,7 @@ pub(crate) mod hooks;
 mod hostile;
 mod lists;
 mod nodes;
+mod order;
 mod pod_security;
 mod policies;
 mod protobuf;

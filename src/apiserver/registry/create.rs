@@ -161,7 +161,10 @@ impl Write {
         self.core.authorizer.check(&self.user, &wanted).await
     }
 
-    /// Creates an object given in stored form, decoded and defaulted.
+    /// Creates an object given in stored form, decoded and defaulted. In upstream's order
+    /// (`endpoints/handlers/create.go`, then `registry/rest/create.go`): owners of fields, mutating
+    /// admission, system fields and a generated name, the kind's preparation, validation, validating
+    /// admission. So admission sees no name that is still to be generated and owns nothing it sets.
     ///
     /// # Errors
     /// 400, 403, 409 or 422.
@@ -174,17 +177,34 @@ impl Write {
             );
         }
         check_namespace(&self.def, &self.namespace, &mut object)?;
-        let generate = meta::name(&object).is_empty() && !meta::generate_name(&object).is_empty();
+        // What only the server may say.
+        for field in [
+            "creationTimestamp",
+            "uid",
+            "deletionTimestamp",
+            "deletionGracePeriodSeconds",
+            "selfLink",
+        ] {
+            meta::remove(&mut object, field);
+        }
+        self.normalize(&mut object);
+        managed::updated(self, None, &mut object);
+        let name = meta::name(&object).to_owned();
+        self.core
+            .admission
+            .mutate(self.admission(Operation::Create, &name, &mut object, None))
+            .await?;
+        self.default(&mut object);
+        check_namespace(&self.def, &self.namespace, &mut object)?;
         let base = meta::generate_name(&object).to_owned();
-        if !generate {
-            let name = meta::name(&object).to_owned();
-            return self.create_named(object, &name).await;
+        if !meta::name(&object).is_empty() || base.is_empty() {
+            return self.create_named(object).await;
         }
         for attempt in 1.. {
             let mut object = object.clone();
-            meta::set(&mut object, "name", meta::generated_name(&base));
-            let name = meta::name(&object).to_owned();
-            match self.create_named(object, &name).await {
+            let name = meta::generated_name(&base);
+            meta::set(&mut object, "name", name.as_str());
+            match self.create_named(object).await {
                 Err(error) if error.reason == "AlreadyExists" => {
                     if attempt == NAME_TRIES {
                         return Err(Status::generate_name_conflict(&gr, &name, 1).into());
@@ -196,40 +216,18 @@ impl Write {
         unreachable!("the loop above returns")
     }
 
-    async fn create_named(&self, mut object: Value, name: &str) -> Result<Payload> {
+    /// The rest of a create, once the object has been through mutating admission and has its name.
+    async fn create_named(&self, mut object: Value) -> Result<Payload> {
         let gr = group_resource(&self.def);
-        // What only the server may say.
-        for field in [
-            "deletionTimestamp",
-            "deletionGracePeriodSeconds",
-            "selfLink",
-            "uid",
-            "creationTimestamp",
-        ] {
-            meta::remove(&mut object, field);
-        }
+        let name = &meta::name(&object).to_owned();
         meta::set(&mut object, "uid", meta::new_uid());
         meta::set(&mut object, "creationTimestamp", meta::now());
-        // What the server itself adds from here on, nobody owns.
-        self.normalize(&mut object);
-        managed::updated(self, None, &mut object);
-
-        self.core
-            .admission
-            .mutate(self.admission(Operation::Create, name, &mut object, None))
-            .await?;
-        self.default(&mut object);
         self.prepare_create(&mut object);
         self.normalize(&mut object);
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut object, None)?;
         let errors = self.validate_create(&object);
         if !errors.is_empty() {
-            let shown = if name.is_empty() {
-                meta::generate_name(&object)
-            } else {
-                name
-            };
-            return Err(Status::invalid(self.def.group, self.def.kind, shown, &errors).into());
+            return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
         }
         self.core
             .admission

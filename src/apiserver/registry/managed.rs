@@ -3,50 +3,70 @@
 use jiff::Timestamp;
 use rkind_apimachinery::{
     apply,
-    meta::{self, Gvk, api_version},
-    resources,
+    field::quote,
+    meta::{self, api_version},
 };
 use serde_json::Value;
 
-use super::convert;
-use super::create::Write;
+use super::{convert, create::Write};
 use crate::error::Result;
 
-/// Records in `new` who changed what since `old` (`None`: created); both in stored form.
+/// Records in `new` who changed what since `old` (`None`: created); both in stored form, owners are those
+/// of the version that the request is in.
 pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
     if write.untracked {
         return;
     }
-    // Fields are those of the version that the client writes.
-    if convert::needed(&write.def) {
-        let served = |object: &Value| convert::to_served(&write.def, object.clone());
-        let (old, mut tracked) = (old.map(served), served(new));
-        let gvk = Gvk::new(write.def.group, write.def.version, write.def.kind);
-        track(write, &gvk, old.as_ref(), &mut tracked);
-        meta::remove(new, "managedFields");
-        if let Some(entries) = meta::remove(&mut tracked, "managedFields") {
-            meta::set(new, "managedFields", entries);
-        }
-        return;
-    }
-    track(write, &write.gvk(), old, new);
-}
-
-fn track(write: &Write, gvk: &Gvk, old: Option<&Value>, new: &mut Value) {
+    let def = &write.def;
     let ignored = apply::ignored(write.rules().status, write.sub);
-    let def = resources::by_kind(&gvk.group, &gvk.version, &gvk.kind).map(|d| d.type_def());
     let request = apply::Request {
-        def,
-        api_version: &gvk.api_version(),
+        def: def.custom().is_none().then(|| def.type_def()),
+        api_version: &api_version(def.group, def.version),
         manager: &write.options.field_manager,
         subresource: write.sub,
         now: Timestamp::now(),
         ignored: &ignored,
     };
-    match write.def.custom() {
-        None => apply::track(&request, old, new),
-        Some(own) => apply::track_custom(&request, &own.version().schema, old, new),
+    if let Some(own) = def.custom() {
+        apply::track_custom(&request, &own.version().schema, old, new);
+    } else if convert::needed(def) {
+        let old = old.map(|old| convert::to_served(def, old.clone()));
+        let mut served = convert::to_served(def, new.clone());
+        apply::track(&request, old.as_ref(), &mut served);
+        match meta::remove(&mut served, "managedFields") {
+            Some(owners) => meta::set(new, "managedFields", owners),
+            None => {
+                meta::remove(new, "managedFields");
+            }
+        }
+    } else {
+        apply::track(&request, old, new);
     }
+}
+
+/// What is wrong with an object's `managedFields`. Upstream: `managedfields.ValidateManagedFields`.
+pub(crate) fn fault(object: &Value) -> Option<String> {
+    let entries = object["metadata"]["managedFields"].as_array();
+    for (index, entry) in entries.into_iter().flatten().enumerate() {
+        let text = |field: &str| entry[field].as_str().unwrap_or_default();
+        if !matches!(text("operation"), "Apply" | "Update") {
+            return Some("operation must be `Apply` or `Update`".into());
+        }
+        if text("apiVersion").is_empty() {
+            return Some("apiVersion must not be empty".into());
+        }
+        match text("fieldsType") {
+            "FieldsV1" => {}
+            "" => return Some(format!("missing fieldsType in managed fields entry {index}")),
+            other => {
+                let other = quote(other);
+                return Some(format!(
+                    "invalid fieldsType {other} in managed fields entry {index}"
+                ));
+            }
+        }
+    }
+    None
 }
 
 /// Takes new times of `managedFields` back where nothing else is new, so that a write of what is there

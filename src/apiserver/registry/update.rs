@@ -141,6 +141,9 @@ impl Write {
         Err(Status::modified(&gr, name).into())
     }
 
+    /// One try, in upstream's order (`endpoints/handlers/update.go`, then `registry/rest/update.go`):
+    /// owners of fields, mutating admission, the version it is meant for, the kind's preparation,
+    /// validation, validating admission. So what admission changes is prepared as what clients send.
     async fn attempt(
         &self,
         name: &str,
@@ -155,23 +158,9 @@ impl Write {
         let old = self.open(old).await?;
         let mut new = change(&old)?;
 
-        let sent = meta::resource_version(&new).to_owned();
-        let unconditional = sent.is_empty() || sent == "0";
-        if unconditional && self.sub.is_empty() && !self.rules().unconditional_update {
-            let mut errors = field::ErrorList::new();
-            let path = field::Path::new("metadata").child("resourceVersion");
-            errors.push(field::Error::invalid(&path, 0, "must be specified for an update"));
-            return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
-        }
-        if !unconditional && sent != meta::resource_version(&old) {
-            return Err(Status::modified(&gr, name).into());
-        }
-        keep_metadata(&mut new, &old);
-
         // Before anything is compared: what is written the same way must look the same.
         self.normalize(&mut new);
         managed::updated(self, Some(&old), &mut new);
-        self.prepare_update(&mut new, &old);
         if !self.admitted {
             self.core
                 .admission
@@ -180,18 +169,31 @@ impl Write {
         }
         self.default(&mut new);
         self.normalize(&mut new);
+        let sent = meta::resource_version(&new).to_owned();
+        let unconditional = sent.is_empty() || sent == "0";
+        if unconditional && !self.rules().unconditional_update {
+            let mut errors = field::ErrorList::new();
+            let path = field::Path::new("metadata").child("resourceVersion");
+            errors.push(field::Error::invalid(&path, 0, "must be specified for an update"));
+            return Err(Status::invalid(self.def.group, self.def.resource, name, &errors).into());
+        }
+        if !unconditional && sent != meta::resource_version(&old) {
+            return Err(Status::modified(&gr, name).into());
+        }
+        keep_metadata(&mut new, &old);
+        self.prepare_update(&mut new, &old);
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old))?;
         let errors = self.validate_update(&new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
         }
+        managed::keep_times(&old, &mut new);
         if !self.admitted {
             self.core
                 .admission
                 .validate(self.admission(Operation::Update, name, &mut new, Some(&old)))
                 .await?;
         }
-        managed::keep_times(&old, &mut new);
         if self.options.dry_run {
             return Ok(Outcome::Done(self.tree(new)));
         }

@@ -26,6 +26,7 @@ use crate::{
     catalog::Def,
     error::Result,
     metrics::admission::Called,
+    registry::managed,
     webhook::{Target, failed_calling},
 };
 
@@ -236,6 +237,17 @@ fn patch(
         .map_err(|e| Failure::Unusable(Status::internal_error(&e.message).into()))?;
     let before = request.object.clone();
     request.take(def, patched).map_err(Failure::Unusable)?;
+    if let Some(fault) = managed::fault(request.object) {
+        request.notes.warn(format!(
+            ".metadata.managedFields was in an invalid state after admission; this could be caused by an outdated mutating admission controller; please fix your requests: {fault}"
+        ));
+        match before["metadata"].get("managedFields") {
+            Some(owners) => meta::set(request.object, "managedFields", owners.clone()),
+            None => {
+                meta::remove(request.object, "managedFields");
+            }
+        }
+    }
     Ok((*request.object != before).then_some(operations))
 }
 
