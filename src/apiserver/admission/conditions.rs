@@ -15,7 +15,7 @@ use rkind_cel::{
 };
 use serde_json::Value;
 
-use super::{Operation, Request};
+use super::Request;
 use crate::{
     authz::{Attributes, selectors::Selectors},
     catalog::Def,
@@ -125,11 +125,7 @@ impl<'a> Asker<'a> {
             resource: request.def.resource.to_owned(),
             subresource: request.sub.to_owned(),
             namespace: request.namespace.to_owned(),
-            name: if request.operation == Operation::Create && request.sub.is_empty() {
-                String::new()
-            } else {
-                request.name.to_owned()
-            },
+            name: request.name.to_owned(),
             ..Default::default()
         }
     }

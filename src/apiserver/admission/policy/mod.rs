@@ -7,7 +7,6 @@
 //! or noted in the audit event, as the binding says. Without policies a request pays for reading
 //! two counters.
 
-mod asked;
 mod compiled;
 mod matching;
 pub(crate) mod mutating;
@@ -39,16 +38,35 @@ use crate::{cacher::Cache, catalog::Def, error::Result};
 /// Bytes of an audit annotation's value that are kept.
 const MAX_ANNOTATION: usize = 10 * 1024;
 
-/// Policies may always be repaired.
+/// What no policy judges: policies, which may always be repaired, and the questions on which the cluster's
+/// own authentication and authorization stand. Upstream: `generic.Plugin.shouldIgnoreResource` and
+/// `pkg/kubeapiserver/admission/exclusion`.
+const EXEMPT: [(&str, &[&str]); 3] = [
+    (
+        "admissionregistration.k8s.io",
+        &[
+            "validatingadmissionpolicies",
+            "validatingadmissionpolicybindings",
+            "mutatingadmissionpolicies",
+            "mutatingadmissionpolicybindings",
+        ],
+    ),
+    ("authentication.k8s.io", &["selfsubjectreviews", "tokenreviews"]),
+    (
+        "authorization.k8s.io",
+        &[
+            "localsubjectaccessreviews",
+            "selfsubjectaccessreviews",
+            "selfsubjectrulesreviews",
+            "subjectaccessreviews",
+        ],
+    ),
+];
+
 fn is_exempt(request: &Request<'_>) -> bool {
-    request.def.group == "admissionregistration.k8s.io"
-        && matches!(
-            request.def.resource,
-            "validatingadmissionpolicies"
-                | "validatingadmissionpolicybindings"
-                | "mutatingadmissionpolicies"
-                | "mutatingadmissionpolicybindings"
-        )
+    EXEMPT
+        .iter()
+        .any(|(group, resources)| request.def.group == *group && resources.contains(&request.def.resource))
 }
 
 /// Generations of policies and bindings, and what they came to.

@@ -15,9 +15,8 @@ use rkind_cel::{
 };
 use serde_json::{Value as Json, json};
 
-use super::asked::Asked;
 use super::{
-    super::{Admit, Request},
+    super::{Admit, Request, conditions::Asker},
     Policies,
     compiled::{Binding, Mutation, Policy},
     input, is_exempt, params,
@@ -183,15 +182,9 @@ fn refusal(request: &Request<'_>, failed: &Failed<'_>) -> Box<Status> {
 fn run(policy: &Policy, def: &Def, param: Json, request: &mut Request<'_>) -> Result<Vec<String>> {
     let mut input = input(def, request)?;
     input.params = param;
-    let (kind, asked) = (
-        request.kind_in(def),
-        Asked {
-            core: request.core,
-            user: request.user,
-        },
-    );
+    let (kind, asker) = (request.kind_in(def), Asker::of(request));
     {
-        let base = run::base(&input, &asked, request);
+        let base = run::base(&input, &asker, request);
         match run::conditions_hold(&policy.conditions, &base) {
             Ok(true) => {}
             Ok(false) => return Ok(Vec::new()),
@@ -204,7 +197,7 @@ fn run(policy: &Policy, def: &Def, param: Json, request: &mut Request<'_>) -> Re
     }
     let mut faults = Vec::new();
     for mutation in &policy.mutations {
-        match mutated(policy, mutation, &input, &asked, def, &kind, request) {
+        match mutated(policy, mutation, &input, &asker, def, &kind, request) {
             Ok(object) if object == input.object => {}
             Ok(object) => {
                 request.take(def, object)?;
@@ -222,12 +215,12 @@ fn mutated(
     policy: &Policy,
     mutation: &Mutation,
     input: &Input,
-    asked: &Asked<'_>,
+    asker: &Asker<'_>,
     def: &Def,
     kind: &Gvk,
     request: &Request<'_>,
 ) -> std::result::Result<Json, String> {
-    let mut vars = run::base(input, asked, request);
+    let mut vars = run::base(input, asker, request);
     if !policy.variables.is_empty() {
         let variables = run::composed(&policy.variables, &vars);
         vars = vars.value("variables", variables);

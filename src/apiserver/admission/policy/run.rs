@@ -4,15 +4,14 @@
 use std::{cell::Cell, collections::BTreeMap, rc::Rc, sync::Arc};
 
 use rkind_cel::{
-    MATCH_CONDITIONS_BUDGET, POLICY_BUDGET, Question, RunError, Value, Vars,
+    MATCH_CONDITIONS_BUDGET, POLICY_BUDGET, RunError, Value, Vars,
     authz::Authz,
     value::{Fields, Made, Object},
 };
 use serde_json::Value as Json;
 
 use super::{
-    super::Request,
-    asked::Asked,
+    super::{Request, conditions::Asker},
     compiled::{Expression, Policy, Validation, Variable},
 };
 
@@ -55,23 +54,16 @@ pub(super) struct Outcome {
 }
 
 /// The variables of every expression of a run.
-pub(super) fn base<'a>(input: &'a Input, asked: &'a Asked<'a>, request: &Request<'_>) -> Vars<'a> {
-    let own = Question {
-        group: request.def.group.to_owned(),
-        resource: request.def.resource.to_owned(),
-        subresource: request.sub.to_owned(),
-        namespace: request.namespace.to_owned(),
-        name: request.name.to_owned(),
-        ..Question::default()
-    };
+pub(super) fn base<'a>(input: &'a Input, asker: &'a Asker<'a>, request: &Request<'_>) -> Vars<'a> {
+    let own = asker.own(request);
     Vars::new()
         .json("object", &input.object)
         .json("oldObject", &input.old)
         .json("request", &input.request)
         .json("namespaceObject", &input.namespace)
         .json("params", &input.params)
-        .value("authorizer", Authz::authorizer(asked))
-        .value("authorizer.requestResource", Authz::request_resource(asked, own))
+        .value("authorizer", Authz::authorizer(asker))
+        .value("authorizer.requestResource", Authz::request_resource(asker, own))
 }
 
 /// The value of `variables`: those that are used, computed in order.
@@ -156,11 +148,8 @@ fn evaluate_owned(condition: &Expression, vars: &Vars<'_>, budget: &mut u64) -> 
 
 /// Runs a policy.
 pub(super) fn validate(policy: &Policy, input: &Input, request: &Request<'_>) -> Outcome {
-    let asked = Asked {
-        core: request.core,
-        user: request.user,
-    };
-    let base = base(input, &asked, request);
+    let asker = Asker::of(request);
+    let base = base(input, &asker, request);
     let failed = |message: String| {
         if policy.fails_open {
             Decision::Admit
