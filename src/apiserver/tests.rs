@@ -12,6 +12,7 @@ mod hostile;
 mod lists;
 mod nodes;
 mod order;
+mod plugins;
 mod pod_security;
 mod policies;
 mod protobuf;

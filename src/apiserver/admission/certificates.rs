@@ -1,128 +1,135 @@
-//! Who asks for a certificate, who may approve and sign it, and what may not be asked for.
-//! Upstream: `plugin/pkg/admission/certificates` and the request's registry strategy.
+//! Who may approve and sign a certificate, and what may not be asked for.
+//! Upstream: `plugin/pkg/admission/certificates`.
 
 use async_trait::async_trait;
-use rkind_apimachinery::meta;
-use serde_json::{Value, json};
+use rkind_apimachinery::field::quote;
+use serde_json::Value;
 
-use super::{Admit, Operation, Request, Validate};
+use super::{Operation, Request, Validate};
 use crate::{error::Result, user::MASTERS};
 
 const CLIENT_SIGNER: &str = "kubernetes.io/kube-apiserver-client";
 
-pub(super) struct Certificates;
-
-fn concerns(request: &Request<'_>) -> bool {
-    request.def.group == "certificates.k8s.io" && request.def.resource == "certificatesigningrequests"
+fn concerns(request: &Request<'_>, operation: Operation, sub: &str) -> bool {
+    request.def.group == "certificates.k8s.io"
+        && request.def.resource == "certificatesigningrequests"
+        && (request.operation, request.sub) == (operation, sub)
 }
 
+/// The signer that the stored request names: an update may not choose who is asked.
+fn signer<'r>(request: &'r Request<'_>) -> &'r str {
+    let old = request.old.unwrap_or(request.object);
+    old["spec"]["signerName"].as_str().unwrap_or_default()
+}
+
+/// Nobody asks to become a master.
+pub(super) struct SubjectRestriction;
+
 #[async_trait]
-impl Admit for Certificates {
+impl Validate for SubjectRestriction {
     fn name(&self) -> &'static str {
-        "CertificateSubject"
+        "CertificateSubjectRestriction"
     }
 
-    async fn admit(&self, request: &mut Request<'_>) -> Result<()> {
-        if concerns(request) && request.operation == Operation::Create {
-            let user = request.user;
-            let spec = meta::child_object(request.object, "spec");
-            for field in ["username", "uid", "groups", "extra"] {
-                spec.remove(field);
-            }
-            spec.insert("username".into(), json!(user.name));
-            if !user.uid.is_empty() {
-                spec.insert("uid".into(), json!(user.uid));
-            }
-            spec.insert("groups".into(), json!(user.groups));
-            if !user.extra.is_empty() {
-                spec.insert("extra".into(), json!(user.extra));
-            }
-            if let Some(object) = request.object.as_object_mut() {
-                object.remove("status");
-            }
-        }
-        if concerns(request) && request.sub == "approval" {
-            stamp(request.object, request.old);
+    async fn validate(&self, request: &Request<'_>) -> Result<()> {
+        if concerns(request, Operation::Create, "")
+            && signer(request) == CLIENT_SIGNER
+            && asks_for_masters(&request.object["spec"]["request"])
+        {
+            return Err(request.forbidden(&format!(
+                "use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed"
+            )));
         }
         Ok(())
     }
 }
 
-/// Times of conditions that an approver leaves out.
-fn stamp(object: &mut Value, old: Option<&Value>) {
-    let old = old.map(|o| o["status"]["conditions"].clone()).unwrap_or_default();
-    for condition in object
-        .pointer_mut("/status/conditions")
-        .and_then(Value::as_array_mut)
-        .into_iter()
-        .flatten()
-    {
-        let known = old
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(|c| c["type"] == condition["type"]);
-        if condition["lastUpdateTime"].is_null() {
-            condition["lastUpdateTime"] = json!(meta::now());
-        }
-        if condition["lastTransitionTime"].is_null() {
-            condition["lastTransitionTime"] = match known {
-                Some(known) if known["status"] == condition["status"] => known["lastTransitionTime"].clone(),
-                _ => json!(meta::now()),
-            };
-        }
-    }
-}
+/// Who approves may do so for the signer.
+pub(super) struct Approval;
 
 #[async_trait]
-impl Validate for Certificates {
+impl Validate for Approval {
     fn name(&self) -> &'static str {
         "CertificateApproval"
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<()> {
-        if !concerns(request) {
-            return Ok(());
+        if concerns(request, Operation::Update, "approval") {
+            return permitted(request, "approve", signer(request)).await;
         }
-        let signer = request.old.unwrap_or(request.object)["spec"]["signerName"]
-            .as_str()
-            .unwrap_or_default();
-        match (request.operation, request.sub) {
-            (Operation::Create, "") => {
-                if signer == CLIENT_SIGNER && asks_for_masters(&request.object["spec"]["request"]) {
-                    return Err(request.forbidden(&format!(
-                        "use of {CLIENT_SIGNER} signer with {MASTERS} group is not allowed"
-                    )));
-                }
-                Ok(())
-            }
-            (Operation::Update, "approval") => permitted(request, "approve", signer).await,
-            (Operation::Update, "status") => {
-                let signed = &request.object["status"]["certificate"];
-                if request
-                    .old
-                    .is_some_and(|old| old["status"]["certificate"] == *signed)
-                {
-                    return Ok(());
-                }
-                permitted(request, "sign", signer).await
-            }
-            _ => Ok(()),
-        }
+        Ok(())
     }
 }
 
-/// The verb is granted on the signer, or on all signers of its domain.
+/// Who writes a certificate, or that there will be none, may sign for the signer.
+pub(super) struct Signing;
+
+#[async_trait]
+impl Validate for Signing {
+    fn name(&self) -> &'static str {
+        "CertificateSigning"
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<()> {
+        let changed = |field: &str| {
+            request
+                .old
+                .is_some_and(|old| old["status"][field] != request.object["status"][field])
+        };
+        if concerns(request, Operation::Update, "status") && (changed("certificate") || changed("conditions"))
+        {
+            return permitted(request, "sign", signer(request)).await;
+        }
+        Ok(())
+    }
+}
+
+/// Who lets a bundle of trust speak for a signer may do so.
+pub(super) struct BundleAttest;
+
+#[async_trait]
+impl Validate for BundleAttest {
+    fn name(&self) -> &'static str {
+        "ClusterTrustBundleAttest"
+    }
+
+    async fn validate(&self, request: &Request<'_>) -> Result<()> {
+        let written = matches!(request.operation, Operation::Create | Operation::Update);
+        let bundle =
+            (request.def.group, request.def.resource) == ("certificates.k8s.io", "clustertrustbundles");
+        let signer = request.object["spec"]["signerName"].as_str().unwrap_or_default();
+        if !written || !bundle || signer.is_empty() {
+            return Ok(());
+        }
+        if is_permitted(request, "attest", signer).await {
+            return Ok(());
+        }
+        Err(request.forbidden(&format!(
+            "user not permitted to attest for signerName {}",
+            quote(signer)
+        )))
+    }
+}
+
 async fn permitted(request: &Request<'_>, verb: &str, signer: &str) -> Result<()> {
+    if is_permitted(request, verb, signer).await {
+        return Ok(());
+    }
+    Err(request.forbidden(&format!(
+        "user not permitted to {verb} requests with signerName {}",
+        quote(signer)
+    )))
+}
+
+/// Whether the verb is granted on the signer, or on all signers of its domain.
+async fn is_permitted(request: &Request<'_>, verb: &str, signer: &str) -> bool {
     let domain = signer.split('/').next().unwrap_or_default();
     for name in [signer, &format!("{domain}/*")] {
         if request.may(verb, "certificates.k8s.io", "signers", name).await {
-            return Ok(());
+            return true;
         }
     }
-    Err(request.forbidden(&format!(
-        "user not permitted to {verb} requests with signerName {signer:?}"
-    )))
+    false
 }
 
 /// Reads a PEM certificate request (base64 in JSON) and asks its subject.

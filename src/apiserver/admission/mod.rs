@@ -10,10 +10,12 @@ mod limit_ranger;
 mod namespace_lifecycle;
 mod node_restriction;
 mod notes;
+mod optional;
 mod pod_security;
 pub(crate) mod policy;
 mod priority;
 mod quota;
+mod references;
 mod runtime_class;
 mod service_account;
 mod storage;
@@ -152,6 +154,28 @@ pub(crate) struct Chain {
     pub validated: Plugins,
 }
 
+/// Plugins that run only where they are asked for. Upstream: `DefaultOffAdmissionPlugins`.
+const OFF: [&str; 7] = [
+    "AlwaysAdmit",
+    "AlwaysDeny",
+    "AlwaysPullImages",
+    "DenyServiceExternalIPs",
+    "ExtendedResourceToleration",
+    "LimitPodHardAntiAffinityTopology",
+    "NamespaceExists",
+];
+
+/// Upstream's plugins that there are none of here: who leaves them out has what he wants.
+const ABSENT: [&str; 7] = [
+    "EventRateLimit",
+    "ImagePolicyWebhook",
+    "NamespaceAutoProvision",
+    "NodeDeclaredFeatureValidator",
+    "OwnerReferencesPermissionEnforcement",
+    "PodNodeSelector",
+    "PodTolerationRestriction",
+];
+
 /// All plugins.
 fn all() -> (Mutating, Validating) {
     (
@@ -161,38 +185,49 @@ fn all() -> (Mutating, Validating) {
             Box::new(service_account::ServiceAccount),
             Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes::TaintNodesByCondition),
+            Box::new(optional::AlwaysPullImages),
             Box::new(priority::Priority),
             Box::new(tolerations::DefaultTolerationSeconds),
+            Box::new(optional::ExtendedResourceToleration),
             Box::new(default_class::DEFAULT_STORAGE_CLASS),
             Box::new(storage::StorageObjectInUseProtection),
             Box::new(runtime_class::RuntimeClass),
-            Box::new(certificates::Certificates),
             Box::new(default_class::DEFAULT_INGRESS_CLASS),
             Box::new(topology::PodTopologyLabels),
             Box::new(policy::mutating::Mutating::default()),
             Box::new(webhooks::Mutating::default()),
         ],
         vec![
+            Box::new(optional::AlwaysAdmit),
             Box::new(namespace_lifecycle::NamespaceLifecycle),
+            Box::new(optional::NamespaceExists),
+            Box::new(optional::LimitPodHardAntiAffinityTopology),
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
+            Box::new(optional::AlwaysPullImages),
             Box::new(pod_security::PodSecurity),
-            Box::new(escalation::Escalation),
+            Box::new(priority::Priority),
             Box::new(storage::PersistentVolumeClaimResize),
             Box::new(runtime_class::RuntimeClass),
-            Box::new(certificates::Certificates),
+            Box::new(certificates::Approval),
+            Box::new(certificates::Signing),
+            Box::new(certificates::BundleAttest),
+            Box::new(certificates::SubjectRestriction),
+            Box::new(optional::DenyServiceExternalIps),
             Box::new(policy::Validating::default()),
             Box::new(webhooks::Validating::default()),
             Box::new(quota::ResourceQuota::default()),
+            Box::new(optional::AlwaysDeny),
         ],
     )
 }
 
 impl Chain {
-    /// All plugins but those that are disabled and not enabled.
+    /// All plugins that upstream runs by default or that are enabled, but those that are disabled and not
+    /// enabled; what is no plugin upstream can't be left out.
     ///
     /// # Errors
-    /// The first name that no plugin has.
+    /// The first name that no plugin has, or that is to be run and isn't here.
     pub(crate) fn chosen(options: &options::Admission) -> std::result::Result<Self, String> {
         let (mut mutating, mut validating) = all();
         let (off, on) = (
@@ -204,14 +239,23 @@ impl Chain {
             let mut validating = validating.iter().map(|plugin| plugin.name());
             mutating.any(|own| own == name) || validating.any(|own| own == name)
         };
+        let absent = |name: &str| ABSENT.contains(&name);
         // An empty name is what a flag without a value leaves.
-        let mut named = on.iter().chain(off).filter(|name| !name.is_empty());
-        if let Some(unknown) = named.find(|name| !has(name)) {
+        let off_unknown = off
+            .iter()
+            .find(|name| !has(name) && !absent(name) && !name.is_empty());
+        let on_unknown = on.iter().find(|name| !has(name) && !name.is_empty());
+        if let Some(unknown) = on_unknown.or(off_unknown) {
             return Err(unknown.clone());
         }
-        let stays = |name: &str| on.iter().any(|on| on == name) || !off.iter().any(|off| off == name);
+        let stays = |name: &str| {
+            let left_out = OFF.contains(&name) || off.iter().any(|off| off == name);
+            !left_out || on.iter().any(|on| on == name)
+        };
         mutating.retain(|plugin| stays(plugin.name()));
         validating.retain(|plugin| stays(plugin.name()));
+        // Upstream's registry asks this itself, whatever the plugins are.
+        validating.insert(0, Box::new(escalation::Escalation));
         Ok(Chain {
             mutated: Plugins::new(mutating.iter().map(|plugin| plugin.name())),
             validated: Plugins::new(validating.iter().map(|plugin| plugin.name())),

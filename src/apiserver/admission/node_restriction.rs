@@ -11,7 +11,7 @@ use rkind_apimachinery::{
 };
 use serde_json::Value;
 
-use super::{Admit, Operation, Request};
+use super::{Admit, Operation, Request, references};
 use crate::{authz::node::identity, error::Result};
 
 const MIRROR: &str = "kubernetes.io/config.mirror";
@@ -179,53 +179,10 @@ fn mirror_pod(request: &Request<'_>, node: &str) -> Judgement {
             meta::uid(&got)
         ));
     }
-    match foreign(&pod["spec"]) {
+    match references::foreign(&pod["spec"]) {
         Some(what) => refuse(format!("node {node:?} can not create pods that reference {what}")),
         None => Ok(()),
     }
-}
-
-/// What of the API a pod's spec refers to, in upstream's order of looking.
-fn foreign(spec: &Value) -> Option<&'static str> {
-    if spec["serviceAccountName"]
-        .as_str()
-        .is_some_and(|name| !name.is_empty())
-    {
-        return Some("a service account");
-    }
-    let text = spec.to_string();
-    let has = |keys: &[&str]| keys.iter().any(|key| text.contains(&format!("\"{key}\":{{")));
-    let volumes = || spec["volumes"].as_array().into_iter().flatten();
-    let projected = |source: &str| {
-        volumes().any(|volume| {
-            let sources = volume["projected"]["sources"].as_array();
-            sources.into_iter().flatten().any(|p| p[source].is_object())
-        })
-    };
-    let secrets = has(&["secretKeyRef", "secretRef", "nodePublishSecretRef"])
-        || spec["imagePullSecrets"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
-        || volumes().any(|v| v["secret"].is_object() || v["azureFile"].is_object());
-    if secrets || projected("secret") {
-        return Some("secrets");
-    }
-    if has(&["configMapKeyRef", "configMapRef"])
-        || volumes().any(|v| v["configMap"].is_object())
-        || projected("configMap")
-    {
-        return Some("configmaps");
-    }
-    if projected("clusterTrustBundle") {
-        return Some("clustertrustbundles");
-    }
-    if volumes().any(|v| v["persistentVolumeClaim"].is_object()) {
-        return Some("persistentvolumeclaims");
-    }
-    let claims = spec["resourceClaims"].as_array();
-    claims
-        .is_some_and(|list| !list.is_empty())
-        .then_some("resourceclaims")
 }
 
 fn pod_status(request: &Request<'_>, node: &str) -> Judgement {
@@ -429,7 +386,7 @@ fn signing_request(request: &Request<'_>, node: &str) -> Judgement {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::references::foreign, *};
 
     #[test]
     fn labels_of_kubernetes_domains_are_not_a_kubelets() {

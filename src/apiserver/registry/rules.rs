@@ -21,6 +21,7 @@ use super::{
     convert,
     create::{Write, to_bytes},
     render::Payload,
+    reviews::user_info,
     unsupported_custom_media,
 };
 use crate::{
@@ -161,7 +162,12 @@ impl Write {
 
     pub(crate) fn prepare_create(&self, object: &mut Value) {
         match self.custom() {
-            None => machinery::prepare_create(&self.gvk(), object),
+            None => {
+                machinery::prepare_create(&self.gvk(), object);
+                if self.def.storage_prefix == "certificates.k8s.io/certificatesigningrequests" {
+                    strategy::prepare_signing_request(object, &user_info(&self.user));
+                }
+            }
             Some(own) => strategy::prepare_custom_for_create(own.version().status, object),
         }
     }
