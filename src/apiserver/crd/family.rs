@@ -43,8 +43,6 @@ const LAST_VERBS: [&str; 7] = [
 pub(crate) struct Family {
     /// Changes whenever the definition does, in hexadecimal.
     pub digest: String,
-    /// Name of the definition, `widgets.example.com`.
-    pub name: String,
     pub namespaced: bool,
     /// All versions, those not served among them.
     pub versions: Vec<Version>,
@@ -135,7 +133,6 @@ impl Family {
         let webhook = (spec["conversion"]["strategy"] == "Webhook").then(|| spec["conversion"].clone());
         Ok(Family {
             digest: digest.iter().map(|b| format!("{b:02x}")).collect(),
-            name: text(&definition["metadata"], "name").to_owned(),
             namespaced: spec["scope"] == "Namespaced",
             versions,
             storage,

@@ -187,14 +187,15 @@ fn an_approval_changes_conditions_and_metadata_only() {
     let mut new = old.clone();
     new["metadata"]["annotations"] = json!({"patched": "true"});
     new["spec"]["signerName"] = json!("example.com/t");
-    new["status"] = json!({"certificate": "new", "conditions": [{"type": "Approved"}]});
+    let approved = json!([{"type": "Approved", "lastUpdateTime": "t", "lastTransitionTime": "t"}]);
+    new["status"] = json!({"certificate": "new", "conditions": approved});
     let gvk = rkind_apimachinery::meta::Gvk::new("certificates.k8s.io", "v1", "CertificateSigningRequest");
     crate::machinery::prepare_update(&gvk, "approval", &mut new, &old);
     assert_eq!(
         new,
         json!({"metadata": {"name": "c", "uid": "u", "annotations": {"patched": "true"}},
             "spec": {"signerName": "example.com/s"},
-            "status": {"certificate": "old", "conditions": [{"type": "Approved"}]}})
+            "status": {"certificate": "old", "conditions": approved}})
     );
 }
 
