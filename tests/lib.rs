@@ -17,3 +17,5 @@ pub mod images;
 pub mod servers;
 #[path = "support/wait.rs"]
 pub mod wait;
+#[path = "support/watches.rs"]
+pub mod watches;

@@ -8,6 +8,7 @@ mod admission;
 mod auth;
 mod behaviours;
 mod clients;
+mod crowds;
 mod endpoints;
 mod flags;
 mod golden;

@@ -10,7 +10,6 @@
 mod load;
 mod measure;
 mod report;
-mod watches;
 
 use std::path::PathBuf;
 use std::time::Duration;

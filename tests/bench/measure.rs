@@ -5,12 +5,12 @@ use std::time::{Duration, Instant};
 use anyhow::{Result, ensure};
 use rkind_tests::http1::{Connection, NAME, Template, VALUE};
 use rkind_tests::servers::{self, Peer, Running, Target};
+use rkind_tests::watches::Watches;
 use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Options;
 use crate::load::{self, Outcome, Until, quantile};
-use crate::watches::Watches;
 
 /// Bytes of a pod as a client sends it.
 const POD_BYTES: usize = 2048;

@@ -27,6 +27,32 @@ pub struct Target {
     pub token: Option<String>,
 }
 
+impl Target {
+    /// The server on this machine, and the user, that a kubeconfig of rkind's names.
+    ///
+    /// # Errors
+    /// When the file cannot be read or lacks what rkind writes.
+    pub fn of_kubeconfig(path: &Path) -> Result<Target> {
+        let kubeconfig: serde_json::Value = serde_saphyr::from_str(&std::fs::read_to_string(path)?)?;
+        let field = |of: &serde_json::Value, name: &str| -> Result<String> {
+            let text = of[name].as_str();
+            Ok(text
+                .with_context(|| format!("no {name} in {}", path.display()))?
+                .to_owned())
+        };
+        let user = &kubeconfig["users"][0]["user"];
+        let data = |name: &str| Ok::<_, anyhow::Error>(STANDARD.decode(field(user, name)?)?);
+        let pair = (data("client-certificate-data")?, data("client-key-data")?);
+        let server = field(&kubeconfig["clusters"][0]["cluster"], "server")?;
+        let address = server.trim_start_matches("https://").parse();
+        Ok(Target {
+            address: address.with_context(|| format!("{server} is no address and port"))?,
+            tls: tls(Some(pair))?,
+            token: None,
+        })
+    }
+}
+
 /// A server's processes; dropping it ends them.
 pub struct Running {
     pub name: &'static str,
@@ -129,14 +155,7 @@ pub async fn rkind(folder: &Path, program: &Path, flags: &[&str]) -> Result<Runn
         children: vec![child],
     };
     running.ready = ready(&running.target, began).await?;
-    let kubeconfig = std::fs::read_to_string(folder.join("data/kubeconfig"))?;
-    let kubeconfig: serde_json::Value = serde_saphyr::from_str(&kubeconfig)?;
-    let field = |name: &str| -> Result<Vec<u8>> {
-        let text = kubeconfig["users"][0]["user"][name].as_str();
-        Ok(STANDARD.decode(text.with_context(|| format!("no {name} in the kubeconfig"))?)?)
-    };
-    let pair = (field("client-certificate-data")?, field("client-key-data")?);
-    running.target.tls = tls(Some(pair))?;
+    running.target = Target::of_kubeconfig(&folder.join("data/kubeconfig"))?;
     Ok(running)
 }
 

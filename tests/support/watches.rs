@@ -12,8 +12,8 @@ use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio_rustls::client::TlsStream;
 
-use rkind_tests::http1::stream;
-use rkind_tests::servers::Target;
+use crate::http1::stream;
+use crate::servers::Target;
 
 const PER_CONNECTION: usize = 50;
 const ROOM: usize = 256 * 1024;
@@ -34,7 +34,7 @@ const OK: u8 = 0x88;
 type Seen = (u64, Instant);
 
 /// The watches; dropping them ends them.
-pub(crate) struct Watches {
+pub struct Watches {
     seen: mpsc::UnboundedReceiver<Vec<Seen>>,
     tasks: Vec<tokio::task::JoinHandle<Result<()>>>,
 }
@@ -49,12 +49,10 @@ impl Drop for Watches {
 
 impl Watches {
     /// Opens `count` watches; an event carries its number behind `mark`.
-    pub(crate) async fn open(
-        target: &Target,
-        count: usize,
-        path: &str,
-        mark: &'static str,
-    ) -> Result<Watches> {
+    ///
+    /// # Errors
+    /// When the server cannot be reached.
+    pub async fn open(target: &Target, count: usize, path: &str, mark: &'static str) -> Result<Watches> {
         let (report, seen) = mpsc::unbounded_channel();
         let mut tasks = Vec::new();
         for _ in 0..count.div_ceil(PER_CONNECTION) {
@@ -80,8 +78,11 @@ impl Watches {
         Ok(Watches { seen, tasks })
     }
 
-    /// Takes the reports of `count` watchers about event `number`, sent at `sent`.
-    pub(crate) async fn take(&mut self, number: u64, count: usize, sent: Instant) -> Result<Vec<Duration>> {
+    /// Takes the reports of `count` watchers about event `number`, sent at `sent`: how long each took.
+    ///
+    /// # Errors
+    /// When one does not see it within half a minute, or the watches ended.
+    pub async fn take(&mut self, number: u64, count: usize, sent: Instant) -> Result<Vec<Duration>> {
         let mut latencies = Vec::with_capacity(count);
         while latencies.len() < count {
             let next = tokio::time::timeout(Duration::from_secs(30), self.seen.recv()).await;
