@@ -62,8 +62,8 @@ fn stamp(new: &mut Value, old: &Value) {
         }
         if condition["lastTransitionTime"].is_null() {
             let same = |c: &&Value| c["type"] == condition["type"] && c["status"] == condition["status"];
-            let since = conditions(old).filter(same).map(|c| &c["lastTransitionTime"]);
-            let since = since.filter(|t| !t.is_null()).cloned().next();
+            let mut known = conditions(old).filter(same).map(|c| &c["lastTransitionTime"]);
+            let since = known.find(|t| !t.is_null()).cloned();
             condition["lastTransitionTime"] = since.unwrap_or_else(|| json!(now));
         }
     }

@@ -261,7 +261,7 @@ impl Validate for NamespaceExists {
             .cached("core/namespaces", request.namespace)
             .is_none()
         {
-            request.core.cache.catch_up().await;
+            request.core.cache.catch_up().await?;
             if request
                 .core
                 .cached("core/namespaces", request.namespace)

@@ -84,7 +84,7 @@ impl Validate for Priority {
         if !(made || changed) || request.object["globalDefault"] != true {
             return Ok(());
         }
-        request.core.cache.catch_up().await;
+        request.core.cache.catch_up().await?;
         match default_class(request) {
             Some(class) if made || class["metadata"]["name"] != request.object["metadata"]["name"] => {
                 let name = class["metadata"]["name"].as_str().unwrap_or_default();

@@ -102,7 +102,7 @@ fn parse_bool(text: &str) -> bool {
     matches!(text, "1" | "t" | "T" | "true" | "TRUE" | "True")
 }
 
-fn items<'v>(list: &'v Value) -> impl Iterator<Item = &'v Value> {
+fn items(list: &Value) -> impl Iterator<Item = &Value> {
     list.as_array().into_iter().flatten()
 }
 

@@ -110,6 +110,8 @@ impl Aggregated {
 }
 
 type Objects = OrdMap<Arc<str>, Arc<Obj>>;
+/// An object before and after a change.
+type Changed<'a> = (Option<&'a Arc<Obj>>, Option<&'a Arc<Obj>>);
 
 /// Everything a decision needs. Persistent maps: a copy for those who still read the last one costs
 /// nothing, and what changed since is found without a look at the rest.
@@ -202,7 +204,7 @@ impl Index {
     }
 
     /// Resolves anew what selects, or selected, one of the changed roles.
-    fn aggregate(&mut self, changed: &[(Option<&Arc<Obj>>, Option<&Arc<Obj>>)], all: &Objects) {
+    fn aggregate(&mut self, changed: &[Changed<'_>], all: &Objects) {
         for (name, role) in &self.aggregated {
             let concerned = changed
                 .iter()
