@@ -200,8 +200,54 @@ fn drop_node_ports(spec: &mut Map<String, Value>, old: &Value) {
     }
 }
 
+/// Whether a Service is reached from outside of the cluster.
+fn is_external(spec: &Value) -> bool {
+    matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"))
+        || spec["externalIPs"]
+            .as_array()
+            .is_some_and(|list| !list.is_empty())
+}
+
+fn needs_health_port(spec: &Value) -> bool {
+    spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
+}
+
+/// Keeps the port that an update does not name, and takes away what the new type has no use for, unless
+/// the update changes it too, which is for validation to refuse. Upstream: `patchAllocatedValues`,
+/// `dropTypeDependentFields`.
+fn follow_type(spec: &mut Value, old: &Value) {
+    let balanced = |spec: &Value| spec["type"] == "LoadBalancer";
+    let port = "healthCheckNodePort";
+    if needs_health_port(old) && needs_health_port(spec) && spec[port].as_u64().unwrap_or(0) == 0 {
+        spec[port] = old[port].clone();
+    }
+    type Applies = fn(&Value) -> bool;
+    let dependent: [(&str, Applies); 4] = [
+        (port, needs_health_port),
+        ("allocateLoadBalancerNodePorts", balanced),
+        ("loadBalancerClass", balanced),
+        ("externalTrafficPolicy", is_external),
+    ];
+    // What decides whether one applies may be another: all are judged before any goes.
+    let gone = dependent.map(|(field, applies)| {
+        let dropped = applies(old) && !applies(spec) && spec[field] == old[field];
+        dropped.then_some(field)
+    });
+    if let Some(spec) = spec.as_object_mut() {
+        for field in gone.into_iter().flatten() {
+            spec.remove(field);
+        }
+    }
+}
+
 /// IP family fields (KEP-563, single stack) and what an update leaves to the old object.
 fn fields(object: &mut Value, old: Option<&Value>) {
+    if let Some(old) = old {
+        follow_type(&mut object["spec"], &old["spec"]);
+        if object["spec"]["type"] != "LoadBalancer" && object["status"]["loadBalancer"].is_object() {
+            object["status"]["loadBalancer"] = json!({});
+        }
+    }
     let spec = meta::child_object(object, "spec");
     let external = spec.get("type").is_some_and(|t| t == "ExternalName");
     if external {
@@ -407,8 +453,7 @@ fn reserve_ports(
             given.push((number, node_port));
             port["nodePort"] = json!(node_port);
         }
-        let needs_health = spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local";
-        if needs_health && spec["healthCheckNodePort"].as_u64().unwrap_or(0) == 0 {
+        if needs_health_port(spec) && spec["healthCheckNodePort"].as_u64().unwrap_or(0) == 0 {
             let any = taken
                 .ports
                 .any()

@@ -61,6 +61,49 @@ fn what_a_service_has() {
 }
 
 #[test]
+fn a_type_keeps_what_it_needs_and_loses_the_rest() {
+    let balanced = json!({"type": "LoadBalancer", "externalTrafficPolicy": "Local", "healthCheckNodePort": 30009,
+        "loadBalancerClass": "x.io/a", "allocateLoadBalancerNodePorts": false});
+    let with = |changes: Value| {
+        let mut spec = balanced.clone();
+        for (field, value) in changes.as_object().into_iter().flatten() {
+            spec[field] = value.clone();
+        }
+        let old = json!({"spec": balanced, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
+        let mut new = old.clone();
+        new["spec"] = spec;
+        fields(&mut new, Some(&old));
+        let dependent = [
+            "externalTrafficPolicy",
+            "healthCheckNodePort",
+            "loadBalancerClass",
+            "allocateLoadBalancerNodePorts",
+        ];
+        let left = dependent
+            .into_iter()
+            .filter(|field| !new["spec"][field].is_null());
+        (left.collect::<Vec<_>>(), new)
+    };
+    let (left, new) = with(json!({"healthCheckNodePort": null}));
+    assert_eq!(
+        (left.len(), &new["spec"]["healthCheckNodePort"]),
+        (4, &json!(30009))
+    );
+    assert_eq!(new["status"]["loadBalancer"]["ingress"][0]["ip"], "192.0.2.1");
+    let (left, new) = with(json!({"type": "ClusterIP"}));
+    assert_eq!(
+        (left.as_slice(), &new["status"]["loadBalancer"]),
+        (&[][..], &json!({}))
+    );
+    assert!(with(json!({"type": "ExternalName"})).0.is_empty());
+    assert_eq!(with(json!({"type": "NodePort"})).0, ["externalTrafficPolicy"]);
+    // What is changed together with the type is for validation to refuse.
+    let (left, _) =
+        with(json!({"type": "ClusterIP", "externalTrafficPolicy": "Cluster", "healthCheckNodePort": 30010}));
+    assert_eq!(left, ["externalTrafficPolicy", "healthCheckNodePort"]);
+}
+
+#[test]
 fn a_type_without_node_ports_loses_those_it_had() {
     let old = json!({"spec": {"type": "NodePort", "clusterIP": "10.0.0.1", "clusterIPs": ["10.0.0.1"],
         "ports": [{"port": 80, "nodePort": 30000}]}});
