@@ -223,6 +223,7 @@ async fn configurations_of_authentication_and_authorization() {
             Instant::now() < deadline,
             "the missing authorizer is not complained of"
         );
+        // What a server answers can only be asked again.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
     becomes(&jane, "/api/v1/secrets", 200).await;
@@ -237,6 +238,7 @@ async fn becomes(api: &Api, path: &str, wanted: u16) {
             return;
         }
         assert!(Instant::now() < deadline, "{path}: {code} {answer}");
+        // What a server answers can only be asked again.
         tokio::time::sleep(Duration::from_millis(50)).await;
     }
 }
