@@ -5,6 +5,8 @@
 //! It uses public doors only. A test that needs Docker says so in its module
 //! and fails with that reason where it is missing.
 
+#[path = "support/arguments.rs"]
+pub mod arguments;
 #[path = "support/cli.rs"]
 pub mod cli;
 #[path = "support/http.rs"]

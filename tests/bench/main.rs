@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
-use rkind_tests::servers::Peer;
+use rkind_tests::{arguments, servers::Peer};
 
 /// What to measure with.
 #[derive(Clone, Debug)]
@@ -31,14 +31,7 @@ pub(crate) struct Options {
 }
 
 fn options() -> Result<Options> {
-    let mut values = std::collections::BTreeMap::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments
-            .next()
-            .with_context(|| format!("{name} wants a value"))?;
-        values.insert(name, value);
-    }
+    let mut values = arguments::named()?;
     let mut path = |name: &str| values.remove(name).map(PathBuf::from);
     let peer = match (path("--kube-apiserver"), path("--etcd")) {
         (Some(kube_apiserver), Some(etcd)) => Some(Peer { kube_apiserver, etcd }),

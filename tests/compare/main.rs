@@ -30,6 +30,7 @@ use std::process::ExitCode;
 
 use anyhow::{Context as _, Result, bail};
 use regex::Regex;
+use rkind_tests::arguments;
 use rkind_tests::servers::{self, Peer, TOKEN, TOKENS};
 
 struct Options {
@@ -42,14 +43,7 @@ struct Options {
 }
 
 fn options() -> Result<Options> {
-    let mut values = std::collections::BTreeMap::new();
-    let mut arguments = std::env::args().skip(1);
-    while let Some(name) = arguments.next() {
-        let value = arguments
-            .next()
-            .with_context(|| format!("{name} wants a value"))?;
-        values.insert(name, value);
-    }
+    let mut values = arguments::named()?;
     let mut take = |name: &str| values.remove(name);
     let focus = take("--focus").unwrap_or_default();
     let examples = take("--examples").map_or(Ok(3), |text| text.parse());
