@@ -111,6 +111,12 @@ async fn main() -> Result<ExitCode> {
         }
         eprintln!("{}: {}", script.name, report.summary());
     }
+    if report.is_empty() {
+        bail!(
+            "nothing was compared: no case's name matches --focus {}",
+            options.focus
+        );
+    }
     print!("{}", report.text(options.examples));
     Ok(if report.is_clean() {
         ExitCode::SUCCESS

@@ -89,6 +89,11 @@ impl Report {
         }
     }
 
+    /// Whether nothing was compared.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.compared == 0
+    }
+
     pub(crate) fn is_clean(&self) -> bool {
         self.groups.is_empty()
     }
