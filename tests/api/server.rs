@@ -11,6 +11,9 @@ use kube::config::{KubeConfigOptions, Kubeconfig};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+/// How long a watch may say nothing while a test waits for its events.
+const SILENCE: std::time::Duration = std::time::Duration::from_secs(30);
+
 /// A running server; dropping it ends it.
 pub(crate) struct Server {
     child: Child,
@@ -304,20 +307,27 @@ impl Api {
     /// Events of a watch until `enough` says so.
     ///
     /// # Panics
-    /// When they do not come in time.
+    /// When none comes for so long that no busy machine explains it.
     pub(crate) async fn events(&self, path: &str, enough: impl Fn(&[Value]) -> bool) -> Vec<Value> {
         use futures::{AsyncBufReadExt as _, StreamExt as _};
         let request = Request::get(path).body(Vec::new()).expect("a request");
         let reader = self.0.request_stream(request).await.expect("a watch");
         let mut lines = reader.lines();
         let mut events: Vec<Value> = Vec::new();
-        let deadline = tokio::time::Instant::now() + std::time::Duration::from_secs(20);
         while !enough(&events) {
-            match tokio::time::timeout_at(deadline, lines.next()).await {
+            match tokio::time::timeout(SILENCE, lines.next()).await {
                 Ok(Some(Ok(line))) => events.push(serde_json::from_str(&line).expect("an event")),
-                Ok(Some(Err(error))) => panic!("{path}: {error} after {events:#?}"),
+                Ok(Some(Err(error))) => panic!(
+                    "{path}: {error} after {} events, the last {:#?}",
+                    events.len(),
+                    events.last()
+                ),
                 Ok(None) => break,
-                Err(_) => panic!("{path}: no more than {events:#?}"),
+                Err(_) => panic!(
+                    "{path}: no more than {} events, the last {:#?}",
+                    events.len(),
+                    events.last()
+                ),
             }
         }
         events
