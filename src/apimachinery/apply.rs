@@ -16,6 +16,7 @@
 //! others are neither changed nor removed unless forced; what a manager no
 //! longer applies and nobody else owns is removed.
 
+mod created;
 mod managers;
 mod set;
 mod typed;
@@ -110,7 +111,7 @@ impl Request<'_> {
     /// An object of this type before anything is set.
     fn empty(&self) -> Value {
         self.def
-            .map_or_else(|| serde_json::json!({"metadata": {}}), typed::skeleton)
+            .map_or_else(|| serde_json::json!({"metadata": {}}), created::skeleton)
     }
 }
 
@@ -132,17 +133,45 @@ pub fn track_custom(r: &Request<'_>, schema: &Structural, live: Option<&Value>, 
     track_as(r, Shape::CustomRoot(schema), live, new);
 }
 
+/// [`track`] for a create that leaves its owners out of the object: gives `metadata.managedFields` as compact
+/// JSON, for [`place`] or for who writes the object down. `None` when they stand in `new` or nobody owns
+/// anything.
+#[must_use]
+pub fn track_new(r: &Request<'_>, new: &mut Value) -> Option<String> {
+    let shape = Shape::of(r.def);
+    if sent(new).is_some() {
+        track_as(r, shape, None, new);
+        return None;
+    }
+    let reset = managers::is_reset(new);
+    meta::remove(new, "managedFields");
+    if reset {
+        None
+    } else {
+        created::owners(r, new, shape)
+    }
+}
+
+/// Puts owners that [`track_new`] gave into their object.
+pub fn place(owners: &str, object: &mut Value) {
+    if let Ok(owners) = serde_json::from_str::<Value>(owners) {
+        meta::set(object, "managedFields", owners);
+    }
+}
+
+/// The managers that an object carries; `None` when there are none or one of them no server has written.
+fn sent(v: &Value) -> Option<Vec<Value>> {
+    v["metadata"]["managedFields"]
+        .as_array()
+        .filter(|m| !m.is_empty() && m.iter().all(managers::is_readable))
+        .cloned()
+}
+
 fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut Value) {
     if managers::is_reset(new) {
         meta::remove(new, "managedFields");
         return;
     }
-    let sent = |v: &Value| {
-        v["metadata"]["managedFields"]
-            .as_array()
-            .filter(|m| !m.is_empty() && m.iter().all(managers::is_readable))
-            .cloned()
-    };
     let entries = match live {
         Some(live) if !r.subresource.is_empty() => sent(live),
         Some(live) => sent(new).or_else(|| sent(live)),
@@ -157,16 +186,9 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
             return;
         }
         (None, None) => {
-            let skip = typed::Skip {
-                only: Some(&UNOWNED),
-                whole: Some(r.ignored),
-            };
-            let fields = typed::created(Some(&r.empty()), new, shape, skip);
-            if fields.is_empty() {
-                meta::remove(new, "managedFields");
-            } else {
-                let entry = managers::updater(&id, Value::Object(fields), r.now);
-                meta::set(new, "managedFields", vec![entry]);
+            meta::remove(new, "managedFields");
+            if let Some(owners) = created::owners(r, new, shape) {
+                place(&owners, new);
             }
             return;
         }

@@ -27,6 +27,7 @@ use crate::schema::TypeDef;
 use decode::{Context, Object};
 use path::Path;
 
+pub(crate) use normal::absent_value;
 pub use normal::normalize;
 pub use untyped::decode_untyped;
 pub use yaml::{decode_yaml, to_yaml, yaml_to_value};

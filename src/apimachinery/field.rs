@@ -12,59 +12,72 @@
 use std::fmt;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 /// The place of a field in an object, printed as upstream prints it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Path(String);
+///
+/// Validation names every field that it looks at and prints nearly none: names of the usual length take no
+/// memory but the stack's.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Path(SmallVec<[u8; 88]>);
 
 impl Path {
     /// A path of one root element.
     #[must_use]
     pub fn new(root: &str) -> Self {
-        Self(root.to_owned())
+        Self(SmallVec::from_slice(root.as_bytes()))
     }
 
     /// The empty path: `child` of it is the child's bare name.
     #[must_use]
     pub fn root() -> Self {
-        Self(String::new())
+        Self(SmallVec::new())
     }
 
     /// The named field below this one.
     #[must_use]
     pub fn child(&self, name: &str) -> Self {
-        if self.0.is_empty() {
-            return Self(name.to_owned());
-        }
-        let mut path = String::with_capacity(self.0.len() + 1 + name.len());
-        path.push_str(&self.0);
-        path.push('.');
-        path.push_str(name);
-        Self(path)
+        let dot = if self.0.is_empty() { "" } else { "." };
+        self.with([dot, name, ""])
     }
 
     /// The list element at `index`.
     #[must_use]
     pub fn index(&self, index: usize) -> Self {
-        Self(format!("{}[{index}]", self.0))
+        self.with(["[", &index.to_string(), "]"])
     }
 
     /// The map entry `key`.
     #[must_use]
     pub fn key(&self, key: &str) -> Self {
-        Self(format!("{}[{key}]", self.0))
+        self.with(["[", key, "]"])
+    }
+
+    fn with(&self, more: [&str; 3]) -> Self {
+        let mut path = SmallVec::new();
+        path.reserve(self.0.len() + more.iter().map(|part| part.len()).sum::<usize>());
+        path.extend_from_slice(&self.0);
+        more.iter()
+            .for_each(|part| path.extend_from_slice(part.as_bytes()));
+        Self(path)
     }
 
     /// The printed path.
     #[must_use]
     pub fn as_str(&self) -> &str {
-        &self.0
+        std::str::from_utf8(&self.0).expect("made of whole strings")
+    }
+}
+
+impl fmt::Debug for Path {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Path").field(&self.as_str()).finish()
     }
 }
 
 impl fmt::Display for Path {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(self.as_str())
     }
 }
 
@@ -133,7 +146,7 @@ impl Error {
     fn make(kind: Kind, path: &Path, value: Value, detail: impl Into<String>) -> Self {
         Self {
             kind,
-            field: path.0.clone(),
+            field: path.as_str().to_owned(),
             value,
             detail: detail.into(),
         }

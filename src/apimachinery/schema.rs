@@ -9,7 +9,7 @@ mod parse;
 pub(crate) mod random;
 
 use std::collections::HashMap;
-use std::sync::LazyLock;
+use std::sync::{LazyLock, OnceLock};
 
 use serde_json::Value;
 
@@ -106,6 +106,10 @@ pub struct TypeDef {
     pub atomic: bool,
     /// Indexes into `fields` in protobuf's order, nested messages standing where their own number puts them.
     pub(crate) wire_order: Vec<u16>,
+    /// What [`crate::apply`] takes an object of this type to be before anything is set.
+    pub(crate) skeleton: OnceLock<serde_json::Value>,
+    /// Indexes of the fields that Go writes although they were never set.
+    pub(crate) written_unset: OnceLock<Box<[u16]>>,
 }
 
 impl TypeDef {
@@ -117,6 +121,14 @@ impl TypeDef {
     /// The position in `fields` of the field with this JSON name.
     pub fn field_index(&self, name: &str) -> Option<usize> {
         self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()
+    }
+
+    pub(crate) fn written_unset(&self) -> &[u16] {
+        self.written_unset.get_or_init(|| {
+            let fields = self.fields.iter().zip(0..);
+            let written = fields.filter(|(field, _)| crate::codec::absent_value(field).is_some());
+            written.map(|(_, index)| index).collect()
+        })
     }
 
     /// The last part of the name: what Go calls the type, such as `Pod`.

@@ -250,5 +250,8 @@ pub(super) fn too_many(entries: &[Value]) -> bool {
 
 /// Whether an update asks to forget all managers: `managedFields: [{}]`.
 pub(super) fn is_reset(object: &Value) -> bool {
-    object["metadata"]["managedFields"] == json!([{}])
+    match object["metadata"]["managedFields"].as_array().map(Vec::as_slice) {
+        Some([Value::Object(entry)]) => entry.is_empty(),
+        _ => false,
+    }
 }

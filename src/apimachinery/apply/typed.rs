@@ -87,7 +87,7 @@ impl<'a> Shape<'a> {
     }
 
     /// The shape of the part `name`.
-    fn child(self, name: &str) -> Self {
+    pub(super) fn child(self, name: &str) -> Self {
         match self {
             Self::Struct(def) => def.field(name).map_or(Self::Untyped, Self::of_field),
             Self::Map(value) => Self::of_type(value),
@@ -103,7 +103,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn item(self) -> Self {
+    pub(super) fn item(self) -> Self {
         match self {
             Self::Keyed(_, def) if def.atomic => Self::Leaf,
             Self::Keyed(_, def) => Self::Struct(def),
@@ -126,7 +126,7 @@ impl<'a> Shape<'a> {
         }
     }
 
-    fn is_list(self) -> bool {
+    pub(super) fn is_list(self) -> bool {
         matches!(self, Self::Set | Self::Keyed(..) | Self::CustomKeyed(_))
     }
 
@@ -142,7 +142,7 @@ impl<'a> Shape<'a> {
     }
 
     /// What tells a list's item from the others.
-    fn element(self, item: &Value, index: usize) -> Element {
+    pub(super) fn element(self, item: &Value, index: usize) -> Element {
         let id = match self {
             Self::Keyed(keys, def) => keyed_by(keys, def, item),
             Self::CustomKeyed(s) => s.item_key(item),
@@ -175,11 +175,11 @@ fn items(v: Option<&Value>) -> &[Value] {
     v.and_then(Value::as_array).map_or(&[], Vec::as_slice)
 }
 
-fn object(v: Option<&Value>) -> Option<&Map<String, Value>> {
+pub(super) fn object(v: Option<&Value>) -> Option<&Map<String, Value>> {
     v.and_then(Value::as_object)
 }
 
-fn keyed<'a>(shape: Shape<'_>, v: Option<&'a Value>) -> Vec<(Element, &'a Value)> {
+pub(super) fn keyed<'a>(shape: Shape<'_>, v: Option<&'a Value>) -> Vec<(Element, &'a Value)> {
     items(v)
         .iter()
         .enumerate()
@@ -298,7 +298,7 @@ fn bare(v: Option<&Value>) -> bool {
 }
 
 /// Whether a part that differs does so as a whole.
-fn is_leaf(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> bool {
+pub(super) fn is_leaf(old: Option<&Value>, new: Option<&Value>, shape: Shape<'_>) -> bool {
     let fits = |v: Option<&Value>| v.is_none_or(|v| !matches!(shape.fit(v), Shape::Leaf));
     !fits(old) || !fits(new) || (bare(old) && bare(new))
 }
@@ -338,97 +338,6 @@ fn compare_part(
         (None, Some(_)) => c.added.insert(e),
         (Some(_), None) => c.removed.insert(e),
         _ => {}
-    }
-}
-
-/// What is left out of a field set: members of `only` by themselves, members of `whole` with all that
-/// is below them.
-#[derive(Clone, Copy)]
-pub(super) struct Skip<'a> {
-    pub(super) only: Option<&'a Set>,
-    pub(super) whole: Option<&'a Set>,
-}
-
-impl<'a> Skip<'a> {
-    /// What is left out below `name`; `None` when everything is.
-    fn below(self, name: &str) -> Option<(bool, Skip<'a>)> {
-        if self.only.is_none() && self.whole.is_none() {
-            return Some((false, self));
-        }
-        let e = Element::Field(name.to_owned());
-        if self.whole.is_some_and(|set| set.has(&e)) {
-            return None;
-        }
-        let below = |set: Option<&'a Set>| set.and_then(|set| set.below(&e));
-        let skip = Skip {
-            only: below(self.only),
-            whole: below(self.whole),
-        };
-        Some((self.only.is_some_and(|set| set.has(&e)), skip))
-    }
-}
-
-/// The fields that a new object has beyond `old` (its type's [`skeleton`]), as FieldsV1: what
-/// [`compare`] finds added or modified, without the sets between. Nearly all writes of objects that
-/// live for a short time are creates.
-pub(super) fn created(
-    old: Option<&Value>,
-    new: &Value,
-    shape: Shape<'_>,
-    skip: Skip<'_>,
-) -> Map<String, Value> {
-    let mut out = Map::new();
-    if shape.is_list() {
-        // A skeleton's lists are empty.
-        for (e, item) in keyed(shape, Some(new)) {
-            let key = e.encode();
-            if !out.contains_key(&key) {
-                created_part(key, None, item, shape.item(), skip, false, &mut out);
-            }
-        }
-        return out;
-    }
-    let old = object(old);
-    for (k, child) in object(Some(new)).into_iter().flatten() {
-        if let Some((unnamed, skip)) = skip.below(k) {
-            let before = old.and_then(|o| o.get(k));
-            created_part(
-                format!("f:{k}"),
-                before,
-                child,
-                shape.child(k),
-                skip,
-                unnamed,
-                &mut out,
-            );
-        }
-    }
-    out
-}
-
-fn created_part(
-    key: String,
-    old: Option<&Value>,
-    new: &Value,
-    shape: Shape<'_>,
-    skip: Skip<'_>,
-    unnamed: bool,
-    out: &mut Map<String, Value>,
-) {
-    if old == Some(new) {
-        return;
-    }
-    let whole = is_leaf(old, Some(new), shape);
-    let mut fields = Map::new();
-    if !whole {
-        fields = created(old, new, shape, skip);
-    }
-    let member = !unnamed && (whole || old.is_none());
-    if member && !fields.is_empty() {
-        fields.insert(".".into(), Value::Object(Map::new()));
-    }
-    if member || !fields.is_empty() {
-        out.insert(key, Value::Object(fields));
     }
 }
 
@@ -568,23 +477,4 @@ pub(super) fn with_parents(set: &Set, shape: Shape<'_>) -> Set {
         out.insert_below(e.clone(), with_parents(below, child));
     }
     out
-}
-
-/// What an object of a type has before anything is set: structs that are no
-/// pointers upstream, and lists without omitempty. Fields that are there
-/// already are not "added" by a create.
-pub(super) fn skeleton(def: &TypeDef) -> Value {
-    let mut out = Map::new();
-    for f in &def.fields {
-        match &f.ty {
-            Type::Message(id) if !f.pointer && !f.atomic => {
-                out.insert(f.name.to_string(), skeleton(id.def()));
-            }
-            Type::List(_) if !f.omitempty => {
-                out.insert(f.name.to_string(), Value::Null);
-            }
-            _ => {}
-        }
-    }
-    Value::Object(out)
 }

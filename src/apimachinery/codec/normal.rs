@@ -11,19 +11,28 @@ use crate::schema::{Field, Schema, Type, TypeDef};
 /// on read, and what survives protobuf. Idempotent.
 pub fn normalize(value: &mut Value, def: &TypeDef) {
     let Value::Object(object) = value else { return };
-    for field in &def.fields {
-        match object.get_mut(&*field.name) {
-            Some(Value::Null) => {
-                object.remove(&*field.name);
-                fill(object, field);
-            }
-            Some(present) => {
-                normalize_typed(present, &field.ty);
-                if drops(present, field) {
-                    object.remove(&*field.name);
-                }
-            }
-            None => fill(object, field),
+    // Types have many more fields than objects have members.
+    let mut gone: Vec<&Field> = Vec::new();
+    let mut unset: Vec<&Field> = Vec::new();
+    for (name, present) in object.iter_mut() {
+        let Some(field) = def.field(name) else { continue };
+        if present.is_null() {
+            unset.push(field);
+            continue;
+        }
+        normalize_typed(present, &field.ty);
+        if drops(present, field) {
+            gone.push(field);
+        }
+    }
+    for field in unset.iter().chain(&gone) {
+        object.remove(&*field.name);
+    }
+    for index in def.written_unset() {
+        let field = &def.fields[usize::from(*index)];
+        let is_gone = || gone.iter().any(|gone| std::ptr::eq(*gone, field));
+        if !object.contains_key(&*field.name) && !is_gone() {
+            fill(object, field);
         }
     }
 }

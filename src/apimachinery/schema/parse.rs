@@ -19,6 +19,7 @@
 //! Lines that begin with `#` and empty lines are skipped.
 
 use std::collections::HashMap;
+use std::sync::OnceLock;
 
 use super::{Field, ListType, PatchStrategy, Schema, Type, TypeDef, TypeId};
 
@@ -63,6 +64,8 @@ pub(super) fn parse(text: &str) -> Result<Schema> {
                     fields: Vec::new(),
                     atomic: words.nth(1) == Some("atomic"),
                     wire_order: Vec::new(),
+                    skeleton: OnceLock::new(),
+                    written_unset: OnceLock::new(),
                 });
             }
             "" => {

@@ -40,6 +40,7 @@ use crate::{
     error::Result,
     metrics::admission::Plugins,
     options,
+    registry::managed::Owners,
     user::UserInfo,
 };
 
@@ -66,6 +67,8 @@ pub(crate) struct Request<'a> {
     pub namespace: &'a str,
     pub name: &'a str,
     pub object: &'a mut Value,
+    /// Owners of the object's fields, where they are not in it.
+    pub owners: Option<&'a mut Owners>,
     /// Stored state; `None` for a create.
     pub old: Option<&'a Value>,
     pub options: OptionsOf<'a>,
@@ -77,6 +80,13 @@ pub(crate) struct Request<'a> {
 }
 
 impl Request<'_> {
+    /// Makes the object whole for who looks at all of it.
+    fn join_owners(&mut self) {
+        if let Some(owners) = &mut self.owners {
+            owners.join(self.object);
+        }
+    }
+
     /// Whether who asks may do this, too, in the request's namespace.
     pub(crate) async fn may(&self, verb: &str, group: &str, resource: &str, name: &str) -> bool {
         let wanted = Attributes {
@@ -123,6 +133,10 @@ impl Request<'_> {
 pub(crate) trait Admit: Send + Sync {
     /// Upstream's name of the plugin.
     fn name(&self) -> &'static str;
+    /// Whether somebody else is shown the object, who is to see the owners of its fields.
+    fn shows(&self, _core: &Core) -> bool {
+        false
+    }
     /// Changes or refuses.
     ///
     /// # Errors
@@ -135,6 +149,10 @@ pub(crate) trait Admit: Send + Sync {
 pub(crate) trait Validate: Send + Sync {
     /// Upstream's name of the plugin.
     fn name(&self) -> &'static str;
+    /// Whether somebody else is shown the object, who is to see the owners of its fields.
+    fn shows(&self, _core: &Core) -> bool {
+        false
+    }
     /// Refuses or not.
     ///
     /// # Errors
@@ -275,6 +293,9 @@ impl Chain {
             for again in [false, true] {
                 request.reinvocation.again = again;
                 for (plugin, (_, timings)) in self.mutating.iter().zip(&self.mutated.each) {
+                    if plugin.shows(request.core) {
+                        request.join_owners();
+                    }
                     let done = plugin.admit(&mut request).await;
                     let before = std::mem::replace(&mut last, Instant::now());
                     timings.observe(operation, done.is_err(), last - before);
@@ -296,7 +317,10 @@ impl Chain {
     ///
     /// # Errors
     /// The first refusal.
-    pub(crate) async fn validate(&self, request: Request<'_>) -> Result<()> {
+    pub(crate) async fn validate(&self, mut request: Request<'_>) -> Result<()> {
+        if self.validating.iter().any(|plugin| plugin.shows(request.core)) {
+            request.join_owners();
+        }
         let (operation, began) = (request.operation.as_str(), Instant::now());
         let mut last = began;
         let done: Result<()> = async {

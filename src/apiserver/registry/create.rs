@@ -10,10 +10,17 @@ use rkind_apimachinery::{
     resources::{self, ResourceDef},
     status::Status,
 };
-use serde_json::Value;
+use serde::{Serialize, Serializer, ser::SerializeMap as _};
+use serde_json::{Value, value::RawValue};
 
 use super::{
-    Context, commit::Change, convert, managed, read_body, render, render::Payload, rules, unsupported_media,
+    Context,
+    commit::Change,
+    convert,
+    managed::{self, Owners},
+    read_body, render,
+    render::Payload,
+    rules, unsupported_media,
 };
 use crate::{
     admission::{Notes, Operation, OptionsOf, Request},
@@ -124,6 +131,7 @@ impl Write {
             namespace: &self.namespace,
             name,
             object,
+            owners: None,
             old,
             options: if operation == Operation::Connect {
                 OptionsOf::None
@@ -188,23 +196,26 @@ impl Write {
             meta::remove(&mut object, field);
         }
         self.normalize(&mut object);
-        managed::updated(self, None, &mut object);
+        let mut owners = managed::created(self, &mut object);
         let name = meta::name(&object).to_owned();
         self.core
             .admission
-            .mutate(self.admission(Operation::Create, &name, &mut object, None))
+            .mutate(Request {
+                owners: Some(&mut owners),
+                ..self.admission(Operation::Create, &name, &mut object, None)
+            })
             .await?;
         self.default(&mut object);
         check_namespace(&self.def, &self.namespace, &mut object)?;
         let base = meta::generate_name(&object).to_owned();
         if !meta::name(&object).is_empty() || base.is_empty() {
-            return self.create_named(object).await;
+            return self.create_named(object, owners).await;
         }
         for attempt in 1.. {
             let mut object = object.clone();
             let name = meta::generated_name(&base);
             meta::set(&mut object, "name", name.as_str());
-            match self.create_named(object).await {
+            match self.create_named(object, owners.clone()).await {
                 Err(error) if error.reason == "AlreadyExists" => {
                     if attempt == NAME_TRIES {
                         return Err(Status::generate_name_conflict(&gr, &name, 1).into());
@@ -217,7 +228,7 @@ impl Write {
     }
 
     /// The rest of a create, once the object has been through mutating admission and has its name.
-    async fn create_named(&self, mut object: Value) -> Result<Payload> {
+    async fn create_named(&self, mut object: Value, mut owners: Owners) -> Result<Payload> {
         let gr = group_resource(&self.def);
         let name = &meta::name(&object).to_owned();
         meta::set(&mut object, "uid", meta::new_uid());
@@ -231,9 +242,13 @@ impl Write {
         }
         self.core
             .admission
-            .validate(self.admission(Operation::Create, name, &mut object, None))
+            .validate(Request {
+                owners: Some(&mut owners),
+                ..self.admission(Operation::Create, name, &mut object, None)
+            })
             .await?;
         if self.options.dry_run {
+            owners.join(&mut object);
             let key = store_key(&self.def, &self.namespace, name);
             let (there, _) = self
                 .core
@@ -246,7 +261,7 @@ impl Write {
             }
             return Ok(self.tree(object));
         }
-        let bytes = self.seal(&mut object).await?;
+        let bytes = self.seal_new(&mut object, owners).await?;
         let key = store_key(&self.def, &self.namespace, name);
         match self
             .commit(&key, Change::Create(bytes.clone()), reservation)
@@ -370,9 +385,55 @@ pub(crate) fn check_namespace(def: &ResourceDef, namespace: &str, object: &mut V
 /// Canonical stored bytes: compact, sorted, without `resourceVersion`.
 pub(crate) fn to_bytes(object: &mut Value) -> Bytes {
     meta::remove(object, "resourceVersion");
-    let bytes = serde_json::to_vec(object).unwrap_or_default();
-    // They are kept for as long as the object lives: without the room that they grew in.
-    Bytes::from(bytes.into_boxed_slice())
+    stored(serde_json::to_string(object).unwrap_or_default())
+}
+
+/// [`to_bytes`] of an object whose `managedFields` are still apart, as JSON.
+pub(crate) fn to_bytes_with(object: &mut Value, owners: &str) -> Bytes {
+    meta::remove(object, "resourceVersion");
+    let metadata = With {
+        object: &object["metadata"],
+        name: "managedFields",
+        value: serde_json::from_str::<&RawValue>(owners).ok(),
+    };
+    let whole = With {
+        object,
+        name: "metadata",
+        value: metadata,
+    };
+    stored(serde_json::to_string(&whole).unwrap_or_default())
+}
+
+/// Kept for as long as the object lives: without the room that they grew in.
+fn stored(text: String) -> Bytes {
+    Bytes::from(text.into_boxed_str().into_boxed_bytes())
+}
+
+/// An object with another value for one of its members, or with one more; in the order of names.
+struct With<'a, V> {
+    object: &'a Value,
+    name: &'a str,
+    value: V,
+}
+
+impl<V: Serialize> Serialize for With<'_, V> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let mut out = serializer.serialize_map(None)?;
+        let mut due = true;
+        for (name, value) in self.object.as_object().into_iter().flatten() {
+            if due && name.as_str() >= self.name {
+                due = false;
+                out.serialize_entry(self.name, &self.value)?;
+            }
+            if name != self.name {
+                out.serialize_entry(name, value)?;
+            }
+        }
+        if due {
+            out.serialize_entry(self.name, &self.value)?;
+        }
+        out.end()
+    }
 }
 
 /// Upstream's package of a group's internal types, as errors name it.

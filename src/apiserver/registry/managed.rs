@@ -11,6 +11,50 @@ use serde_json::Value;
 use super::{convert, create::Write};
 use crate::error::Result;
 
+/// The owners of a new object's fields while they are not part of it: as many fields as the object has, which
+/// nearly nothing on its way looks at.
+#[derive(Clone, Default)]
+pub(crate) struct Owners(Option<String>);
+
+impl Owners {
+    /// Puts them into their object.
+    pub(crate) fn join(&mut self, object: &mut Value) {
+        if let Some(text) = self.0.take() {
+            apply::place(&text, object);
+        }
+    }
+
+    /// `metadata.managedFields` as compact JSON, unless the object has it itself.
+    pub(crate) fn text(&self) -> Option<&str> {
+        self.0.as_deref()
+    }
+}
+
+/// Records who creates `new`, in stored form; owners are those of the version that the request is in.
+pub(crate) fn created(write: &Write, new: &mut Value) -> Owners {
+    let def = &write.def;
+    // What is converted on its way into the store is so with its owners.
+    if write.untracked || def.custom().is_some() || convert::needed(def) {
+        updated(write, None, new);
+        return Owners::default();
+    }
+    let ignored = apply::ignored(write.rules().status, write.sub);
+    let version = api_version(def.group, def.version);
+    Owners(apply::track_new(&request(write, &version, &ignored), new))
+}
+
+fn request<'a>(write: &'a Write, api_version: &'a str, ignored: &'a apply::Set) -> apply::Request<'a> {
+    let def = &write.def;
+    apply::Request {
+        def: def.custom().is_none().then(|| def.type_def()),
+        api_version,
+        manager: &write.options.field_manager,
+        subresource: write.sub,
+        now: Timestamp::now(),
+        ignored,
+    }
+}
+
 /// Records in `new` who changed what since `old` (`None`: created); both in stored form, owners are those
 /// of the version that the request is in.
 pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
@@ -19,14 +63,8 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
     }
     let def = &write.def;
     let ignored = apply::ignored(write.rules().status, write.sub);
-    let request = apply::Request {
-        def: def.custom().is_none().then(|| def.type_def()),
-        api_version: &api_version(def.group, def.version),
-        manager: &write.options.field_manager,
-        subresource: write.sub,
-        now: Timestamp::now(),
-        ignored: &ignored,
-    };
+    let version = api_version(def.group, def.version);
+    let request = request(write, &version, &ignored);
     if let Some(own) = def.custom() {
         apply::track_custom(&request, &own.version().schema, old, new);
     } else if convert::needed(def) {
@@ -107,14 +145,8 @@ fn same_managers(old: &Value, new: &Value) -> bool {
 /// 409 naming the fields that others own, unless forced.
 pub(crate) fn applied(write: &Write, live: Option<&Value>, config: &Value) -> Result<Value> {
     let ignored = apply::ignored(write.rules().status, write.sub);
-    let request = apply::Request {
-        def: write.def.custom().is_none().then(|| write.def.type_def()),
-        api_version: &api_version(write.def.group, write.def.version),
-        manager: &write.options.field_manager,
-        subresource: write.sub,
-        now: Timestamp::now(),
-        ignored: &ignored,
-    };
+    let version = api_version(write.def.group, write.def.version);
+    let request = request(write, &version, &ignored);
     let force = write.options.force;
     Ok(match write.def.custom() {
         None => apply::apply(&request, live, config, force)?,

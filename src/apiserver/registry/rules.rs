@@ -19,7 +19,8 @@ use serde_json::Value;
 
 use super::{
     convert,
-    create::{Write, to_bytes},
+    create::{Write, to_bytes, to_bytes_with},
+    managed::Owners,
     render::Payload,
     reviews::user_info,
     unsupported_custom_media,
@@ -244,6 +245,24 @@ impl Write {
             Some(own) => {
                 let mut stored = crd::convert::stored(&self.core, own, object.clone()).await?;
                 sealed(&mut stored)
+            }
+        }
+    }
+
+    /// [`Write::seal`] of a new object whose owners may be apart.
+    ///
+    /// # Errors
+    /// As [`Write::seal`].
+    pub(crate) async fn seal_new(&self, object: &mut Value, mut owners: Owners) -> Result<Bytes> {
+        // As deep as the object, in a list of entries of the metadata, and named at its end.
+        const DEEPER: usize = 6;
+        match owners.text() {
+            Some(text) if self.custom().is_none() && json::is_within(object, json::MAX_NESTING - DEEPER) => {
+                Ok(to_bytes_with(object, text))
+            }
+            _ => {
+                owners.join(object);
+                self.seal(object).await
             }
         }
     }

@@ -40,7 +40,9 @@ pub(crate) async fn update(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let (object, mut warnings) = decode(ctx, &bytes, options.field_validation)?;
     warnings.extend(machinery::oddities(&stored_gvk(&ctx.def), &object));
     let write = Write::of(ctx, options);
-    let updated = write.replace(ctx.info.path_name(), object).await?;
+    let validation = write.options.field_validation;
+    let again = || Ok(decode(ctx, &bytes, validation)?.0);
+    let updated = write.replace(ctx.info.path_name(), object, again).await?;
     let code = if updated.created {
         StatusCode::CREATED
     } else {
@@ -58,11 +60,17 @@ pub(super) fn undeterminable(name: &str) -> Box<Status> {
 }
 
 impl Write {
-    /// Replaces an object by one in stored form.
+    /// Replaces an object by one in stored form, made `again` where somebody else was faster: copies for
+    /// that would nearly always be for nothing.
     ///
     /// # Errors
     /// 400, 403, 404, 409 or 422.
-    pub(crate) async fn replace(&self, name: &str, mut object: Value) -> Result<Updated> {
+    pub(crate) async fn replace(
+        &self,
+        name: &str,
+        mut object: Value,
+        mut again: impl FnMut() -> Result<Value> + Send,
+    ) -> Result<Updated> {
         let own = meta::name(&object);
         if own.is_empty() {
             return Err(undeterminable(name));
@@ -93,14 +101,23 @@ impl Write {
             }
         }
         let gr = group_resource(&self.def);
+        let mut first = Some(object);
         self.change(name, |old| {
+            let object = match first.take() {
+                Some(object) => object,
+                None => {
+                    let mut object = again()?;
+                    check_namespace(&self.def, &self.namespace, &mut object)?;
+                    object
+                }
+            };
             let (uid, current) = (meta::uid(&object), meta::uid(old));
             if !uid.is_empty() && uid != current {
                 let why =
                     format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
                 return Err(Status::conflict(&gr, name, &why).into());
             }
-            Ok(object.clone())
+            Ok(object)
         })
         .await
     }

@@ -33,7 +33,7 @@ use self::{
     run::{Annotation, Decision, Input},
 };
 use super::{Request, Validate};
-use crate::{cacher::Cache, catalog::Def, error::Result};
+use crate::{cacher::Cache, catalog::Def, core::Core, error::Result};
 
 /// Bytes of an audit annotation's value that are kept.
 const MAX_ANNOTATION: usize = 10 * 1024;
@@ -149,6 +149,10 @@ struct Denied<'p> {
 impl Validate for Validating {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionPolicy"
+    }
+
+    fn shows(&self, core: &Core) -> bool {
+        !self.0.get(&core.cache).is_empty()
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<()> {

@@ -22,7 +22,7 @@ use super::{
     input, is_exempt, params,
     run::{self, Input},
 };
-use crate::{catalog::Def, error::Result};
+use crate::{catalog::Def, core::Core, error::Result};
 
 /// How a second round comes about; lives as long as the request.
 #[derive(Default)]
@@ -57,6 +57,10 @@ impl Default for Mutating {
 impl Admit for Mutating {
     fn name(&self) -> &'static str {
         "MutatingAdmissionPolicy"
+    }
+
+    fn shows(&self, core: &Core) -> bool {
+        !self.0.get(&core.cache).is_empty()
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<()> {

@@ -48,6 +48,7 @@ fn created(f: &Fixture, policies: &[Policy]) -> Result<Value> {
         namespace: "default",
         name: "web",
         object: &mut object,
+        owners: None,
         old: None,
         options: OptionsOf::None,
         dry_run: false,

@@ -24,6 +24,7 @@ use super::{Admit, Request, Validate};
 use crate::{
     cacher::Cache,
     catalog::Def,
+    core::Core,
     error::Result,
     metrics::admission::Called,
     registry::managed,
@@ -132,6 +133,10 @@ impl Default for Mutating {
 impl Admit for Mutating {
     fn name(&self) -> &'static str {
         "MutatingAdmissionWebhook"
+    }
+
+    fn shows(&self, core: &Core) -> bool {
+        !self.0.get(&core.cache).is_empty()
     }
 
     async fn admit(&self, request: &mut Request<'_>) -> Result<()> {
@@ -266,6 +271,10 @@ impl Default for Validating {
 impl Validate for Validating {
     fn name(&self) -> &'static str {
         "ValidatingAdmissionWebhook"
+    }
+
+    fn shows(&self, core: &Core) -> bool {
+        !self.0.get(&core.cache).is_empty()
     }
 
     async fn validate(&self, request: &Request<'_>) -> Result<()> {
