@@ -403,8 +403,10 @@ proptest! {
         let r = request("me", 1, &ignored);
         let c = typed::compare(&r.empty(), &a, Shape::of(r.def));
         let expected = r.owned(c.added.joined(c.modified)).encode();
+        let text = track_new(&r, &mut a).unwrap_or_default();
         track(&r, None, &mut a);
         prop_assert_eq!(&a["metadata"]["managedFields"][0]["fieldsV1"], &expected);
+        prop_assert_eq!(a["metadata"]["managedFields"].to_string(), text, "in the order of what is stored");
         prop_assert_eq!(&expected["f:metadata"]["f:finalizers"], &json!({".": {}, "v:\"x\"": {}, "v:\"y\"": {}}));
     }
 
