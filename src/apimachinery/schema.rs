@@ -102,6 +102,8 @@ pub struct TypeDef {
     pub name: Box<str>,
     /// Sorted by JSON name. Go's inlined structs are flattened into it.
     pub fields: Vec<Field>,
+    /// How the names of `fields` begin, in their order: most names are told apart by a comparison of numbers.
+    pub(crate) prefixes: Vec<u64>,
     /// Server-side apply owns the object as a whole (`+structType=atomic`, `+mapType=atomic` on the type).
     pub atomic: bool,
     /// Indexes into `fields` in protobuf's order, nested messages standing where their own number puts them.
@@ -120,7 +122,13 @@ impl TypeDef {
 
     /// The position in `fields` of the field with this JSON name.
     pub fn field_index(&self, name: &str) -> Option<usize> {
-        self.fields.binary_search_by(|field| (*field.name).cmp(name)).ok()
+        let wanted = prefix(name);
+        let first = self.prefixes.partition_point(|prefix| *prefix < wanted);
+        let alike = self.prefixes[first..]
+            .iter()
+            .take_while(|prefix| **prefix == wanted);
+        let mut alike = (first..).zip(alike).map(|(index, _)| index);
+        alike.find(|index| *self.fields[*index].name == *name)
     }
 
     pub(crate) fn written_unset(&self) -> &[u16] {
@@ -139,6 +147,18 @@ impl TypeDef {
     /// The fields in protobuf order, by `via` and `tag`, without those protobuf does not carry.
     pub fn wire_fields(&self) -> impl Iterator<Item = &Field> {
         self.wire_order.iter().map(|index| &self.fields[*index as usize])
+    }
+}
+
+/// The first eight bytes of a name, ordered as names are.
+pub(crate) fn prefix(name: &str) -> u64 {
+    let name = name.as_bytes();
+    match name.first_chunk() {
+        Some(chunk) => u64::from_be_bytes(*chunk),
+        None => {
+            let bytes = name.iter().fold(0_u64, |all, byte| all << 8 | u64::from(*byte));
+            bytes.checked_shl(8 * (8 - name.len() as u32)).unwrap_or_default()
+        }
     }
 }
 

@@ -7,6 +7,7 @@
 //! can; beside each figure stands the CPU time that the server took, which a busy machine and the
 //! clients do not blur.
 
+mod kernel;
 mod load;
 mod measure;
 mod report;

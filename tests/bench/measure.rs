@@ -10,6 +10,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::Options;
+use crate::kernel;
 use crate::load::{self, Outcome, Until, quantile};
 
 /// Bytes of a pod as a client sends it.
@@ -44,6 +45,8 @@ pub(crate) struct Report {
     pub(crate) fan_out_p99_ms: f64,
     /// CPU time of the server's processes for one write seen by all watchers, in milliseconds.
     pub(crate) fan_out_cpu_ms: f64,
+    /// What of it is the kernel's for an event of that length, whoever sends it.
+    pub(crate) fan_out_kernel_ms: f64,
 }
 
 fn note(text: &str) {
@@ -128,8 +131,9 @@ async fn definitions(target: &Target) -> Result<Vec<Duration>> {
     Ok(took)
 }
 
-/// Latencies from a write to its sight by every watcher, and the server's CPU time per write.
-async fn fan_out(running: &Running) -> Result<(Vec<Duration>, f64)> {
+/// Latencies from a write to its sight by every watcher, the server's CPU time per write, and the object's
+/// length.
+async fn fan_out(running: &Running) -> Result<(Vec<Duration>, f64, usize)> {
     const WRITES: u64 = 200;
     let target = &running.target;
     namespace(target, "fan").await?;
@@ -154,7 +158,8 @@ async fn fan_out(running: &Running) -> Result<(Vec<Duration>, f64)> {
     }
     let cpu = running.cpu() - cpu;
     latencies.sort_unstable();
-    Ok((latencies, cpu.as_secs_f64() * 1e3 / WRITES as f64))
+    let (_, seen) = writer.read(&read(target, &format!("{path}/seen"), JSON)).await?;
+    Ok((latencies, cpu.as_secs_f64() * 1e3 / WRITES as f64, seen.len()))
 }
 
 /// Measures one server.
@@ -186,7 +191,8 @@ pub(crate) async fn all(options: &Options, peer: Option<&Peer>) -> Result<Report
     let list_protobuf = load::closed(&running, 1, elapsed, read(target, &many, PROTOBUF)).await?;
 
     note("watches");
-    let (seen, fan_out_cpu_ms) = fan_out(&running).await?;
+    let (seen, fan_out_cpu_ms, length) = fan_out(&running).await?;
+    let fan_out_kernel_ms = kernel::fan_out(WATCHERS, length)?.as_secs_f64() * 1e3;
 
     let (mut creates, mut updates) = (Vec::new(), Vec::new());
     for clients in CLIENTS {
@@ -236,5 +242,6 @@ pub(crate) async fn all(options: &Options, peer: Option<&Peer>) -> Result<Report
         fan_out_p50_ms: quantile(&seen, 0.5),
         fan_out_p99_ms: quantile(&seen, 0.99),
         fan_out_cpu_ms,
+        fan_out_kernel_ms,
     })
 }

@@ -62,6 +62,7 @@ pub(super) fn parse(text: &str) -> Result<Schema> {
                     id,
                     name: names[types.len()].as_str().into(),
                     fields: Vec::new(),
+                    prefixes: Vec::new(),
                     atomic: words.nth(1) == Some("atomic"),
                     wire_order: Vec::new(),
                     skeleton: OnceLock::new(),
@@ -110,6 +111,11 @@ fn finish(def: &mut TypeDef) -> Result<()> {
     if let Some(pair) = def.fields.windows(2).find(|pair| pair[0].name == pair[1].name) {
         return err(0, format!("{} has two fields {}", def.name, pair[0].name));
     }
+    def.prefixes = def
+        .fields
+        .iter()
+        .map(|field| super::prefix(&field.name))
+        .collect();
     let mut order: Vec<u16> = (0..def.fields.len() as u16)
         .filter(|index| def.fields[*index as usize].tag != 0)
         .collect();

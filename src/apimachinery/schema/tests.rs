@@ -66,3 +66,26 @@ fn names_the_line_of_a_fault() {
         assert!(error.contains(want), "{error}");
     }
 }
+
+#[test]
+fn fields_are_found_by_their_whole_name() {
+    for def in Schema::get().types() {
+        for (index, field) in def.fields.iter().enumerate() {
+            assert_eq!(
+                def.field_index(&field.name),
+                Some(index),
+                "{} {}",
+                def.name,
+                field.name
+            );
+            let longer = format!("{}X", field.name);
+            let shorter = &field.name[..field.name.len() - 1];
+            for other in [longer.as_str(), shorter] {
+                let expected = def.fields.iter().position(|field| &*field.name == other);
+                assert_eq!(def.field_index(other), expected, "{} {other}", def.name);
+            }
+        }
+        assert_eq!(def.field_index(""), None);
+        assert_eq!(def.field_index("\0"), None);
+    }
+}
