@@ -130,7 +130,7 @@ pub(crate) fn print(reports: &[Report]) {
         if ratio.is_empty() { "" } else { "---:|" }
     );
     for (what, figure, unit) in rows {
-        let figures: Vec<f64> = reports.iter().map(|report| figure(report)).collect();
+        let figures: Vec<f64> = reports.iter().map(figure).collect();
         let mut cells: Vec<String> = figures
             .iter()
             .map(|figure| format!("{} {unit}", short(*figure)))
