@@ -315,6 +315,7 @@ impl ApiServer {
         tokio::spawn(expiry::run(core.clone()));
         tokio::spawn(admission::policy::type_check::keep(core.clone()));
         tokio::spawn(bootstrap::keep(core.clone()));
+        tokio::spawn(services::repair::run(core.clone()));
         for (subject, file) in followed {
             tokio::spawn(reload::follow(core.clone(), subject, file));
         }

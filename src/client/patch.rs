@@ -71,3 +71,16 @@ where
     api.patch(name, &PatchParams::apply(manager).force(), &Patch::Apply(object))
         .await
 }
+
+/// Server-side apply of an object's status, as [`apply`].
+///
+/// # Errors
+/// As [`merge`].
+pub async fn apply_status<K, P>(api: &Api<K>, name: &str, manager: &str, object: &P) -> kube::Result<K>
+where
+    K: Clone + DeserializeOwned + Debug,
+    P: Serialize + Debug,
+{
+    api.patch_status(name, &PatchParams::apply(manager).force(), &Patch::Apply(object))
+        .await
+}

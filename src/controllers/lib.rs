@@ -36,6 +36,7 @@ mod replicaset;
 mod resourcequota;
 mod rootca;
 mod serviceaccount;
+mod servicecidrs;
 mod statefulset;
 mod tainteviction;
 mod tokencleaner;
@@ -127,6 +128,7 @@ async fn run_all(client: Client, options: Options, shutdown: CancellationToken) 
     tasks.spawn(endpoints::run(context.clone()));
     tasks.spawn(namespace::run(context.clone()));
     tasks.spawn(serviceaccount::run(context.clone()));
+    tasks.spawn(servicecidrs::run(context.clone()));
     tasks.spawn(rootca::run(context.clone()));
     tasks.spawn(resourcequota::run(context.clone()));
     tasks.spawn(garbage::run(context.clone()));

@@ -97,7 +97,10 @@ pub(crate) async fn keep(core: Arc<Core>) {
         let there = |resource: &str| core.cached(resource, "default/kubernetes").is_some();
         let has_endpoints = core.settings.advertise_address.is_loopback()
             || (there("core/endpoints") && there("discovery.k8s.io/endpointslices"));
-        if there("core/services") && has_endpoints {
+        let has_cidr = core
+            .cached("networking.k8s.io/servicecidrs", "kubernetes")
+            .is_some();
+        if there("core/services") && has_endpoints && has_cidr {
             continue;
         }
         if let Err(status) = kubernetes_service(&core).await {
@@ -214,6 +217,36 @@ async fn put(
         .map(|_| ())
 }
 
+/// The subnet of Services' addresses; it is ready when nobody says otherwise.
+/// Upstream: `pkg/controlplane/controller/defaultservicecidr`.
+async fn service_cidr(core: &Arc<Core>) -> Result<()> {
+    let def =
+        resources::find("networking.k8s.io", "v1", "servicecidrs").ok_or_else(Status::unknown_resource)?;
+    let cidrs = json!([core.settings.service_subnet.to_string()]);
+    let cidr = json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": cidrs}});
+    ensure(core, "networking.k8s.io", "v1", "servicecidrs", "", cidr).await?;
+    let mut status = Write::internal(core, def, "");
+    status.sub = "status";
+    status.retry = true;
+    status.options.field_manager = "kubernetes-service-cidr-controller".into();
+    let judged = |cidr: &Value| {
+        let mut conditions = cidr["status"]["conditions"].as_array().into_iter().flatten();
+        conditions.any(|c| c["type"] == "Ready" && c["status"] != "Unknown")
+    };
+    status
+        .change("kubernetes", |old| {
+            let mut new = old.clone();
+            // Another subnet than this server's is for the administrator to mend.
+            if !judged(old) && !meta::is_deleting(old) && old["spec"]["cidrs"] == cidrs {
+                new["status"]["conditions"] = json!([{"type": "Ready", "status": "True", "reason": "",
+                    "message": "Kubernetes default Service CIDR is ready", "lastTransitionTime": meta::now()}]);
+            }
+            Ok(new)
+        })
+        .await
+        .map(|_| ())
+}
+
 /// The Service by which pods reach this server, and its endpoints.
 async fn kubernetes_service(core: &Arc<Core>) -> Result<()> {
     let settings = &core.settings;
@@ -223,9 +256,7 @@ async fn kubernetes_service(core: &Arc<Core>) -> Result<()> {
         .next()
         .unwrap_or(settings.service_subnet.addr())
         .to_string();
-    let cidr =
-        json!({"metadata": {"name": "kubernetes"}, "spec": {"cidrs": [settings.service_subnet.to_string()]}});
-    ensure(core, "networking.k8s.io", "v1", "servicecidrs", "", cidr).await?;
+    service_cidr(core).await?;
     let labels = json!({"component": "apiserver", "provider": "kubernetes"});
     let service = json!({
         "metadata": {"name": "kubernetes", "namespace": "default", "labels": labels},

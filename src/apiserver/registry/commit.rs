@@ -1,6 +1,7 @@
 //! What a write does to the store.
 
 use bytes::Bytes;
+use rkind_apimachinery::{meta::GroupResource, status::Status};
 use rkind_store::Revision;
 
 use super::create::Write;
@@ -15,6 +16,32 @@ pub(super) enum Change {
     Delete(Revision),
 }
 
+/// Why a change did not happen.
+pub(super) enum Failure {
+    Store(rkind_store::Error),
+    /// Somebody else has got an address of the reservation: another one is to be reserved.
+    AddressTaken,
+    /// An address cannot be recorded.
+    Refused(Box<Status>),
+}
+
+impl From<rkind_store::Error> for Failure {
+    fn from(error: rkind_store::Error) -> Self {
+        Failure::Store(error)
+    }
+}
+
+impl Failure {
+    /// What the client is told of a failure that is not met where it arises.
+    pub(super) fn status(self, gr: &GroupResource) -> Box<Status> {
+        match self {
+            Failure::Store(error) => crate::error::store(gr, &error),
+            Failure::AddressTaken => Status::conflict(gr, "", "provided IP is already allocated").into(),
+            Failure::Refused(status) => status,
+        }
+    }
+}
+
 impl Write {
     /// Commits a change; then what was reserved for it is kept, or given back when it is refused.
     ///
@@ -23,29 +50,43 @@ impl Write {
     /// apart from the request.
     ///
     /// # Errors
-    /// Those of the store.
+    /// Those of the store; that an address has gone to somebody else.
     pub(super) async fn commit(
         &self,
         key: &str,
         change: Change,
         reservation: Reservation,
-    ) -> rkind_store::Result<Revision> {
-        let store = self.core.store.clone();
+    ) -> Result<Revision, Failure> {
+        let core = self.core.clone();
         if reservation.is_empty() {
-            return store_change(&*store, key, change).await;
+            return Ok(store_change(&*core.store, key, change).await?);
         }
         let key = key.to_owned();
         let settled = tokio::spawn(async move {
-            let revision = store_change(&*store, &key, change).await?;
-            reservation.keep();
-            Ok(revision)
+            reservation
+                .record(&core)
+                .await
+                .map_err(|error| match &*error.reason {
+                    "AlreadyExists" => Failure::AddressTaken,
+                    _ => Failure::Refused(error),
+                })?;
+            match store_change(&*core.store, &key, change).await {
+                Ok(revision) => {
+                    reservation.keep(&core).await;
+                    Ok(revision)
+                }
+                Err(error) => {
+                    reservation.revoke(&core).await;
+                    Err(error.into())
+                }
+            }
         });
         settled
             .await
             .unwrap_or_else(|error| match error.try_into_panic() {
                 Ok(panic) => std::panic::resume_unwind(panic),
                 // The runtime is at its end.
-                Err(_) => Err(rkind_store::Error::Closed),
+                Err(_) => Err(rkind_store::Error::Closed.into()),
             })
     }
 }

@@ -15,7 +15,7 @@ use serde_json::{Value, value::RawValue};
 
 use super::{
     Context,
-    commit::Change,
+    commit::{Change, Failure},
     convert,
     managed::{self, Owners},
     read_body, render,
@@ -54,8 +54,8 @@ pub(crate) struct Write {
     /// Make the change anew when somebody else was faster, although it carries the version it was
     /// made from (patches).
     pub retry: bool,
-    /// Admission was asked about what the client sent (an eviction, a binding); what follows from it
-    /// is not judged again.
+    /// Admission was asked about what the client sent (an eviction, a binding, a Service); what follows
+    /// from it (its IPAddresses) is not judged again.
     pub(crate) admitted: bool,
     pub(crate) notes: Arc<Notes>,
     /// Who owns which field stays as it is: server-side apply has decided it before defaults and
@@ -198,24 +198,26 @@ impl Write {
         self.normalize(&mut object);
         let mut owners = managed::created(self, &mut object);
         let name = meta::name(&object).to_owned();
-        self.core
-            .admission
-            .mutate(Request {
-                owners: Some(&mut owners),
-                ..self.admission(Operation::Create, &name, &mut object, None)
-            })
-            .await?;
+        if !self.admitted {
+            self.core
+                .admission
+                .mutate(Request {
+                    owners: Some(&mut owners),
+                    ..self.admission(Operation::Create, &name, &mut object, None)
+                })
+                .await?;
+        }
         self.default(&mut object);
         check_namespace(&self.def, &self.namespace, &mut object)?;
         let base = meta::generate_name(&object).to_owned();
         if !meta::name(&object).is_empty() || base.is_empty() {
-            return self.create_named(object, owners).await;
+            return self.create_placed(object, owners).await;
         }
         for attempt in 1.. {
             let mut object = object.clone();
             let name = meta::generated_name(&base);
             meta::set(&mut object, "name", name.as_str());
-            match self.create_named(object, owners.clone()).await {
+            match self.create_placed(object, owners.clone()).await {
                 Err(error) if error.reason == "AlreadyExists" => {
                     if attempt == NAME_TRIES {
                         return Err(Status::generate_name_conflict(&gr, &name, 1).into());
@@ -227,26 +229,44 @@ impl Write {
         unreachable!("the loop above returns")
     }
 
-    /// The rest of a create, once the object has been through mutating admission and has its name.
-    async fn create_named(&self, mut object: Value, mut owners: Owners) -> Result<Payload> {
+    /// As [`Write::create_named`], again with another address while somebody else gets the one that was
+    /// chosen: each loss is somebody's gain.
+    async fn create_placed(&self, object: Value, owners: Owners) -> Result<Payload> {
+        let gr = group_resource(&self.def);
+        if !services::is_service(&self.def) {
+            let made = self.create_named(object, owners).await?;
+            return made.map_err(|lost| lost.status(&gr));
+        }
+        loop {
+            if let Ok(payload) = self.create_named(object.clone(), owners.clone()).await? {
+                return Ok(payload);
+            }
+        }
+    }
+
+    /// The rest of a create, once the object has been through mutating admission and has its name. The
+    /// inner error is [`Failure::AddressTaken`].
+    async fn create_named(&self, mut object: Value, mut owners: Owners) -> Result<Result<Payload, Failure>> {
         let gr = group_resource(&self.def);
         let name = &meta::name(&object).to_owned();
         meta::set(&mut object, "uid", meta::new_uid());
         meta::set(&mut object, "creationTimestamp", meta::now());
         self.prepare_create(&mut object);
         self.normalize(&mut object);
-        let reservation = services::reserve(&self.core, &self.def, self.sub, &mut object, None)?;
+        let reservation = services::reserve(&self.core, &self.def, self.sub, &mut object, None).await?;
         let errors = self.validate_create(&object);
         if !errors.is_empty() {
             return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
         }
-        self.core
-            .admission
-            .validate(Request {
-                owners: Some(&mut owners),
-                ..self.admission(Operation::Create, name, &mut object, None)
-            })
-            .await?;
+        if !self.admitted {
+            self.core
+                .admission
+                .validate(Request {
+                    owners: Some(&mut owners),
+                    ..self.admission(Operation::Create, name, &mut object, None)
+                })
+                .await?;
+        }
         if self.options.dry_run {
             owners.join(&mut object);
             let key = store_key(&self.def, &self.namespace, name);
@@ -259,7 +279,7 @@ impl Write {
             if there.is_some() {
                 return Err(Status::already_exists(&gr, name).into());
             }
-            return Ok(self.tree(object));
+            return Ok(Ok(self.tree(object)));
         }
         let bytes = self.seal_new(&mut object, owners).await?;
         let key = store_key(&self.def, &self.namespace, name);
@@ -267,9 +287,12 @@ impl Write {
             .commit(&key, Change::Create(bytes.clone()), reservation)
             .await
         {
-            Ok(revision) => self.payload(name, object, bytes, revision),
-            Err(rkind_store::Error::Exists { .. }) => Err(Status::already_exists(&gr, name).into()),
-            Err(error) => Err(error::store(&gr, &error)),
+            Ok(revision) => Ok(Ok(self.payload(name, object, bytes, revision)?)),
+            Err(Failure::Store(rkind_store::Error::Exists { .. })) => {
+                Err(Status::already_exists(&gr, name).into())
+            }
+            Err(lost @ Failure::AddressTaken) => Ok(Err(lost)),
+            Err(failure) => Err(failure.status(&gr)),
         }
     }
 }

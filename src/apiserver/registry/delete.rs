@@ -11,7 +11,12 @@ use rkind_apimachinery::{
 };
 use serde_json::{Value, json};
 
-use super::{Context, commit::Change, create::Write, read, read_body, render, unsupported_media};
+use super::{
+    Context,
+    commit::{Change, Failure},
+    create::Write,
+    read, read_body, render, unsupported_media,
+};
 use crate::{
     admission::{Operation, OptionsOf},
     core::{group_resource, store_key},
@@ -221,6 +226,7 @@ impl Write {
                         .store
                         .update(&key, entry.mod_revision, bytes)
                         .await
+                        .map_err(Failure::from)
                         .map(|revision| {
                             meta::set(&mut new, "resourceVersion", revision.to_string());
                             Deleted {
@@ -232,9 +238,11 @@ impl Write {
             };
             match done {
                 Ok(deleted) => return Ok(deleted),
-                Err(rkind_store::Error::Conflict { .. }) => {}
-                Err(rkind_store::Error::NotFound { .. }) => return Err(Status::not_found(&gr, name).into()),
-                Err(error) => return Err(error::store(&gr, &error)),
+                Err(Failure::Store(rkind_store::Error::Conflict { .. })) => {}
+                Err(Failure::Store(rkind_store::Error::NotFound { .. })) => {
+                    return Err(Status::not_found(&gr, name).into());
+                }
+                Err(failure) => return Err(failure.status(&gr)),
             }
         }
     }

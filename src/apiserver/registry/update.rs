@@ -8,7 +8,7 @@ use serde_json::Value;
 
 use super::{
     Context,
-    commit::Change,
+    commit::{Change, Failure},
     create::{Write, check_namespace, decode, stored_gvk},
     managed, read_body,
     render::{self, Payload},
@@ -199,7 +199,7 @@ impl Write {
         }
         keep_metadata(&mut new, &old);
         self.prepare_update(&mut new, &old);
-        let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old))?;
+        let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old)).await?;
         let errors = self.validate_update(&new, &old);
         if !errors.is_empty() {
             return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
@@ -231,22 +231,25 @@ impl Write {
         };
         match self.commit(key, change, reservation).await {
             Ok(revision) => Ok(Outcome::Done(self.payload(name, new, bytes, revision)?)),
-            Err(rkind_store::Error::Conflict { current, .. }) => {
+            Err(Failure::AddressTaken) => Ok(Outcome::Lost(Some(current.clone()))),
+            Err(Failure::Store(rkind_store::Error::Conflict { current, .. })) => {
                 if unconditional || self.retry {
                     Ok(Outcome::Lost(current))
                 } else {
                     Err(Status::modified(&gr, name).into())
                 }
             }
-            Err(rkind_store::Error::NotFound { .. }) => Err(Status::not_found(&gr, name).into()),
-            Err(error) => Err(error::store(&gr, &error)),
+            Err(Failure::Store(rkind_store::Error::NotFound { .. })) => {
+                Err(Status::not_found(&gr, name).into())
+            }
+            Err(failure) => Err(failure.status(&gr)),
         }
     }
 }
 
 enum Outcome {
     Done(Payload),
-    /// Somebody else was faster; this is what is there now.
+    /// Somebody else was faster, with the object or with an address; this is what is there now.
     Lost(Option<Entry>),
 }
 

@@ -1,11 +1,20 @@
 //! Addresses and node ports of Services. Upstream: `pkg/registry/core/service`.
 //!
+//! Addresses come from the subnets of ServiceCIDRs, and each that a Service has is recorded by an IPAddress
+//! (KEP-1880): the record is written before the Service, and goes after it.
+//!
 //! # Guarantees
 //! - No two stored Services share an address or a node port: a write reserves first, and gives back
-//!   what it reserved when it does not commit.
+//!   what it reserved when it does not commit. No lock is held across a commit.
 //! - What is taken is rebuilt from the cache at start; a deletion or change gives back at commit.
+//! - An address with a record is never given out, whoever made the record. What a crash leaves without its
+//!   counterpart is mended by [`repair`].
 
 mod allocator;
+mod fields;
+mod ranges;
+mod records;
+pub(crate) mod repair;
 
 #[cfg(test)]
 mod tests;
@@ -19,44 +28,47 @@ use rkind_apimachinery::{
     resources::ResourceDef,
     status::Status,
 };
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
 use crate::{
     core::{Core, Settings},
     error::Result,
 };
 
-use allocator::{Addresses, Ports};
+use allocator::{Ports, Range};
+use fields::{needs_health_port, protocol, wants_address};
+use records::Owner;
 
 #[derive(Debug)]
 struct Taken {
-    addresses: Addresses,
+    /// Those of stored Services and of Services on their way to the store.
+    addresses: HashSet<IpAddr>,
     ports: Ports,
 }
 
 /// The allocators of this server.
 pub(crate) struct Allocators {
     taken: Arc<Mutex<Taken>>,
+    is_v6: bool,
 }
 
 impl Allocators {
     /// Empty allocators; [`Allocators::learn`] fills them.
     pub(crate) fn new(settings: &Settings) -> Self {
         let taken = Taken {
-            addresses: Addresses::new(settings.service_subnet),
+            addresses: HashSet::new(),
             ports: Ports::new(settings.node_port_range),
         };
         Allocators {
             taken: Arc::new(Mutex::new(taken)),
+            is_v6: settings.service_subnet.addr().is_ipv6(),
         }
     }
 
     /// Takes what a stored Service has.
     pub(crate) fn learn(&self, service: &Value) {
         let mut taken = self.taken.lock();
-        for address in addresses(service) {
-            taken.addresses.take(address);
-        }
+        taken.addresses.extend(addresses(service));
         for port in node_ports(service) {
             taken.ports.take(port);
         }
@@ -67,6 +79,7 @@ impl Allocators {
 #[derive(Default)]
 pub(crate) struct Reservation {
     from: Option<Arc<Mutex<Taken>>>,
+    owner: Owner,
     addresses: Vec<IpAddr>,
     ports: Vec<u16>,
     /// To be given back when the write commits: the old object's.
@@ -80,12 +93,33 @@ impl Reservation {
         self.from.is_none()
     }
 
+    /// Records the addresses, before the write commits. What is recorded when one of them cannot be is
+    /// taken back.
+    ///
+    /// # Errors
+    /// 409 (`AlreadyExists`) when somebody else has recorded one of them, and those of any write.
+    pub(crate) async fn record(&self, core: &Arc<Core>) -> Result<()> {
+        for (count, address) in self.addresses.iter().enumerate() {
+            if let Err(error) = records::create(core, *address, &self.owner).await {
+                records::delete_all(core, &self.addresses[..count], &self.owner).await;
+                return Err(error);
+            }
+        }
+        Ok(())
+    }
+
+    /// Takes the records back: the write did not commit.
+    pub(crate) async fn revoke(&self, core: &Arc<Core>) {
+        records::delete_all(core, &self.addresses, &self.owner).await;
+    }
+
     /// The write has committed.
-    pub(crate) fn keep(mut self) {
+    pub(crate) async fn keep(mut self, core: &Arc<Core>) {
         let Some(from) = self.from.take() else { return };
+        records::delete_all(core, &self.freed_addresses, &self.owner).await;
         let mut taken = from.lock();
         for address in &self.freed_addresses {
-            taken.addresses.free(*address);
+            taken.addresses.remove(address);
         }
         for port in &self.freed_ports {
             taken.ports.free(*port);
@@ -98,7 +132,7 @@ impl Drop for Reservation {
         let Some(from) = self.from.take() else { return };
         let mut taken = from.lock();
         for address in &self.addresses {
-            taken.addresses.free(*address);
+            taken.addresses.remove(address);
         }
         for port in &self.ports {
             taken.ports.free(*port);
@@ -106,7 +140,8 @@ impl Drop for Reservation {
     }
 }
 
-fn is_service(def: &ResourceDef) -> bool {
+/// Whether a resource's objects have addresses and ports.
+pub(crate) fn is_service(def: &ResourceDef) -> bool {
     def.group.is_empty() && def.resource == "services"
 }
 
@@ -115,6 +150,7 @@ pub(crate) fn release(core: &Core, def: &ResourceDef, service: &Value) -> Reserv
     let mut reservation = Reservation::default();
     if is_service(def) {
         reservation.from = Some(core.services.taken.clone());
+        reservation.owner = Owner::of(service);
         reservation.freed_addresses = addresses(service);
         reservation.freed_ports = node_ports(service);
     }
@@ -156,7 +192,7 @@ fn node_ports(service: &Value) -> Vec<u16> {
 ///
 /// # Errors
 /// 422 when what it asks for is taken or out of range, 500 when nothing is left.
-pub(crate) fn reserve(
+pub(crate) async fn reserve(
     core: &Core,
     def: &ResourceDef,
     sub: &str,
@@ -166,13 +202,22 @@ pub(crate) fn reserve(
     if !is_service(def) || !sub.is_empty() {
         return Ok(Reservation::default());
     }
+    // Subnets that were declared, and addresses that were recorded, before this was asked.
+    core.cache.catch_up().await?;
+    let ranges = ranges::ready(core, core.services.is_v6);
     let mut reservation = Reservation::default();
     reservation.from = Some(core.services.taken.clone());
+    reservation.owner = Owner::of(object);
     let mut errors = ErrorList::new();
     {
         let mut taken = core.services.taken.lock();
-        fields(object, old);
-        reserve_addresses(&mut taken, &mut reservation, object, old, &mut errors)?;
+        fields::prepare(object, old);
+        let mut addresses = Addresses {
+            core,
+            ranges: &ranges,
+            taken: &mut taken.addresses,
+        };
+        reserve_addresses(&mut addresses, &mut reservation, object, old, &mut errors)?;
         reserve_ports(&mut taken, &mut reservation, object, old, &mut errors)?;
     }
     if errors.is_empty() {
@@ -181,163 +226,35 @@ pub(crate) fn reserve(
     Err(Status::invalid(def.group, def.kind, meta::name(object), &errors).into())
 }
 
-fn wants_address(spec: &Value) -> bool {
-    spec["type"] != "ExternalName" && spec["clusterIP"] != "None"
+/// What addresses are given out from.
+struct Addresses<'a> {
+    core: &'a Core,
+    ranges: &'a [Range],
+    taken: &'a mut HashSet<IpAddr>,
 }
 
-/// Takes node ports from a Service whose type no longer has any, unless an update changes them.
-fn drop_node_ports(spec: &mut Map<String, Value>, old: &Value) {
-    let ports = spec.get_mut("ports").and_then(Value::as_array_mut);
-    for port in ports.into_iter().flatten() {
-        let unchanged = old["spec"]["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .any(|o| o["nodePort"] == port["nodePort"]);
-        if unchanged && let Some(port) = port.as_object_mut() {
-            port.remove("nodePort");
+impl Addresses<'_> {
+    /// Why an address cannot be had, in upstream's words.
+    fn take(&mut self, address: IpAddr) -> Result<(), &'static str> {
+        if !self.ranges.iter().any(|range| range.contains(address)) {
+            return Err("the provided network does not match the current range");
         }
+        if records::exists(self.core, address) || !self.taken.insert(address) {
+            return Err("provided IP is already allocated");
+        }
+        Ok(())
     }
-}
 
-/// Whether a Service is reached from outside of the cluster.
-fn is_external(spec: &Value) -> bool {
-    matches!(spec["type"].as_str(), Some("NodePort" | "LoadBalancer"))
-        || spec["externalIPs"]
-            .as_array()
-            .is_some_and(|list| !list.is_empty())
-}
-
-fn needs_health_port(spec: &Value) -> bool {
-    spec["type"] == "LoadBalancer" && spec["externalTrafficPolicy"] == "Local"
-}
-
-/// Keeps the port that an update does not name, and takes away what the new type has no use for, unless
-/// the update changes it too, which is for validation to refuse. Upstream: `patchAllocatedValues`,
-/// `dropTypeDependentFields`.
-fn follow_type(spec: &mut Value, old: &Value) {
-    let balanced = |spec: &Value| spec["type"] == "LoadBalancer";
-    let port = "healthCheckNodePort";
-    if needs_health_port(old) && needs_health_port(spec) && spec[port].as_u64().unwrap_or(0) == 0 {
-        spec[port] = old[port].clone();
+    fn any(&mut self) -> Option<IpAddr> {
+        let is_taken = |address| self.taken.contains(&address) || records::exists(self.core, address);
+        let found = self.ranges.iter().find_map(|range| range.any(is_taken))?;
+        self.taken.insert(found);
+        Some(found)
     }
-    type Applies = fn(&Value) -> bool;
-    let dependent: [(&str, Applies); 4] = [
-        (port, needs_health_port),
-        ("allocateLoadBalancerNodePorts", balanced),
-        ("loadBalancerClass", balanced),
-        ("externalTrafficPolicy", is_external),
-    ];
-    // What decides whether one applies may be another: all are judged before any goes.
-    let gone = dependent.map(|(field, applies)| {
-        let dropped = applies(old) && !applies(spec) && spec[field] == old[field];
-        dropped.then_some(field)
-    });
-    if let Some(spec) = spec.as_object_mut() {
-        for field in gone.into_iter().flatten() {
-            spec.remove(field);
-        }
-    }
-}
-
-/// IP family fields (KEP-563, single stack) and what an update leaves to the old object.
-fn fields(object: &mut Value, old: Option<&Value>) {
-    if let Some(old) = old {
-        follow_type(&mut object["spec"], &old["spec"]);
-        if object["spec"]["type"] != "LoadBalancer" && object["status"]["loadBalancer"].is_object() {
-            object["status"]["loadBalancer"] = json!({});
-        }
-    }
-    let spec = meta::child_object(object, "spec");
-    let external = spec.get("type").is_some_and(|t| t == "ExternalName");
-    if external {
-        // An external name has none of these.
-        for field in [
-            "clusterIP",
-            "clusterIPs",
-            "ipFamilies",
-            "ipFamilyPolicy",
-            "internalTrafficPolicy",
-        ] {
-            if old.is_some_and(|o| o["spec"]["type"] != "ExternalName")
-                || spec.get(field).is_some_and(|v| v == "" || v.is_null())
-            {
-                spec.remove(field);
-            }
-        }
-        if let Some(old) = old {
-            drop_node_ports(spec, old);
-        }
-        return;
-    }
-    let empty = |v: Option<&Value>| {
-        v.is_none_or(|v| v.is_null() || v == "" || v.as_array().is_some_and(Vec::is_empty))
-    };
-    if let Some(old) = old {
-        for field in ["clusterIP", "clusterIPs", "ipFamilies", "ipFamilyPolicy"] {
-            let kept = &old["spec"][field];
-            if empty(spec.get(field)) && !kept.is_null() && old["spec"]["type"] != "ExternalName" {
-                spec.insert(field.into(), kept.clone());
-            }
-        }
-        // Node ports stay with their port when an update does not name them.
-        let wants = matches!(
-            spec.get("type").and_then(Value::as_str),
-            Some("NodePort" | "LoadBalancer")
-        );
-        let had = matches!(old["spec"]["type"].as_str(), Some("NodePort" | "LoadBalancer"));
-        if wants && had {
-            for port in spec
-                .get_mut("ports")
-                .and_then(Value::as_array_mut)
-                .into_iter()
-                .flatten()
-            {
-                let same = |o: &&Value| o["port"] == port["port"] && protocol(o) == protocol(port);
-                let kept = old["spec"]["ports"]
-                    .as_array()
-                    .into_iter()
-                    .flatten()
-                    .find(same)
-                    .map(|o| o["nodePort"].clone());
-                if port["nodePort"].as_u64().unwrap_or(0) == 0
-                    && let Some(kept) = kept.filter(|k| !k.is_null())
-                {
-                    port["nodePort"] = kept;
-                }
-            }
-        } else if !wants && had {
-            drop_node_ports(spec, old);
-        }
-    }
-    if empty(spec.get("ipFamilyPolicy")) {
-        spec.insert("ipFamilyPolicy".into(), json!("SingleStack"));
-    }
-    // `clusterIP` and the first of `clusterIPs` say the same.
-    let single = spec
-        .get("clusterIP")
-        .and_then(Value::as_str)
-        .unwrap_or_default()
-        .to_owned();
-    if !single.is_empty() && empty(spec.get("clusterIPs")) {
-        spec.insert("clusterIPs".into(), json!([single]));
-    }
-    if single.is_empty()
-        && let Some(first) = spec
-            .get("clusterIPs")
-            .and_then(|l| l[0].as_str())
-            .map(str::to_owned)
-    {
-        spec.insert("clusterIP".into(), json!(first));
-    }
-}
-
-fn protocol(port: &Value) -> &str {
-    port["protocol"].as_str().unwrap_or("TCP")
 }
 
 fn reserve_addresses(
-    taken: &mut Taken,
+    free: &mut Addresses<'_>,
     reservation: &mut Reservation,
     object: &mut Value,
     old: Option<&Value>,
@@ -345,13 +262,12 @@ fn reserve_addresses(
 ) -> Result<()> {
     let had = old.map(addresses).unwrap_or_default();
     let spec = &mut object["spec"];
-    let family = if taken.addresses.is_v6() { "IPv6" } else { "IPv4" };
+    let family = if free.core.services.is_v6 { "IPv6" } else { "IPv4" };
     if spec["type"] != "ExternalName" && spec["ipFamilies"].as_array().is_none_or(Vec::is_empty) {
         spec["ipFamilies"] = json!([family]);
     }
     if wants_address(spec) && spec["clusterIP"].as_str().is_none_or(str::is_empty) {
-        let address = taken
-            .addresses
+        let address = free
             .any()
             .ok_or_else(|| Status::internal_error("failed to allocate a serviceIP: range is full"))?;
         reservation.addresses.push(address);
@@ -359,25 +275,19 @@ fn reserve_addresses(
         spec["clusterIPs"] = json!([address.to_string()]);
     } else if wants_address(spec) {
         let path = Path::new("spec").child("clusterIPs");
-        for (index, text) in spec["clusterIPs"].as_array().into_iter().flatten().enumerate() {
+        for text in spec["clusterIPs"].as_array().into_iter().flatten() {
             let Some(address) = text.as_str().and_then(|t| t.parse::<IpAddr>().ok()) else {
                 continue;
             };
             if had.contains(&address) {
                 continue;
             }
-            let shown = json!([address.to_string()]);
-            if !taken.addresses.contains(address) {
-                let detail = format!(
-                    "failed to allocate IP {address}: the provided IP ({address}) is not in the valid range. The range of valid IPs is {}",
-                    taken.addresses.range()
-                );
-                errors.push(Error::invalid(&path.index(index), address.to_string(), detail));
-            } else if taken.addresses.take(address) {
-                reservation.addresses.push(address);
-            } else {
-                let detail = format!("failed to allocate IP {address}: provided IP is already allocated");
-                errors.push(Error::invalid(&path, shown, detail));
+            match free.take(address) {
+                Ok(()) => reservation.addresses.push(address),
+                Err(why) => {
+                    let detail = format!("failed to allocate IP {address}: {why}");
+                    errors.push(Error::invalid(&path, spec["clusterIPs"].clone(), detail));
+                }
             }
         }
     }

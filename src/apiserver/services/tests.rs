@@ -1,28 +1,25 @@
 use axum::body::Body;
 use bytes::Bytes;
-use rkind_store::{Entry, Range, Revision, Store, WatchStream};
+use rkind_store::{Entry, Revision, Store, WatchStream};
 use tower::ServiceExt as _;
 
-use super::{
-    allocator::{Addresses, Ports},
-    *,
-};
-use crate::tests::{eventually, fixture_of};
+use super::{allocator::Ports, fields::prepare, *};
+use crate::tests::{Fixture, eventually, fixture, fixture_of};
 
 #[test]
 fn addresses_are_unique_until_the_range_is_full() {
-    let mut all = Addresses::new("10.0.0.0/28".parse().unwrap());
-    let mut seen = HashSet::new();
+    let range = Range::new("10.0.0.0/28".parse().unwrap());
+    let mut taken = HashSet::new();
     for _ in 0..14 {
-        assert!(seen.insert(all.any().unwrap()));
+        assert!(taken.insert(range.any(|address| taken.contains(&address)).unwrap()));
     }
-    assert_eq!(all.any(), None);
+    assert_eq!(range.any(|address| taken.contains(&address)), None);
     let one: IpAddr = "10.0.0.3".parse().unwrap();
-    all.free(one);
-    assert_eq!(all.any(), Some(one));
-    assert!(!all.contains("10.0.0.0".parse().unwrap()));
-    assert!(!all.contains("10.0.0.15".parse().unwrap()));
-    assert!(!all.contains("10.0.1.1".parse().unwrap()));
+    taken.remove(&one);
+    assert_eq!(range.any(|address| taken.contains(&address)), Some(one));
+    assert!(!range.contains("10.0.0.0".parse().unwrap()));
+    assert!(!range.contains("10.0.0.15".parse().unwrap()));
+    assert!(!range.contains("10.0.1.1".parse().unwrap()));
 }
 
 #[test]
@@ -32,15 +29,14 @@ fn all_of_a_large_range_counts() {
         ("10.96.0.0/12", "10.111.255.254"),
         ("fd00::/64", "fd00::ffff:ffff:ffff:fff0"),
     ] {
-        let mut all = Addresses::new(subnet.parse().unwrap());
+        let range = Range::new(subnet.parse().unwrap());
         let far: IpAddr = far.parse().unwrap();
-        assert!(all.contains(far) && all.take(far) && !all.take(far), "{far}");
-        let any = all.any().unwrap();
-        assert!(all.contains(any) && any != far);
+        assert!(range.contains(far), "{far}");
+        assert!(range.contains(range.any(|_| false).unwrap()));
     }
-    let all = Addresses::new("10.96.0.0/12".parse().unwrap());
-    assert!(!all.contains("10.112.0.0".parse().unwrap()));
-    assert!(!all.contains("10.111.255.255".parse().unwrap()));
+    let range = Range::new("10.96.0.0/12".parse().unwrap());
+    assert!(!range.contains("10.112.0.0".parse().unwrap()));
+    assert!(!range.contains("10.111.255.255".parse().unwrap()));
 }
 
 #[test]
@@ -72,7 +68,7 @@ fn a_type_keeps_what_it_needs_and_loses_the_rest() {
         let old = json!({"spec": balanced, "status": {"loadBalancer": {"ingress": [{"ip": "192.0.2.1"}]}}});
         let mut new = old.clone();
         new["spec"] = spec;
-        fields(&mut new, Some(&old));
+        prepare(&mut new, Some(&old));
         let dependent = [
             "externalTrafficPolicy",
             "healthCheckNodePort",
@@ -116,7 +112,7 @@ fn a_type_without_node_ports_loses_those_it_had() {
         let mut new = old.clone();
         new["spec"]["type"] = json!(kind);
         new["spec"]["ports"][0]["nodePort"] = json!(asked);
-        fields(&mut new, Some(&old));
+        prepare(&mut new, Some(&old));
         assert_eq!(new["spec"]["ports"][0]["nodePort"], left, "{kind} {asked}");
     }
 }
@@ -147,7 +143,7 @@ impl Store for Held {
         after: Option<&str>,
         limit: usize,
         at: Option<Revision>,
-    ) -> rkind_store::Result<Range> {
+    ) -> rkind_store::Result<rkind_store::Range> {
         self.below.range(prefix, after, limit, at).await
     }
     async fn create(&self, key: &str, value: Bytes) -> rkind_store::Result<Revision> {
@@ -215,4 +211,214 @@ async fn what_was_committed_stays_taken_when_nobody_waits() {
             .contains("provided IP is already allocated"),
         "{error}"
     );
+}
+
+const SERVICES: &str = "/api/v1/namespaces/default/services";
+const RECORDS: &str = "/apis/networking.k8s.io/v1/ipaddresses";
+const CIDRS: &str = "/apis/networking.k8s.io/v1/servicecidrs";
+
+/// A Service, as it is created.
+async fn made(f: &Fixture, name: &str, spec: Value) -> (http::StatusCode, Value) {
+    let mut service =
+        json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": name}, "spec": spec});
+    service["spec"]["ports"] = json!([{"port": 80}]);
+    f.send("POST", SERVICES, service).await
+}
+
+async fn code_of(f: &Fixture, uri: &str) -> u16 {
+    f.send("GET", uri, Value::Null).await.0.as_u16()
+}
+
+#[tokio::test]
+async fn each_address_has_its_record_as_long_as_its_service() {
+    let f = fixture().await;
+    let (code, service) = made(&f, "s", json!({})).await;
+    assert_eq!(code, 201, "{service}");
+    let uri = format!("{RECORDS}/{}", service["spec"]["clusterIP"].as_str().unwrap());
+    let record = f.get(&uri).await;
+    assert_eq!(
+        record["spec"]["parentRef"],
+        json!({"resource": "services", "namespace": "default", "name": "s"}),
+        "{record}"
+    );
+    assert_eq!(
+        record["metadata"]["labels"],
+        json!({"ipaddress.kubernetes.io/ip-family": "IPv4", "ipaddress.kubernetes.io/managed-by": "ipallocator.k8s.io"})
+    );
+    let records = async || f.get(RECORDS).await["items"].as_array().unwrap().len();
+    let before = records().await;
+    // What has no address, is only tried, or is refused leaves none.
+    assert_eq!(made(&f, "headless", json!({"clusterIP": "None"})).await.0, 201);
+    assert_eq!(made(&f, "s", json!({})).await.0, 409);
+    let dry = json!({"apiVersion": "v1", "kind": "Service", "metadata": {"name": "dry"}, "spec": {"ports": [{"port": 1}]}});
+    assert_eq!(
+        f.send("POST", &format!("{SERVICES}?dryRun=All"), dry).await.0,
+        201
+    );
+    assert_eq!(records().await, before);
+    // One that has another type has no address any more.
+    let named = json!({"spec": {"type": "ExternalName", "externalName": "example.com", "clusterIP": null, "clusterIPs": null}});
+    let (code, answer) = f.merge(&format!("{SERVICES}/s"), named).await;
+    assert_eq!((code.as_u16(), code_of(&f, &uri).await), (200, 404), "{answer}");
+    let (code, answer) = f
+        .merge(&format!("{SERVICES}/s"), json!({"spec": {"type": "ClusterIP"}}))
+        .await;
+    assert_eq!(code, 200, "{answer}");
+    let uri = format!("{RECORDS}/{}", answer["spec"]["clusterIP"].as_str().unwrap());
+    assert_eq!(code_of(&f, &uri).await, 200);
+    f.send("DELETE", &format!("{SERVICES}/s"), Value::Null).await;
+    assert_eq!(code_of(&f, &uri).await, 404);
+}
+
+#[tokio::test]
+async fn an_address_that_somebody_recorded_is_nobody_elses() {
+    let f = fixture().await;
+    let record = json!({"apiVersion": "networking.k8s.io/v1", "kind": "IPAddress", "metadata": {"name": "10.96.7.7"},
+        "spec": {"parentRef": {"group": "gateway.example.com", "resource": "gateways", "namespace": "default", "name": "g"}}});
+    let (code, answer) = f.send("POST", RECORDS, record).await;
+    assert_eq!(code, 201, "{answer}");
+    let (code, answer) = made(&f, "s", json!({"clusterIP": "10.96.7.7"})).await;
+    assert_eq!(code, 422, "{answer}");
+    assert_eq!(
+        answer["message"],
+        "Service \"s\" is invalid: spec.clusterIPs: Invalid value: [\"10.96.7.7\"]: failed to allocate IP 10.96.7.7: provided IP is already allocated"
+    );
+    let (code, answer) = made(&f, "s", json!({"clusterIP": "10.97.0.1"})).await;
+    assert_eq!(code, 422, "{answer}");
+    assert_eq!(
+        answer["message"],
+        "Service \"s\" is invalid: spec.clusterIPs: Invalid value: [\"10.97.0.1\"]: failed to allocate IP 10.97.0.1: the provided network does not match the current range"
+    );
+}
+
+#[tokio::test]
+async fn further_ranges_give_further_addresses_until_they_go() {
+    let f = fixture().await;
+    let own = f.get(&format!("{CIDRS}/kubernetes")).await;
+    assert_eq!(own["status"]["conditions"][0]["status"], "True", "{own}");
+    let cidr = json!({"apiVersion": "networking.k8s.io/v1", "kind": "ServiceCIDR",
+        "metadata": {"name": "more", "finalizers": ["networking.k8s.io/service-cidr-finalizer"]},
+        "spec": {"cidrs": ["192.168.7.0/24"]}});
+    let (code, answer) = f.send("POST", CIDRS, cidr).await;
+    assert_eq!(code, 201, "{answer}");
+    let at = |address: &str| json!({"clusterIP": address});
+    assert_eq!(made(&f, "a", at("192.168.7.9")).await.0, 201);
+    assert_eq!(code_of(&f, &format!("{RECORDS}/192.168.7.9")).await, 200);
+    // One that is going gives out nothing any more.
+    f.send("DELETE", &format!("{CIDRS}/more"), Value::Null).await;
+    assert_eq!(made(&f, "b", at("192.168.7.10")).await.0, 422);
+    assert_eq!(made(&f, "b", at("10.96.7.10")).await.0, 201);
+}
+
+#[tokio::test]
+async fn what_has_no_counterpart_is_repaired() {
+    let mut f = fixture().await;
+    assert_eq!(made(&f, "s", json!({"clusterIP": "10.96.7.7"})).await.0, 201);
+    let uri = format!("{RECORDS}/10.96.7.7");
+    let first = f.get(&uri).await["metadata"]["uid"].clone();
+    f.send("DELETE", &uri, Value::Null).await;
+    eventually("another record", async || {
+        let record = f.get(&uri).await;
+        (record["metadata"]["uid"].is_string() && record["metadata"]["uid"] != first).then_some(())
+    })
+    .await;
+    // As after a crash: nothing but the store knows.
+    let key = "/registry/networking.k8s.io/ipaddresses/10.96.7.7";
+    f.server.close();
+    let (entry, _) = f.store.get(key, None).await.unwrap();
+    f.store.delete(key, entry.unwrap().mod_revision).await.unwrap();
+    f.restart().await;
+    eventually("a record", async || {
+        (code_of(&f, &uri).await == 200).then_some(())
+    })
+    .await;
+}
+
+/// A store in which somebody else records the first address that is chosen, just before its server does.
+struct Stolen {
+    below: Arc<dyn Store>,
+    done: std::sync::atomic::AtomicBool,
+}
+
+#[async_trait::async_trait]
+impl Store for Stolen {
+    fn revision(&self) -> Revision {
+        self.below.revision()
+    }
+    fn oldest(&self) -> Revision {
+        self.below.oldest()
+    }
+    fn health(&self) -> rkind_store::Result<()> {
+        self.below.health()
+    }
+    async fn get(&self, key: &str, at: Option<Revision>) -> rkind_store::Result<(Option<Entry>, Revision)> {
+        self.below.get(key, at).await
+    }
+    async fn range(
+        &self,
+        prefix: &str,
+        after: Option<&str>,
+        limit: usize,
+        at: Option<Revision>,
+    ) -> rkind_store::Result<rkind_store::Range> {
+        self.below.range(prefix, after, limit, at).await
+    }
+    async fn create(&self, key: &str, value: Bytes) -> rkind_store::Result<Revision> {
+        let is_record = key.starts_with("/registry/networking.k8s.io/ipaddresses/");
+        let ours = value.windows(8).any(|text| text == b"\"victim\"");
+        if is_record && ours && !self.done.swap(true, std::sync::atomic::Ordering::SeqCst) {
+            let other = String::from_utf8_lossy(&value).replace("\"victim\"", "\"thief\"");
+            self.below.create(key, other.into()).await?;
+        }
+        self.below.create(key, value).await
+    }
+    async fn update(&self, key: &str, expected: Revision, value: Bytes) -> rkind_store::Result<Revision> {
+        self.below.update(key, expected, value).await
+    }
+    async fn delete(&self, key: &str, expected: Revision) -> rkind_store::Result<Revision> {
+        self.below.delete(key, expected).await
+    }
+    async fn watch(&self, prefix: &str, from: Revision) -> rkind_store::Result<WatchStream> {
+        self.below.watch(prefix, from).await
+    }
+    async fn progress(&self, prefix: &str) -> rkind_store::Result<()> {
+        self.below.progress(prefix).await
+    }
+    async fn compact(&self, revision: Revision) -> rkind_store::Result<()> {
+        self.below.compact(revision).await
+    }
+}
+
+/// Another server was faster with an address: the Service gets another one, or is told when it wanted that.
+#[tokio::test]
+async fn an_address_that_goes_to_another_server_is_chosen_anew() {
+    let mut stolen = None;
+    let f = fixture_of(|options| {
+        let store = Arc::new(Stolen {
+            below: options.store.clone(),
+            done: Default::default(),
+        });
+        stolen = Some(store.clone());
+        options.store = store;
+    })
+    .await;
+    let (code, service) = made(&f, "victim", json!({})).await;
+    assert_eq!(code, 201, "{service}");
+    let records = f.get(RECORDS).await;
+    let of = |name: &str| {
+        let mut all = records["items"].as_array().unwrap().iter();
+        all.find(|record| record["spec"]["parentRef"]["name"] == name)
+            .unwrap()["metadata"]["name"]
+            .clone()
+    };
+    assert_eq!(of("victim"), service["spec"]["clusterIP"]);
+    assert_ne!(of("thief"), service["spec"]["clusterIP"]);
+
+    f.send("DELETE", &format!("{SERVICES}/victim"), Value::Null).await;
+    stolen
+        .unwrap()
+        .done
+        .store(false, std::sync::atomic::Ordering::SeqCst);
+    let (code, answer) = made(&f, "victim", json!({"clusterIP": "10.96.7.7"})).await;
+    assert_eq!(code, 422, "{answer}");
 }
