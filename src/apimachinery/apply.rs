@@ -203,11 +203,13 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
     } = typed::compare(old, new, shape);
     let touched = added.joined(modified);
     // Without managers there is nobody to lose a field.
-    let changed = if entries.is_empty() {
+    let mut changed = if entries.is_empty() {
         Set::new()
     } else {
         touched.clone().joined(removed)
     };
+    // What the resource resets is nobody's to lose.
+    changed.remove_below(r.ignored);
     let mine = r.owned(touched);
     managers::record(&mut entries, &changed, &mine, &id, r.now);
     let crowded = managers::too_many(&entries);

@@ -192,6 +192,8 @@ pub struct Field {
     pub list_keys: Vec<Box<str>>,
     /// Server-side apply owns this map or object as a whole (`+mapType=atomic`, `+structType=atomic`).
     pub atomic: bool,
+    /// Server-side apply owns each of its parts, whatever its type says (`+structType=granular`).
+    pub granular: bool,
     pub patch_strategy: PatchStrategy,
     /// The key by which strategic merge patch matches a list's items.
     pub patch_merge_key: Option<Box<str>>,

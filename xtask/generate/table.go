@@ -162,6 +162,9 @@ func (t *table) field(field *types.Var, name, options string, tags reflect.Struc
 	if docs.first("structType") == "atomic" || docs.first("mapType") == "atomic" {
 		words = append(words, "atomic")
 	}
+	if docs.first("structType") == "granular" || docs.first("mapType") == "granular" {
+		words = append(words, "granular")
+	}
 	if list := docs.first("listType"); list != "" {
 		if keys := docs["listMapKey"]; list == "map" {
 			list += ":" + strings.Join(keys, ",")

@@ -12,7 +12,7 @@ use super::managers::{self, Id};
 use super::set::{Element, Set};
 use super::typed::{self, Shape};
 use super::{Request, UNOWNED};
-use crate::schema::{Type, TypeDef};
+use crate::schema::TypeDef;
 
 /// `metadata.managedFields` of a new object, as compact JSON in the order of what is stored; `None` when it
 /// sets nothing that anybody owns.
@@ -165,21 +165,10 @@ fn string(out: &mut String, text: &str) {
 /// An object of no known type before anything is set.
 static UNTYPED: LazyLock<Value> = LazyLock::new(|| serde_json::json!({"metadata": {}}));
 
-/// What an object of a type has before anything is set: structs that are no
-/// pointers upstream, and lists without omitempty. Fields that are there
-/// already are not "added" by a create.
+/// What an object of a type has before anything is set: structs, texts and numbers that Go writes
+/// empty. Fields that are there already are not "added" by a create.
 pub(super) fn skeleton(def: &TypeDef) -> Value {
-    let mut out = Map::new();
-    for f in &def.fields {
-        match &f.ty {
-            Type::Message(id) if !f.pointer && !f.atomic => {
-                out.insert(f.name.to_string(), skeleton(id.def()));
-            }
-            Type::List(_) if !f.omitempty => {
-                out.insert(f.name.to_string(), Value::Null);
-            }
-            _ => {}
-        }
-    }
-    Value::Object(out)
+    let mut out = Value::Object(Map::new());
+    crate::codec::normalize(&mut out, def);
+    out
 }

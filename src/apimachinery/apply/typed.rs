@@ -59,6 +59,7 @@ impl<'a> Shape<'a> {
                 _ => Self::Leaf,
             },
             (Type::List(_), ListType::Atomic) => Self::Leaf,
+            (Type::Message(id), _) if f.granular => Self::Struct(id.def()),
             (ty, _) => Self::of_type(ty),
         }
     }
@@ -197,9 +198,13 @@ pub(super) fn field_set(v: &Value, shape: Shape<'_>) -> Set {
 fn collect(v: &Value, shape: Shape<'_>, out: &mut Set) {
     if shape.is_list() {
         for (e, item) in keyed(shape, Some(v)) {
-            let mut below = Set::new();
-            collect(item, shape.item().fit(item), &mut below);
-            out.insert_below(e.clone(), below);
+            let inner = shape.item().fit(item);
+            // An item that is owned as a whole has no fields of its own.
+            if !matches!(inner, Shape::Leaf) {
+                let mut below = Set::new();
+                collect(item, inner, &mut below);
+                out.insert_below(e.clone(), below);
+            }
             out.insert(e);
         }
         return;

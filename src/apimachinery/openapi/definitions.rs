@@ -174,6 +174,9 @@ impl<'a> Definitions<'a> {
         if field.atomic {
             extension("x-kubernetes-map-type", "atomic".into());
         }
+        if field.granular {
+            extension("x-kubernetes-map-type", "granular".into());
+        }
         let strategies: Vec<&str> = [
             (field.patch_strategy.merge, "merge"),
             (field.patch_strategy.replace, "replace"),

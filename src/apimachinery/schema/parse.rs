@@ -12,7 +12,7 @@
 //! `<json name> [<via>/]...<tag> <type> <attribute>...` after one space. Types are the words of [`word`],
 //! `[]T`, `{}T` (a map), a bare name for a type of the same package, or a full name.
 //!
-//! Attributes: `r` required, `o` omitempty, `z` omitzero, `p` pointer, `w` wrapped in protobuf, `atomic`,
+//! Attributes: `r` required, `o` omitempty, `z` omitzero, `p` pointer, `w` wrapped in protobuf, `atomic`, `granular`,
 //! `list=atomic|set|map:<key>,...`, `patch=<merge|replace|retainKeys>,...`, `key=<merge key>`,
 //! `enum=<value>,...` (an empty value is `''`), `default=<JSON>`; a space is written as `\u0020`. `as=` is what
 //! Go calls a scalar's type, `in=` what it calls the inlined structs around a field: Go's errors name them.
@@ -158,6 +158,7 @@ fn field<'a>(
         list_type_marked: false,
         list_keys: Vec::new(),
         atomic: false,
+        granular: false,
         patch_strategy: PatchStrategy::default(),
         patch_merge_key: None,
         enum_values: Vec::new(),
@@ -180,6 +181,7 @@ fn attribute(field: &mut Field, word: &str) -> std::result::Result<(), String> {
             "p" => field.pointer = true,
             "w" => field.wrapped = true,
             "atomic" => field.atomic = true,
+            "granular" => field.granular = true,
             _ => return Err(format!("no attribute {word:?}")),
         },
         Some(("list", value)) => {
