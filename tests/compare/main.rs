@@ -86,7 +86,8 @@ async fn main() -> Result<ExitCode> {
     let mut ours = servers::rkind(&options.folder, &options.rkind, &flags)
         .await
         .context("rkind")?;
-    let theirs = servers::upstream(&options.folder, &options.peer, &[])
+    // As clusters are set up: ours always allows what this one forbids by default.
+    let theirs = servers::upstream(&options.folder, &options.peer, &["--allow-privileged=true"])
         .await
         .context("kube-apiserver")?;
     // The token alone says who asks, not a certificate.

@@ -16,6 +16,7 @@ static MADE: LazyLock<Regex> = LazyLock::new(|| {
         r"(?P<time>20(?:2[5-9]|[3-9]\d)-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?: [-+]\d{4} [A-Z]+|Z|[-+]\d\d:\d\d)(?: m=\S+)?)",
         r"(?P<ip>\b10\.96\.\d+\.\d+\b)",
         r"(?P<made>-made-[a-z0-9]{5}\b|\ba{58}[a-z0-9]{5}\b|\bBad_[a-z0-9]{5}\b)",
+        r"(?P<version>(?:in record \(|in object meta: )\d+)",
         r"(?P<jwt>eyJ[\w-]+\.[\w-]+\.[\w-]+)",
     ];
     Regex::new(&parts.join("|")).expect("a regular expression")
@@ -23,7 +24,7 @@ static MADE: LazyLock<Regex> = LazyLock::new(|| {
 
 fn text(text: &str) -> String {
     let name = |found: &Captures<'_>| {
-        let names = ["uid", "time", "ip", "made", "jwt"];
+        let names = ["uid", "time", "ip", "made", "version", "jwt"];
         let name = names.into_iter().find(|name| found.name(name).is_some());
         format!("${}", name.unwrap_or_default())
     };
@@ -128,7 +129,7 @@ fn pieces(message: &str) -> Vec<String> {
 /// update changed as its internal types differ: of those only the rest of the text counts.
 fn same_value(ours: &mut [String], theirs: &mut [String]) {
     static VALUE: LazyLock<Regex> = LazyLock::new(|| {
-        Regex::new(r#"(?s)value: [\[{].*[\]}](:|$)|(may not change fields other than [^\n]*\n).*"#)
+        Regex::new(r#"(?s)value: (?:[\[{].*[\]}]|"\{.*\}")(:|$)|((?:may not change fields other than|is immutable after creation)[^\n]*\n).*"#)
             .expect("a regular expression")
     });
     let bare = |said: &str| VALUE.replace(said, "value: …$1$2").into_owned();
