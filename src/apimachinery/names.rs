@@ -96,6 +96,54 @@ pub fn dns1123_subdomain(s: &str) -> Vec<String> {
     errs
 }
 
+/// [`dns1123_subdomain`] whose labels may have underscores, as a resolver's search paths do.
+#[must_use]
+pub fn dns1123_subdomain_with_underscores(s: &str) -> Vec<String> {
+    let mut errs = vec![];
+    if s.len() > 253 {
+        errs.push(max_len_error(253));
+    }
+    let is_label = |label: &str| {
+        let label = label.strip_prefix('_').unwrap_or(label);
+        let ends = label.as_bytes().first().zip(label.as_bytes().last());
+        ends.is_some_and(|(first, last)| *first != b'_' && *last != b'_')
+            && matches_subdomain(&label.replace('_', "-"))
+    };
+    if !s.split('.').all(is_label) {
+        let label = "_?[a-z0-9]([-_a-z0-9]*[a-z0-9])?";
+        errs.push(regex_error(
+            "a lowercase RFC 1123 subdomain must consist of lower case alphanumeric characters, '_', '-' or '.', and must start and end with an alphanumeric character",
+            &format!("{label}(\\.{label})*"),
+            &["example.com"],
+        ));
+    }
+    errs
+}
+
+/// A condition's reason: letters and digits, `_`, `,` and `:`, a letter first and neither of the last two
+/// at the end.
+#[must_use]
+pub fn condition_reason(s: &str) -> Vec<String> {
+    let inner = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | ',' | ':');
+    let fits = s.starts_with(|c: char| c.is_ascii_alphabetic())
+        && s.chars().all(inner)
+        && s.ends_with(|c: char| c.is_ascii_alphanumeric() || c == '_');
+    if fits {
+        return vec![];
+    }
+    vec![regex_error(
+        "a condition reason must start with alphabetic character, optionally followed by a string of alphanumeric characters or '_,:', and must end with an alphanumeric character or '_'",
+        "[A-Za-z]([A-Za-z0-9_,:]*[A-Za-z0-9_])?",
+        &[
+            "my_name",
+            "MY_NAME",
+            "MyName",
+            "ReasonA,ReasonB",
+            "ReasonA:ReasonB",
+        ],
+    )]
+}
+
 /// An RFC 1035 label of at most 63 characters.
 #[must_use]
 pub fn dns1035_label(s: &str) -> Vec<String> {

@@ -3,6 +3,7 @@
 //!
 //! ```text
 //! strategy::rules(&gvk) -> Rules                    // create-on-update, unconditional update, status, generation
+//! strategy::through_internal(&gvk, &mut new)        // before owners are made out
 //! strategy::prepare_for_create(&gvk, &mut new)      // after admission, when metadata.name and uid are set
 //! strategy::prepare_for_update(&gvk, &mut new, &old)
 //! strategy::prepare_for_status_update(&gvk, &mut new, &old)
@@ -16,6 +17,7 @@
 //! decode, default, admission, `prepare_for_update`, validate.
 
 mod certificates;
+mod claim;
 mod disabled;
 mod pod;
 mod workloads;
@@ -79,7 +81,6 @@ pub fn rules(gvk: &Gvk) -> Rules {
                 _
             )
             | ("discovery.k8s.io", "EndpointSlice")
-            | ("storage.k8s.io", "CSIDriver")
             | ("resource.k8s.io", "ResourceSlice" | "DeviceClass")
     ) || !meta::is_builtin_group(group);
     Rules {
@@ -138,6 +139,34 @@ fn initial_status(group: &str, kind: &str) -> Value {
     }
 }
 
+/// Brings a decoded object into the form in which upstream's internal types give it back, before the
+/// owners of its fields are made out.
+pub fn through_internal(gvk: &Gvk, object: &mut Value) {
+    match gvk.group_kind() {
+        ("apps", "DaemonSet") => workloads::daemon_set(object),
+        ("", "Node") => plural(object, "spec", "podCIDR", "podCIDRs"),
+        _ => {}
+    }
+}
+
+/// A field and its plural say the same first: the older one where they differ.
+fn plural(object: &mut Value, of: &str, one: &str, many: &str) {
+    let Some(fields) = object.get_mut(of).and_then(Value::as_object_mut) else {
+        return;
+    };
+    let first = fields.get(many).and_then(|all| all.get(0)).cloned();
+    let single = fields.get(one).filter(|value| **value != "").cloned();
+    match (single, first) {
+        (Some(single), first) if Some(&single) != first.as_ref() => {
+            fields.insert(many.into(), json!([single]));
+        }
+        (None, Some(first)) => {
+            fields.insert(one.into(), first);
+        }
+        _ => {}
+    }
+}
+
 /// Makes a decoded, defaulted object ready for its first write.
 pub fn prepare_for_create(gvk: &Gvk, new: &mut Value) {
     let (group, kind) = gvk.group_kind();
@@ -145,10 +174,9 @@ pub fn prepare_for_create(gvk: &Gvk, new: &mut Value) {
     for field in ["deletionTimestamp", "deletionGracePeriodSeconds", "selfLink"] {
         meta::remove(new, field);
     }
+    // Kinds that do not count leave what is sent.
     if rules.generation {
         meta::set(new, "generation", 1);
-    } else {
-        meta::remove(new, "generation");
     }
     if rules.status && (group, kind) != ("", "Node") {
         let status = initial_status(group, kind);
@@ -160,6 +188,7 @@ pub fn prepare_for_create(gvk: &Gvk, new: &mut Value) {
         ("", "PersistentVolume") => {
             new["status"]["lastPhaseTransitionTime"] = new["metadata"]["creationTimestamp"].clone();
         }
+        ("", "PersistentVolumeClaim") => claim::data_sources(new, None),
         ("", "Namespace") => namespace_finalizer(new),
         ("apps", "DaemonSet") => workloads::daemon_set_create(new),
         ("batch", "Job") => workloads::job_selector(new),
@@ -272,12 +301,20 @@ pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
         }
         ("certificates.k8s.io", "CertificateSigningRequest") => copy(new, old, "spec"),
         ("apps", "DaemonSet") => workloads::daemon_set_update(new, old),
+        ("", "PersistentVolumeClaim") => claim::data_sources(new, Some(old)),
         ("", "Pod") => pod::prepare_for_update(new, old),
         ("apiextensions.k8s.io", _) => stored_version(new),
         _ => {}
     }
-    // A priority class is created at generation 1 and stays there.
-    if rules.generation && kind != "PriorityClass" && content_changed(new, old) {
+    // Some count more than what they say of themselves.
+    let also = match (group, kind) {
+        ("apps", "Deployment") => new["metadata"]["annotations"] != old["metadata"]["annotations"],
+        ("discovery.k8s.io", "EndpointSlice") => new["metadata"]["labels"] != old["metadata"]["labels"],
+        _ => false,
+    };
+    // A priority class is created at generation 1 and stays there; a driver begins at none.
+    let counts = (rules.generation && kind != "PriorityClass") || kind == "CSIDriver";
+    if counts && (also || content_changed(new, old)) {
         meta::set(new, "generation", meta::generation(old) + 1);
     }
 }
@@ -314,12 +351,11 @@ pub fn prepare_for_status_update(gvk: &Gvk, new: &mut Value, old: &Value) {
         ("certificates.k8s.io", "CertificateSigningRequest") => {
             certificates::prepare_for_status_update(new, old);
         }
-        (
-            "",
-            "Namespace" | "Node" | "PersistentVolume" | "PersistentVolumeClaim" | "ReplicationController",
-        )
-        | ("apps" | "batch" | "autoscaling", _) => {}
-        ("", "Service") | ("networking.k8s.io" | "policy", _) => {}
+        ("", "PersistentVolume") => claim::volume_phase(new, old),
+        // The annotation is the spec's in upstream's internal form.
+        ("apps", "DaemonSet") => workloads::keep_template_generation(new, old),
+        // What is read back gets its defaults.
+        ("batch", "Job") => crate::defaults::apply(gvk, new),
         ("apiextensions.k8s.io", _) => {
             // Upstream: the status of a definition touches no metadata but managedFields.
             let managed = meta::remove(new, "managedFields");

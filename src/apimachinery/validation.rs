@@ -3,6 +3,7 @@
 //! ```text
 //! validation::create(&gvk, &object) -> ErrorList
 //! validation::update(&gvk, &new, &old) -> ErrorList          // of the main resource
+//! validation::newer_event(&new, old) -> ErrorList            // of events.k8s.io
 //! validation::status_update(&gvk, &new, &old) -> ErrorList
 //! validation::ephemeral_containers_update(&new, &old) -> ErrorList  // pods/ephemeralcontainers
 //! validation::resize_update(&new, &old) -> ErrorList        // pods/resize
@@ -21,7 +22,9 @@ mod certificates;
 mod core;
 mod definition;
 mod devices;
+mod events;
 mod extensions;
+mod flowcontrol;
 mod hooks;
 mod meta;
 mod network;
@@ -57,6 +60,18 @@ pub fn create(gvk: &Gvk, object: &Value) -> ErrorList {
     errs
 }
 
+/// Checks an event written through `events.k8s.io`, which asks more of it than the core group.
+#[must_use]
+pub fn newer_event(new: &Value, old: Option<&Value>) -> ErrorList {
+    let mut errs = match old {
+        None => object_meta(new, true, meta::object_name, &Path::new("metadata")),
+        Some(old) => metadata_update("events.k8s.io", "Event", new, old),
+    };
+    meta::domainless_finalizers(new, &Path::new("metadata"), &mut errs);
+    events::newer(new, old, &mut errs);
+    errs
+}
+
 /// Checks an update of the main resource.
 #[must_use]
 pub fn update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
@@ -66,8 +81,8 @@ pub fn update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
     errs
 }
 
-/// Kinds whose strategies check an updated object as if it were new, too.
-const CHECKED_WHOLE: &[(&str, &[&str])] = &[
+/// Kinds whose strategies check the metadata of an updated object as if it were new, too, and how often.
+const CHECKED_WHOLE: &[(&str, &[&str], usize)] = &[
     (
         "",
         &[
@@ -76,61 +91,71 @@ const CHECKED_WHOLE: &[(&str, &[&str])] = &[
             "LimitRange",
             "Namespace",
             "Node",
-            "PersistentVolume",
             "PersistentVolumeClaim",
             "Pod",
             "Secret",
             "ServiceAccount",
         ],
+        1,
     ),
-    ("apps", &["ControllerRevision"]),
-    ("batch", &["Job"]),
-    ("certificates.k8s.io", &["CertificateSigningRequest"]),
+    ("", &["PersistentVolume"], 2),
+    ("admissionregistration.k8s.io", ALL, 1),
+    ("apiregistration.k8s.io", ALL, 1),
+    ("apps", &["ControllerRevision"], 1),
+    ("batch", &["Job"], 1),
+    ("certificates.k8s.io", &["CertificateSigningRequest"], 1),
+    ("discovery.k8s.io", ALL, 1),
+    ("flowcontrol.apiserver.k8s.io", ALL, 1),
     (
         "networking.k8s.io",
         &["Ingress", "IngressClass", "IPAddress", "NetworkPolicy"],
+        1,
     ),
-    ("node.k8s.io", &["RuntimeClass"]),
-    (
-        "rbac.authorization.k8s.io",
-        &["ClusterRole", "ClusterRoleBinding", "Role", "RoleBinding"],
-    ),
+    ("node.k8s.io", ALL, 1),
+    ("rbac.authorization.k8s.io", ALL, 1),
     (
         "resource.k8s.io",
         &["DeviceClass", "ResourceClaim", "ResourceClaimTemplate"],
+        1,
     ),
+    ("storage.k8s.io", &["CSINode"], 2),
     (
         "storage.k8s.io",
         &[
-            "CSINode",
             "CSIStorageCapacity",
             "StorageClass",
+            "VolumeAttachment",
             "VolumeAttributesClass",
         ],
+        1,
     ),
 ];
-/// Kinds whose strategies leave metadata to what is checked of all kinds.
-const NOT_AGAIN: &[(&str, &str)] = &[
-    ("", "Event"),
-    ("", "LimitRange"),
-    ("policy", "PodDisruptionBudget"),
+/// Kinds whose strategies leave to others what an update may change in metadata.
+const NOT_AGAIN: &[(&str, &[&str])] = &[
+    ("", &["Event", "LimitRange", "PersistentVolume"]),
+    ("admissionregistration.k8s.io", ALL),
+    ("discovery.k8s.io", ALL),
+    ("flowcontrol.apiserver.k8s.io", ALL),
+    ("policy", ALL),
+    ("storage.k8s.io", &["CSINode", "VolumeAttachment"]),
 ];
+/// All kinds of a group.
+const ALL: &[&str] = &[];
 
 /// What is wrong with the metadata of an updated object. Upstream checks it for all kinds as new and
 /// as changed, and most strategies check it again: clients see each cause so many times.
 fn metadata_update(group: &str, kind: &str, new: &Value, old: &Value) -> ErrorList {
     let path = Path::new("metadata");
     let namespaced = meta::is_namespaced(group, kind);
+    let is_among = |of: &str, kinds: &[&str]| of == group && (kinds.is_empty() || kinds.contains(&kind));
     let mut errs = object_meta(new, namespaced, |name, _| crate::names::path_segment(name), &path);
     errs.extend(object_meta_update(new, old, &path));
-    if !NOT_AGAIN.contains(&(group, kind)) {
+    if !NOT_AGAIN.iter().any(|(of, kinds)| is_among(of, kinds)) {
         errs.extend(object_meta_update(new, old, &path));
         meta::standard_finalizers(new, &path, &mut errs);
     }
-    if CHECKED_WHOLE
-        .iter()
-        .any(|(of, kinds)| *of == group && kinds.contains(&kind))
-    {
+    let found = CHECKED_WHOLE.iter().find(|(of, kinds, _)| is_among(of, kinds));
+    for _ in 0..found.map_or(0, |(_, _, times)| *times) {
         let check = |name: &str, prefix: bool| name_check(group, kind, name, prefix);
         errs.extend(object_meta(new, namespaced, check, &path));
         meta::standard_finalizers(new, &path, &mut errs);
@@ -146,8 +171,10 @@ pub fn status_update(gvk: &Gvk, new: &Value, old: &Value) -> ErrorList {
     let mut errs = object_meta_update(new, old, &path);
     errs.extend(object_meta_update(new, old, &path));
     status::update(group, kind, new, old, &mut errs);
-    if (group, kind) == ("resource.k8s.io", "ResourceClaim") {
-        devices::status(new, old, &mut errs);
+    match (group, kind) {
+        ("resource.k8s.io", "ResourceClaim") => devices::status(new, old, &mut errs),
+        ("", "PersistentVolumeClaim") => storage::claim_status(new, &mut errs),
+        _ => {}
     }
     errs
 }

@@ -8,6 +8,7 @@
 
 use std::collections::HashMap;
 
+use base64::prelude::*;
 use serde_json::Value;
 
 use crate::field::{Path, quote};
@@ -70,12 +71,9 @@ pub fn of_object(gvk: &Gvk, o: &Value) -> Vec<String> {
             );
         }
         ("", "Service") => service(&o["spec"], &mut out),
-        ("", "PersistentVolume") if o["spec"]["persistentVolumeReclaimPolicy"] == "Recycle" => {
-            out.push(
-                "spec.persistentVolumeReclaimPolicy: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."
-                    .into(),
-            );
-        }
+        ("", "Secret") if o["type"] == "kubernetes.io/tls" => key_pair(&o["data"], &mut out),
+        ("", "PersistentVolume") => volume(o, &spec, &mut out),
+        ("", "PersistentVolumeClaim") => claim(&o["spec"], &spec, &mut out),
         ("networking.k8s.io", "Ingress") if meta::annotation(o, "kubernetes.io/ingress.class").is_some() => {
             out.push(
                 "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
@@ -119,6 +117,10 @@ const OLD_LABELS: &[(&str, &str, &str)] = &[
 /// Volume types that are gone or going.
 const OLD_VOLUMES: &[(&str, &str)] = &[
     (
+        "photonPersistentDisk",
+        "deprecated in v1.11, non-functional in v1.16+",
+    ),
+    (
         "gitRepo",
         "deprecated in v1.11, and disabled by default in v1.33+",
     ),
@@ -144,8 +146,26 @@ fn pod(s: &Value, path: &Path, out: &mut Vec<String>) {
     for (i, v) in list(&s["volumes"]).iter().enumerate() {
         for (kind, why) in OLD_VOLUMES {
             if v[*kind].is_object() {
-                out.push(format!("{}: {why}", path.child("volumes").index(i).child(kind)));
+                let shown = if *kind == "storageos" { "storageOS" } else { kind };
+                out.push(format!("{}: {why}", path.child("volumes").index(i).child(shown)));
             }
+        }
+        for source in list(&v["projected"]["sources"]) {
+            // Sources that are off by default are dropped.
+            let known = ["secret", "configMap", "downwardAPI", "serviceAccountToken"];
+            if !known.iter().any(|kind| source[*kind].is_object()) {
+                let name = quote(text(v, "name"));
+                out.push(format!("volume {name} (Projected) has no sources provided"));
+            }
+        }
+        let template = &v["ephemeral"]["volumeClaimTemplate"];
+        if template.is_object() {
+            let at = path.child("volumes").index(i).child("ephemeral");
+            claim(
+                &template["spec"],
+                &at.child("volumeClaimTemplate").child("spec"),
+                out,
+            );
         }
     }
     null_selectors(s, path, out);
@@ -254,17 +274,120 @@ fn ports(c: &Value, path: &Path, out: &mut Vec<String>) {
     }
 }
 
+/// Sources of PersistentVolumes that are gone.
+const GONE_VOLUMES: &[(&str, &str, &str)] = &[
+    (
+        "cephfs",
+        "cephfs",
+        "deprecated in v1.28, non-functional in v1.31+",
+    ),
+    (
+        "photonPersistentDisk",
+        "photonPersistentDisk",
+        "deprecated in v1.11, non-functional in v1.16+",
+    ),
+    (
+        "scaleIO",
+        "scaleIO",
+        "deprecated in v1.16, non-functional in v1.22+",
+    ),
+    (
+        "storageos",
+        "storageOS",
+        "deprecated in v1.22, non-functional in v1.25+",
+    ),
+    (
+        "glusterfs",
+        "glusterfs",
+        "deprecated in v1.25, non-functional in v1.26+",
+    ),
+    ("rbd", "rbd", "deprecated in v1.28, non-functional in v1.31+"),
+];
+
+fn volume(o: &Value, path: &Path, out: &mut Vec<String>) {
+    for (key, why) in [
+        (
+            "volume.beta.kubernetes.io/storage-class",
+            "deprecated since v1.8; use \"storageClassName\" attribute instead",
+        ),
+        (
+            "volume.beta.kubernetes.io/mount-options",
+            "deprecated since v1.31; use \"mountOptions\" attribute instead",
+        ),
+    ] {
+        if meta::annotation(o, key).is_some() {
+            let at = Path::new("metadata").child("annotations").key(key);
+            out.push(format!("{at}: {why}"));
+        }
+    }
+    let s = &o["spec"];
+    if s["persistentVolumeReclaimPolicy"] == "Recycle" {
+        let at = path.child("persistentVolumeReclaimPolicy");
+        out.push(format!(
+            "{at}: The Recycle reclaim policy is deprecated. Instead, the recommended approach is to use dynamic provisioning."
+        ));
+    }
+    for (field, shown, why) in GONE_VOLUMES {
+        if s[*field].is_object() {
+            out.push(format!("{}: {why}", path.child(shown)));
+        }
+    }
+}
+
+/// A certificate and its key, as Go's `tls.X509KeyPair` finds them missing.
+fn key_pair(data: &Value, out: &mut Vec<String>) {
+    let pem = |name: &str| {
+        let text = BASE64_STANDARD.decode(data[name].as_str().unwrap_or(""));
+        String::from_utf8(text.unwrap_or_default()).unwrap_or_default()
+    };
+    let (certificate, key) = (pem("tls.crt"), pem("tls.key"));
+    let begins = |text: &str| text.contains("-----BEGIN ");
+    let fault = if !begins(&certificate) {
+        "tls: failed to find any PEM data in certificate input"
+    } else if certificate.contains("PRIVATE KEY-----") && !certificate.contains("BEGIN CERTIFICATE-----") {
+        "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM inputs may have been switched"
+    } else if !begins(&key) {
+        "tls: failed to find any PEM data in key input"
+    } else {
+        return;
+    };
+    out.push(fault.to_owned());
+}
+
+fn claim(s: &Value, path: &Path, out: &mut Vec<String>) {
+    for list in ["requests", "limits"] {
+        let amount = &s["resources"][list]["storage"];
+        if Quantity::from_value(amount).is_ok_and(|q| !q.is_integer()) {
+            let at = path.child("resources").child(list).key("storage");
+            out.push(format!(
+                "{at}: fractional byte value {} is invalid, must be an integer",
+                quote(amount.as_str().unwrap_or(""))
+            ));
+        }
+    }
+}
+
 fn service(s: &Value, out: &mut Vec<String>) {
-    if s["clusterIP"] == "None" {
+    if s["clusterIP"] == "None" && s["type"] == "ClusterIP" {
         if !list(&s["externalIPs"]).is_empty() {
             out.push("spec.externalIPs is ignored for headless services".into());
         }
         if !text(s, "loadBalancerIP").is_empty() {
             out.push("spec.loadBalancerIP is ignored for headless services".into());
         }
-        if s["sessionAffinity"] == "ClientIP" {
+        if s["sessionAffinity"] != "None" {
             out.push("spec.SessionAffinity is ignored for headless services".into());
         }
+    }
+    let by_name = s["type"] == "ExternalName";
+    if by_name && !list(&s["externalIPs"]).is_empty() {
+        out.push("spec.externalIPs is ignored when spec.type is \"ExternalName\"".into());
+    }
+    if !by_name && !text(s, "externalName").is_empty() {
+        out.push("spec.externalName is ignored when spec.type is not \"ExternalName\"".into());
+    }
+    if s["trafficDistribution"] == "PreferClose" {
+        out.push("spec.trafficDistribution: \"PreferClose\" is deprecated; use \"PreferSameZone\"".into());
     }
 }
 

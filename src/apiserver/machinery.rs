@@ -342,6 +342,11 @@ pub(crate) fn normalize(gvk: &Gvk, object: &mut Value) {
     }
 }
 
+/// What upstream's internal types make of an object, before the owners of its fields are made out.
+pub(crate) fn through_internal(gvk: &Gvk, object: &mut Value) {
+    strategy::through_internal(gvk, object);
+}
+
 /// How the registry treats a kind.
 pub(crate) fn rules(gvk: &Gvk) -> strategy::Rules {
     strategy::rules(gvk)
@@ -491,4 +496,13 @@ pub(crate) fn deprecated(gvk: &Gvk) -> Option<&'static str> {
 /// What is odd about an object (in stored form) about to be written.
 pub(crate) fn oddities(gvk: &Gvk, object: &Value) -> Vec<String> {
     warnings::of_object(gvk, object)
+}
+
+/// What is odd about an object that is updated through `sub`. Upstream looks at no subresource, and not
+/// at pods, which people rarely write themselves.
+pub(crate) fn oddities_of_update(gvk: &Gvk, sub: &str, object: &Value) -> Vec<String> {
+    if !sub.is_empty() || gvk.group_kind() == ("", "Pod") {
+        return Vec::new();
+    }
+    oddities(gvk, object)
 }

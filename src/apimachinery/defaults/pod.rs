@@ -229,7 +229,9 @@ pub(super) fn resource_list(l: &mut Object) {
 pub(super) fn pull_policy(image: &str) -> &'static str {
     // A reference that can't be read has no tag to upstream.
     let digits = image.len() == 64 && image.bytes().all(|c| matches!(c, b'0'..=b'9' | b'a'..=b'f'));
-    if image.is_empty() || digits || image.contains(|c: char| c.is_whitespace() || c == '!') {
+    // With the registry's own prefix.
+    let too_long = image.len() + "docker.io/library/".len() > 255 && !image.contains(['/', ':', '@']);
+    if image.is_empty() || digits || too_long || image.contains(|c: char| c.is_whitespace() || c == '!') {
         return "IfNotPresent";
     }
     let (name, digest) = image.split_once('@').map_or((image, None), |(n, d)| (n, Some(d)));

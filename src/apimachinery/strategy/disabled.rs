@@ -30,8 +30,9 @@ pub(super) fn drop(gvk: &Gvk, object: &mut Value) {
     }
 }
 
-/// `ContainerStopSignals`, `ClusterTrustBundleProjection`, `PodCertificateRequest`.
+/// `GenericWorkload`, `ContainerStopSignals`, `ClusterTrustBundleProjection`, `PodCertificateRequest`.
 fn pod(spec: &mut Value) {
+    spec.as_object_mut().map(|fields| fields.remove("workloadRef"));
     let volumes = spec.get_mut("volumes").and_then(Value::as_array_mut);
     for volume in volumes.into_iter().flatten() {
         let sources = volume

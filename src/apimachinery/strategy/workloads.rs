@@ -7,8 +7,16 @@ use crate::meta;
 /// Annotation of a DaemonSet that counts its templates.
 pub const TEMPLATE_GENERATION: &str = "deprecated.daemonset.template.generation";
 
+/// Upstream's internal form counts the templates in a field of its own, so that every DaemonSet comes
+/// out of it with the annotation.
+pub(super) fn daemon_set(object: &mut Value) {
+    let sent = meta::annotation(object, TEMPLATE_GENERATION).and_then(|n| n.parse().ok());
+    set_template_generation(object, sent.unwrap_or(0));
+}
+
 pub(super) fn daemon_set_create(new: &mut Value) {
-    set_template_generation(new, 1);
+    let sent = meta::annotation(new, TEMPLATE_GENERATION).and_then(|n| n.parse().ok());
+    set_template_generation(new, sent.unwrap_or(0).max(1));
 }
 
 pub(super) fn daemon_set_update(new: &mut Value, old: &Value) {
@@ -17,6 +25,11 @@ pub(super) fn daemon_set_update(new: &mut Value, old: &Value) {
         .unwrap_or(1);
     let changed = new["spec"]["template"] != old["spec"]["template"];
     set_template_generation(new, if changed { current + 1 } else { current });
+}
+
+pub(super) fn keep_template_generation(new: &mut Value, old: &Value) {
+    let had = meta::annotation(old, TEMPLATE_GENERATION).and_then(|n| n.parse().ok());
+    set_template_generation(new, had.unwrap_or(0));
 }
 
 fn set_template_generation(new: &mut Value, n: i64) {

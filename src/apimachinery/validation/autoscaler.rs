@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::support::{list, nonnegative_quantity, required, text};
 use crate::field::{Error, ErrorList, Path};
+use crate::meta;
 use crate::names;
 use crate::quantity::Quantity;
 
@@ -21,7 +22,8 @@ const SOURCES: [(&str, &str); 5] = [
 ];
 const TYPES: [&str; 5] = ["ContainerResource", "External", "Object", "Pods", "Resource"];
 
-pub(super) fn spec(s: &Value, path: &Path, errs: &mut ErrorList) {
+/// A spec; `old` is that of the object it updates.
+pub(super) fn spec(s: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
     let min = s["minReplicas"].as_i64();
     let max = s["maxReplicas"].as_i64().unwrap_or(0);
     if let Some(n) = min.filter(|n| *n < 1) {
@@ -45,7 +47,16 @@ pub(super) fn spec(s: &Value, path: &Path, errs: &mut ErrorList) {
             "must be greater than or equal to `minReplicas`",
         ));
     }
-    reference(&s["scaleTargetRef"], &path.child("scaleTargetRef"), errs);
+    let (target, was) = (&s["scaleTargetRef"], &old["scaleTargetRef"]);
+    let at = path.child("scaleTargetRef");
+    let version = if target["kind"] == was["kind"] && target["apiVersion"] == was["apiVersion"] {
+        Version::Any
+    } else if target["kind"] == "ReplicationController" {
+        Version::Well
+    } else {
+        Version::WithGroup
+    };
+    reference(target, version, &at, errs);
     for (i, metric) in list(&s["metrics"]).iter().enumerate() {
         self::metric(metric, &path.child("metrics").index(i), errs);
     }
@@ -54,8 +65,19 @@ pub(super) fn spec(s: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
+/// What an `apiVersion` must be.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Version {
+    /// It was let through before.
+    Any,
+    /// One that can be read.
+    Well,
+    /// Of a group beside the core, which has nothing but ReplicationControllers that can be scaled.
+    WithGroup,
+}
+
 /// A `CrossVersionObjectReference`.
-fn reference(target: &Value, path: &Path, errs: &mut ErrorList) {
+fn reference(target: &Value, wanted: Version, path: &Path, errs: &mut ErrorList) {
     for field in ["kind", "name"] {
         let (at, value) = (path.child(field), text(target, field));
         if required(&target[field], &at, errs) {
@@ -63,13 +85,16 @@ fn reference(target: &Value, path: &Path, errs: &mut ErrorList) {
         }
     }
     let version = text(target, "apiVersion");
-    if version.matches('/').count() > 1 {
-        errs.push(Error::invalid(
-            &path.child("apiVersion"),
-            version,
-            format!("unexpected GroupVersion string: {version}"),
-        ));
-    }
+    let fault = if wanted == Version::Any {
+        return;
+    } else if version.matches('/').count() > 1 {
+        format!("unexpected GroupVersion string: {version}")
+    } else if wanted == Version::WithGroup && meta::split_api_version(version).0.is_empty() {
+        "apiVersion must specify API group".to_owned()
+    } else {
+        return;
+    };
+    errs.push(Error::invalid(&path.child("apiVersion"), version, fault));
 }
 
 fn metric(m: &Value, path: &Path, errs: &mut ErrorList) {
@@ -114,7 +139,8 @@ fn metric(m: &Value, path: &Path, errs: &mut ErrorList) {
 
 fn source(field: &str, s: &Value, path: &Path, errs: &mut ErrorList) {
     if field == "object" {
-        reference(&s["describedObject"], &path.child("describedObject"), errs);
+        let at = path.child("describedObject");
+        reference(&s["describedObject"], Version::Well, &at, errs);
     }
     match field {
         "object" | "external" | "pods" => {

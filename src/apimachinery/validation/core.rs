@@ -5,7 +5,7 @@ use std::collections::HashSet;
 use base64::prelude::*;
 use serde_json::Value;
 
-use super::support::{immutable, list, nonnegative, nonnegative_quantity, same, text};
+use super::support::{immutable, list, nonnegative_quantity, same, text};
 use super::{pod, service, storage, workloads};
 use crate::field::{Error, ErrorList, Path};
 use crate::{meta, names};
@@ -26,9 +26,9 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
         "LimitRange" => limit_range(o, errs),
         "ResourceQuota" => quota(o, errs),
         "PersistentVolume" => storage::volume(o, errs),
-        "PersistentVolumeClaim" => storage::claim_spec(&o["spec"], &Path::new("spec"), errs),
+        "PersistentVolumeClaim" => storage::claim_spec(&o["spec"], &Value::Null, &Path::new("spec"), errs),
         "Namespace" => namespace(o, errs),
-        "Event" => event(o, errs),
+        "Event" => super::events::event(o, "reportingComponent", errs),
         _ => {}
     }
 }
@@ -52,6 +52,7 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList)
         "PodTemplate"
         | "ReplicationController"
         | "Endpoints"
+        | "Event"
         | "LimitRange"
         | "ResourceQuota"
         | "Namespace" => {
@@ -171,7 +172,8 @@ fn namespace(o: &Value, errs: &mut ErrorList) {
 }
 
 fn node(o: &Value, errs: &mut ErrorList) {
-    taints(&o["spec"]["taints"], &Path::new("spec").child("taints"), errs);
+    // As upstream's paths have it.
+    taints(&o["spec"]["taints"], &Path::new("metadata").child("taints"), errs);
     let cidrs = list(&o["spec"]["podCIDRs"]);
     let p = Path::new("spec").child("podCIDRs");
     for (i, c) in cidrs.iter().enumerate() {
@@ -300,7 +302,12 @@ fn endpoints(o: &Value, errs: &mut ErrorList) {
         for (name, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
             for (j, a) in addresses.iter().enumerate() {
                 let p = p.child(name).index(j);
-                reachable(text(a, "ip"), &p.child("ip"), errs);
+                let ip = text(a, "ip");
+                reachable(ip, &p.child("ip"), errs);
+                if !names::ip(ip).is_empty() {
+                    let why = "must be a valid IP address";
+                    errs.push(Error::invalid(&p.child("ip"), ip, why));
+                }
                 let host = text(a, "hostname");
                 if !host.is_empty() {
                     errs.invalid_each(&p.child("hostname"), host, names::dns1123_label(host));
@@ -337,9 +344,13 @@ fn limit_range(o: &Value, errs: &mut ErrorList) {
     for (i, l) in list(&o["spec"]["limits"]).iter().enumerate() {
         let p = Path::new("spec").child("limits").index(i);
         let kind = text(l, "type");
-        if kind.is_empty() {
-            errs.push(Error::required(&p.child("type"), ""));
+        let standard = matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim");
+        let faults = names::qualified_name(kind);
+        if faults.is_empty() && !kind.contains('/') && !standard {
+            let why = "must be a standard limit type or fully qualified";
+            errs.push(Error::invalid(&p.child("type"), kind, why));
         }
+        errs.invalid_each(&p.child("type"), kind, faults);
         if !seen.insert(kind) {
             errs.push(Error::duplicate(&p.child("type"), kind));
         }
@@ -380,34 +391,70 @@ fn quota(o: &Value, errs: &mut ErrorList) {
         errs.invalid_each(&p.child("hard").key(r), r, names::qualified_name(r));
         nonnegative_quantity(v, &p.child("hard").key(r), errs);
     }
-    for (i, s) in list(&o["spec"]["scopes"]).iter().enumerate() {
-        super::support::required_one_of(
-            s,
-            &[
-                "BestEffort",
-                "CrossNamespacePodAffinity",
-                "NotBestEffort",
-                "NotTerminating",
-                "PriorityClass",
-                "Terminating",
-                "VolumeAttributesClass",
-            ],
-            &p.child("scopes").index(i),
-            errs,
-        );
-    }
+    scopes(&o["spec"], &p, errs);
 }
 
-fn event(o: &Value, errs: &mut ErrorList) {
-    let about = &o["involvedObject"];
-    if text(about, "namespace") != meta::namespace(o)
-        && !(text(about, "namespace").is_empty() && meta::namespace(o) == "default")
-    {
-        errs.push(Error::invalid(
-            &Path::new("involvedObject").child("namespace"),
-            text(about, "namespace"),
-            "does not match event.namespace",
-        ));
+const SCOPES: &[&str] = &[
+    "BestEffort",
+    "CrossNamespacePodAffinity",
+    "NotBestEffort",
+    "NotTerminating",
+    "PriorityClass",
+    "Terminating",
+    "VolumeAttributesClass",
+];
+
+/// Which pods a quota counts.
+fn scopes(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let at = path.child("scopes");
+    for scope in list(&s["scopes"]) {
+        if !scope.as_str().is_some_and(|scope| SCOPES.contains(&scope)) {
+            errs.push(Error::invalid(&at, s["scopes"].clone(), "unsupported scope"));
+        }
     }
-    nonnegative(&o["count"], &Path::new("count"), errs);
+    conflicting(&s["scopes"], list(&s["scopes"]), &at, errs);
+    let at = path.child("scopeSelector").child("matchExpressions");
+    let mut named = vec![];
+    for e in list(&s["scopeSelector"]["matchExpressions"]) {
+        let (scope, operator) = (text(e, "scopeName"), text(e, "operator"));
+        if !SCOPES.contains(&scope) {
+            errs.push(Error::invalid(&at.child("scopeName"), scope, "unsupported scope"));
+        } else if !matches!(scope, "PriorityClass" | "VolumeAttributesClass") && operator != "Exists" {
+            errs.push(Error::invalid(
+                &at.child("operator"),
+                operator,
+                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
+            ));
+        }
+        let values = list(&e["values"]);
+        match operator {
+            "In" | "NotIn" if values.is_empty() => errs.push(Error::required(
+                &at.child("values"),
+                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+            )),
+            "Exists" | "DoesNotExist" if !values.is_empty() => errs.push(Error::invalid(
+                &at.child("values"),
+                e["values"].clone(),
+                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
+            )),
+            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
+            other => errs.push(Error::invalid(
+                &at.child("operator"),
+                other,
+                "not a valid selector operator",
+            )),
+        }
+        named.push(e["scopeName"].clone());
+    }
+    conflicting(&s["scopes"], &named, &at, errs);
+}
+
+/// Scopes that no pod is in.
+fn conflicting(shown: &Value, scopes: &[Value], path: &Path, errs: &mut ErrorList) {
+    let has = |name: &str| scopes.iter().any(|scope| scope == name);
+    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
+        if has(one) && has(other) {
+            errs.push(Error::invalid(path, shown.clone(), "conflicting scopes"));
+        }
+    }
 }

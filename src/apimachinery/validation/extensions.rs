@@ -1,17 +1,23 @@
-//! Flow control; admission policies are next door.
+//! Priority levels; schemas and admission policies are next door.
 
 use serde_json::Value;
 
-use super::policy;
-use super::support::{list, text};
+use super::support::text;
+use super::{flowcontrol, policy};
 use crate::field::{Error, ErrorList, Path};
-use crate::names;
+use crate::meta;
 
 pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
     let path = Path::new("spec");
     match (group, kind) {
-        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => flow_schema(&o["spec"], &path, errs),
-        ("flowcontrol.apiserver.k8s.io", _) => priority_level(o, &path, errs),
+        ("flowcontrol.apiserver.k8s.io", "FlowSchema") => {
+            flowcontrol::schema(meta::name(o), &o["spec"], &path, errs);
+            flowcontrol::status(o, errs);
+        }
+        ("flowcontrol.apiserver.k8s.io", _) => {
+            priority_level(o, &path, errs);
+            flowcontrol::status(o, errs);
+        }
         ("admissionregistration.k8s.io", _) => policy::create(kind, o, errs),
         _ => {}
     }
@@ -19,47 +25,6 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
 
 pub(super) fn update(group: &str, kind: &str, new: &Value, errs: &mut ErrorList) {
     create(group, kind, new, errs);
-}
-
-fn flow_schema(s: &Value, path: &Path, errs: &mut ErrorList) {
-    let n = s["matchingPrecedence"].as_i64().unwrap_or(0);
-    if !(1..=10000).contains(&n) {
-        errs.push(Error::invalid(
-            &path.child("matchingPrecedence"),
-            n,
-            "must be a value between 1 and 10000, inclusive",
-        ));
-    }
-    let level = text(&s["priorityLevelConfiguration"], "name");
-    let p = path.child("priorityLevelConfiguration").child("name");
-    if level.is_empty() {
-        errs.push(Error::required(&p, "must reference a priority level"));
-    } else {
-        errs.invalid_each(&p, level, names::dns1123_subdomain(level));
-    }
-    let method = text(&s["distinguisherMethod"], "type");
-    if s["distinguisherMethod"].is_object() && !matches!(method, "ByNamespace" | "ByUser") {
-        errs.push(Error::not_supported(
-            &path.child("distinguisherMethod").child("type"),
-            method,
-            &["ByNamespace", "ByUser"],
-        ));
-    }
-    for (i, r) in list(&s["rules"]).iter().enumerate() {
-        let p = path.child("rules").index(i);
-        if list(&r["subjects"]).is_empty() {
-            errs.push(Error::required(
-                &p.child("subjects"),
-                "subjects must contain at least one value",
-            ));
-        }
-        if list(&r["resourceRules"]).is_empty() && list(&r["nonResourceRules"]).is_empty() {
-            errs.push(Error::required(
-                &p,
-                "at least one of resourceRules and nonResourceRules has to be non-empty",
-            ));
-        }
-    }
 }
 
 fn priority_level(o: &Value, path: &Path, errs: &mut ErrorList) {

@@ -47,12 +47,18 @@ pub fn name_check(group: &str, kind: &str, name: &str, prefix: bool) -> Vec<Stri
     match (group, kind) {
         ("rbac.authorization.k8s.io", _) => names::path_segment(name),
         ("certificates.k8s.io", "CertificateSigningRequest") => names::path_segment(name),
-        ("apiregistration.k8s.io", _) => names::path_segment(name),
+        // Their strategies leave names to what is asked of all kinds.
+        ("apiregistration.k8s.io", _) | ("policy", _) | ("", "Event") => names::path_segment(name),
         ("", "Service") => names::dns1035_label(&masked(name, prefix)),
         ("", "Namespace") | ("apps", "StatefulSet") => names::dns1123_label(&masked(name, prefix)),
         ("networking.k8s.io", "IPAddress") => names::ip(name),
-        _ => names::dns1123_subdomain(&masked(name, prefix)),
+        _ => object_name(name, prefix),
     }
+}
+
+/// The messages of what is wrong with most kinds' names (upstream's `NameIsDNSSubdomain`).
+pub(super) fn object_name(name: &str, prefix: bool) -> Vec<String> {
+    names::dns1123_subdomain(&masked(name, prefix))
 }
 
 /// A prefix may end in a dash, as more follows.
@@ -110,23 +116,26 @@ pub fn object_meta(
         ));
     }
     common(object, path, &mut errs);
+    finalizers(object, &path.child("finalizers"), &mut errs);
     errs
 }
 
-/// What holds on create and on update.
+/// What is looked at of what is new and of what changes.
 fn common(object: &Value, path: &Path, errs: &mut ErrorList) {
     labels(&object["metadata"]["labels"], &path.child("labels"), errs);
     annotations(object, &path.child("annotations"), errs);
     owners(object, &path.child("ownerReferences"), errs);
     managers(object, &path.child("managedFields"), errs);
-    let finalizers_path = path.child("finalizers");
+}
+
+fn finalizers(object: &Value, path: &Path, errs: &mut ErrorList) {
     let all: Vec<&str> = meta::finalizers(object).collect();
     for f in &all {
-        errs.invalid_each(&finalizers_path, f, names::qualified_name(f));
+        errs.invalid_each(path, f, names::qualified_name(f));
     }
     if all.contains(&"orphan") && all.contains(&"foregroundDeletion") {
         errs.push(Error::invalid(
-            &finalizers_path,
+            path,
             object["metadata"]["finalizers"].clone(),
             "finalizer orphan and foregroundDeletion cannot be both set",
         ));
@@ -163,17 +172,33 @@ fn managers(object: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
-/// Definitions and custom resources may have finalizers without a domain.
+/// Groups whose kinds may have finalizers without a domain, and so may custom resources and events.
+const BARE_FINALIZERS: &[&str] = &[
+    "admissionregistration.k8s.io",
+    "apiextensions.k8s.io",
+    "apiregistration.k8s.io",
+    "coordination.k8s.io",
+    "events.k8s.io",
+    "node.k8s.io",
+    "policy",
+];
+
 fn bare_finalizers(object: &Value) -> bool {
     let (group, _) = meta::split_api_version(object["apiVersion"].as_str().unwrap_or_default());
-    group == "apiextensions.k8s.io" || !meta::is_builtin_group(group)
+    BARE_FINALIZERS.contains(&group)
+        || !meta::is_builtin_group(group)
+        || (group.is_empty() && object["kind"] == "Event")
 }
 
 /// What stands without a domain is one of Kubernetes' own.
 pub(super) fn standard_finalizers(object: &Value, path: &Path, errs: &mut ErrorList) {
-    if bare_finalizers(object) {
-        return;
+    if !bare_finalizers(object) {
+        domainless_finalizers(object, path, errs);
     }
+}
+
+/// [`standard_finalizers`] whatever the kind.
+pub(super) fn domainless_finalizers(object: &Value, path: &Path, errs: &mut ErrorList) {
     for (i, f) in meta::finalizers(object).enumerate() {
         standard_finalizer(f, &path.child("finalizers").index(i), errs);
     }
@@ -296,6 +321,12 @@ pub fn object_meta_update(new: &Value, old: &Value, path: &Path) -> ErrorList {
     }
     common(new, path, &mut errs);
     errs
+}
+
+/// The labels and annotations of what has `metadata`, whose path is given.
+pub(super) fn labels_and_annotations(of: &Value, path: &Path, errs: &mut ErrorList) {
+    annotations(of, &path.child("annotations"), errs);
+    labels(&of["metadata"]["labels"], &path.child("labels"), errs);
 }
 
 /// The metadata of a pod template: labels, annotations, finalizers.

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::core::reachable;
 use super::pod::port;
-use super::support::{immutable, label_selector, list, one_of, required, required_one_of, same, text};
+use super::support::{immutable, label_selector, list, required, required_one_of, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
@@ -25,6 +25,10 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
                     c,
                     "must be a domain-prefixed path (such as \"acme.io/foo\")",
                 ));
+            }
+            let parameters = &o["spec"]["parameters"];
+            if parameters.is_object() {
+                class_parameters(parameters, &Path::new("spec").child("parameters"), errs);
             }
         }
         "EndpointSlice" => slice(o, errs),
@@ -51,6 +55,36 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
     }
 }
 
+/// `parameters` of an IngressClass.
+fn class_parameters(v: &Value, p: &Path, errs: &mut ErrorList) {
+    if let Some(group) = v["apiGroup"].as_str() {
+        errs.invalid_each(&p.child("apiGroup"), group, names::dns1123_subdomain(group));
+    }
+    for field in ["kind", "name"] {
+        if required(&v[field], &p.child(field), errs) {
+            let value = text(v, field);
+            errs.invalid_each(&p.child(field), value, names::path_segment(value));
+        }
+    }
+    let namespace = (p.child("namespace"), v["namespace"].as_str());
+    match (v["scope"].as_str(), namespace) {
+        (None, _) => errs.push(Error::required(&p.child("scope"), "")),
+        (Some("Namespace"), (at, None)) => {
+            errs.push(Error::required(&at, "`parameters.scope` is set to 'Namespace'"))
+        }
+        (Some("Namespace"), (at, Some(name))) => errs.invalid_each(&at, name, names::dns1123_label(name)),
+        (Some("Cluster"), (at, Some(_))) => {
+            errs.push(Error::forbidden(&at, "`parameters.scope` is set to 'Cluster'"))
+        }
+        (Some("Cluster"), (_, None)) => {}
+        (Some(other), _) => errs.push(Error::not_supported(
+            &p.child("scope"),
+            other,
+            &["Cluster", "Namespace"],
+        )),
+    }
+}
+
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
     create(kind, new, errs);
     match kind {
@@ -68,12 +102,9 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList)
             let p = Path::new("spec").child("controller");
             immutable(&new["spec"]["controller"], &old["spec"]["controller"], &p, errs);
         }
-        "IPAddress" if !same(&new["spec"], &old["spec"]) => {
-            errs.push(Error::invalid(
-                &Path::new("spec"),
-                new["spec"].clone(),
-                "field is immutable",
-            ));
+        "IPAddress" => {
+            let at = Path::new("spec").child("parentRef");
+            immutable(&new["spec"]["parentRef"], &old["spec"]["parentRef"], &at, errs);
         }
         _ => {}
     }
@@ -114,41 +145,34 @@ fn policy(s: &Value, path: &Path, errs: &mut ErrorList) {
 }
 
 fn policy_port(v: &Value, p: &Path, errs: &mut ErrorList) {
-    one_of(
-        &v["protocol"],
-        &["SCTP", "TCP", "UDP"],
-        &p.child("protocol"),
-        errs,
-    );
-    if v["port"].is_null() {
-        if !v["endPort"].is_null() {
-            errs.push(Error::required(
-                &p.child("port"),
-                "must be specified when `endPort` is specified",
-            ));
-        }
-        return;
+    let protocols = &["TCP", "UDP", "SCTP"];
+    if let Some(protocol) = v["protocol"].as_str().filter(|one| !protocols.contains(one)) {
+        errs.push(Error::not_supported(&p.child("protocol"), protocol, protocols));
     }
-    port(&v["port"], &p.child("port"), errs);
+    if !v["port"].is_null() {
+        port(&v["port"], &p.child("port"), errs);
+    }
     let Some(end) = v["endPort"].as_i64() else { return };
-    match v["port"].as_i64() {
-        None => errs.push(Error::required(
-            &p.child("port"),
-            "must be specified as an integer when `endPort` is specified",
-        )),
-        Some(start) => {
+    let at = p.child("endPort");
+    let why = match (v["port"].is_null(), v["port"].as_i64()) {
+        (true, _) => "may not be specified when `port` is not specified",
+        (false, None) => "may not be specified when `port` is non-numeric",
+        (false, Some(start)) => {
+            // Upstream shows the first port.
             if end < start {
                 errs.push(Error::invalid(
-                    &p.child("endPort"),
-                    end,
+                    &at,
+                    start,
                     "must be greater than or equal to `port`",
                 ));
             }
             for m in names::port_num(end) {
-                errs.push(Error::invalid(&p.child("endPort"), end, m));
+                errs.push(Error::invalid(&at, end, m));
             }
+            return;
         }
-    }
+    };
+    errs.push(Error::invalid(&at, end, why));
 }
 
 fn policy_peer(v: &Value, p: &Path, errs: &mut ErrorList) {

@@ -1,22 +1,25 @@
 //! Pods and pod templates (upstream's `ValidatePodSpec` and what hangs on it).
 
 mod affinity;
+mod claims;
 mod container;
 mod env;
 mod ephemeral;
 mod probe;
 mod resize;
+mod restart;
 mod security;
 mod sources;
 mod update;
 mod volume;
+mod windows;
 
 use serde_json::Value;
 
 use super::meta::template_meta;
 use super::support::{label_selector, list, one_of, required_one_of, text};
 use crate::field::{Error, ErrorList, Path};
-use crate::names;
+use crate::{meta, names};
 
 pub(super) use affinity::node_selector;
 pub(super) use container::resource_name as container_resource_name;
@@ -27,14 +30,38 @@ pub(super) use volume::persistent as volume_source;
 
 /// What differs between a pod and a template of pods.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Of {
-    Pod,
+enum Of<'a> {
+    /// Its name.
+    Pod(&'a str),
     Template,
+}
+
+/// What a container stands in.
+#[derive(Clone, Copy)]
+struct Around<'a> {
+    spec: &'a Value,
+    is_pod: bool,
+    /// Names of the volumes that are well said.
+    volumes: &'a [&'a str],
+}
+
+impl Around<'_> {
+    /// Whether a volume is a claim's.
+    fn is_claimed(&self, name: &str) -> bool {
+        list(&self.spec["volumes"]).iter().any(|volume| {
+            text(volume, "name") == name
+                && (volume["persistentVolumeClaim"].is_object() || volume["ephemeral"].is_object())
+        })
+    }
 }
 
 /// What holds of any pod, new or old.
 pub(super) fn valid(pod: &Value, errs: &mut ErrorList) {
-    spec(&pod["spec"], &Path::new("spec"), Of::Pod, errs);
+    let of = Of::Pod(meta::name(pod));
+    spec(&pod["spec"], &Path::new("spec"), of, errs);
+    if text(&pod["spec"], "serviceAccountName").is_empty() {
+        unaccounted_tokens(&pod["spec"], errs);
+    }
 }
 
 pub(super) fn create(pod: &Value, errs: &mut ErrorList) {
@@ -44,6 +71,21 @@ pub(super) fn create(pod: &Value, errs: &mut ErrorList) {
             &Path::new("spec").child("ephemeralContainers"),
             "cannot be set on create",
         ));
+    }
+}
+
+/// A token is somebody's.
+fn unaccounted_tokens(s: &Value, errs: &mut ErrorList) {
+    for (i, volume) in list(&s["volumes"]).iter().enumerate() {
+        for (j, source) in list(&volume["projected"]["sources"]).iter().enumerate() {
+            if source["serviceAccountToken"].is_object() {
+                let at = Path::new("spec").child("volumes").index(i).child("projected");
+                errs.push(Error::forbidden(
+                    &at.child("sources").index(j).child("serviceAccountToken"),
+                    "must not be specified when serviceAccountName is not set",
+                ));
+            }
+        }
     }
 }
 
@@ -61,10 +103,31 @@ pub(super) fn template(t: &Value, path: &Path, errs: &mut ErrorList) {
 
 const DNS_POLICIES: &[&str] = &["ClusterFirstWithHostNet", "ClusterFirst", "Default", "None"];
 
-fn spec(s: &Value, path: &Path, of: Of, errs: &mut ErrorList) {
-    let volumes = volume::all(s, &path.child("volumes"), errs);
-    container::all(s, path, of == Of::Pod, &volumes, errs);
-    ephemeral::all(s, path, of == Of::Pod, &volumes, errs);
+fn spec(s: &Value, path: &Path, of: Of<'_>, errs: &mut ErrorList) {
+    let volumes = volume::all(s, of, &path.child("volumes"), errs);
+    let is_pod = of != Of::Template;
+    claims::of_pod(s, &path.child("resourceClaims"), errs);
+    let around = Around {
+        spec: s,
+        is_pod,
+        volumes: &volumes,
+    };
+    container::all(around, path, errs);
+    ephemeral::all(around, path, errs);
+    env::file_volumes(s, path, errs);
+    if s["resources"].is_object() {
+        let at = path.child("resources");
+        let shares = &s["resources"]["claims"];
+        if !shares.is_null() {
+            errs.push(Error::forbidden(
+                &at.child("claims"),
+                "claims may not be set for Resources at pod-level",
+            ));
+        }
+        claims::of_container(shares, s, &at.child("claims"), errs);
+    }
+    windows::host_processes(s, path, errs);
+    host_name(s, &path.child("hostnameOverride"), errs);
     required_one_of(
         &s["restartPolicy"],
         &["Always", "OnFailure", "Never"],
@@ -74,7 +137,7 @@ fn spec(s: &Value, path: &Path, of: Of, errs: &mut ErrorList) {
     required_one_of(&s["dnsPolicy"], DNS_POLICIES, &path.child("dnsPolicy"), errs);
     super::meta::labels(&s["nodeSelector"], &path.child("nodeSelector"), errs);
     security::pod(s, path, errs);
-    container::host_ports(s, path, of == Of::Pod, errs);
+    container::host_ports(s, path, is_pod, errs);
     affinity::affinity(&s["affinity"], &path.child("affinity"), errs);
     dns_config(s, &path.child("dnsConfig"), errs);
     for (i, g) in list(&s["readinessGates"]).iter().enumerate() {
@@ -114,9 +177,9 @@ fn spec(s: &Value, path: &Path, of: Of, errs: &mut ErrorList) {
     for (i, a) in list(&s["hostAliases"]).iter().enumerate() {
         let p = path.child("hostAliases").index(i);
         errs.invalid_each(&p.child("ip"), text(a, "ip"), names::ip(text(a, "ip")));
-        for h in list(&a["hostnames"]) {
+        for (j, h) in list(&a["hostnames"]).iter().enumerate() {
             let h = h.as_str().unwrap_or("");
-            errs.invalid_each(&p.child("hostnames"), h, names::dns1123_subdomain(h));
+            errs.invalid_each(&p.child("hostnames").index(j), h, names::dns1123_subdomain(h));
         }
     }
     one_of(
@@ -125,13 +188,14 @@ fn spec(s: &Value, path: &Path, of: Of, errs: &mut ErrorList) {
         &path.child("preemptionPolicy"),
         errs,
     );
-    if s["os"].is_object() {
-        required_one_of(
-            &s["os"]["name"],
+    match s["os"]["name"].as_str() {
+        None | Some("linux" | "windows") => {}
+        Some("") => errs.push(Error::required(&path.child("os").child("name"), "")),
+        Some(other) => errs.push(Error::not_supported(
+            &path.child("os"),
+            other,
             &["linux", "windows"],
-            &path.child("os").child("name"),
-            errs,
-        );
+        )),
     }
     for (k, v) in s["overhead"].as_object().into_iter().flatten() {
         super::support::nonnegative_quantity(v, &path.child("overhead").key(k), errs);
@@ -180,11 +244,11 @@ fn dns_config(s: &Value, path: &Path, errs: &mut ErrorList) {
         let d = d.as_str().unwrap_or("");
         // A lone dot and a trailing one are allowed, and so are underscores.
         if d != "." {
-            let bare = d.strip_suffix('.').unwrap_or(d).replace('_', "-");
+            let d = d.strip_suffix('.').unwrap_or(d);
             errs.invalid_each(
                 &path.child("searches").index(i),
                 d,
-                names::dns1123_subdomain(&bare),
+                names::dns1123_subdomain_with_underscores(d),
             );
         }
     }
@@ -203,9 +267,9 @@ fn scheduling_gates(s: &Value, path: &Path, errs: &mut ErrorList) {
     for (i, g) in list(&s["schedulingGates"]).iter().enumerate() {
         let name = text(g, "name");
         let p = path.index(i);
-        errs.invalid_each(&p.child("name"), name, names::qualified_name(name));
+        errs.invalid_each(&p, name, names::qualified_name(name));
         if seen.contains(&name) {
-            errs.push(Error::duplicate(&p.child("name"), name));
+            errs.push(Error::duplicate(&p, name));
         }
         seen.push(name);
     }
@@ -218,7 +282,6 @@ fn scheduling_gates(s: &Value, path: &Path, errs: &mut ErrorList) {
 }
 
 fn spread(s: &Value, path: &Path, errs: &mut ErrorList) {
-    let mut seen: Vec<(&str, &str)> = vec![];
     for (i, c) in list(&s["topologySpreadConstraints"]).iter().enumerate() {
         let p = path.index(i);
         let skew = c["maxSkew"].as_i64().unwrap_or(0);
@@ -232,8 +295,6 @@ fn spread(s: &Value, path: &Path, errs: &mut ErrorList) {
         let key = text(c, "topologyKey");
         if key.is_empty() {
             errs.push(Error::required(&p.child("topologyKey"), "can not be empty"));
-        } else {
-            errs.invalid_each(&p.child("topologyKey"), key, names::qualified_name(key));
         }
         let action = text(c, "whenUnsatisfiable");
         if !matches!(action, "DoNotSchedule" | "ScheduleAnyway") {
@@ -244,13 +305,15 @@ fn spread(s: &Value, path: &Path, errs: &mut ErrorList) {
                 supported,
             ));
         }
-        if seen.contains(&(key, action)) {
+        let rest = list(&s["topologySpreadConstraints"]).iter().skip(i + 1);
+        let again =
+            |other: &Value| (text(other, "topologyKey"), text(other, "whenUnsatisfiable")) == (key, action);
+        if rest.into_iter().any(again) {
             errs.push(Error::duplicate(
                 &p.child("{topologyKey, whenUnsatisfiable}"),
                 format!("{{{key}, {action}}}"),
             ));
         }
-        seen.push((key, action));
         if let Some(n) = c["minDomains"].as_i64() {
             if n <= 0 {
                 errs.push(Error::invalid(
@@ -273,8 +336,26 @@ fn spread(s: &Value, path: &Path, errs: &mut ErrorList) {
         for f in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
             one_of(&c[f], &["Honor", "Ignore"], &p.child(f), errs);
         }
+        affinity::label_keys(c, &p, errs);
         label_selector(&c["labelSelector"], &p.child("labelSelector"), errs);
     }
+}
+
+/// A `hostnameOverride` (KEP-4762).
+fn host_name(s: &Value, path: &Path, errs: &mut ErrorList) {
+    let Some(name) = s["hostnameOverride"].as_str() else {
+        return;
+    };
+    for field in ["setHostnameAsFQDN", "hostNetwork"] {
+        if s[field] == true {
+            let why = format!("may not be specified when {field} is true");
+            errs.push(Error::forbidden(path, why));
+        }
+    }
+    if name.len() > 64 {
+        errs.push(Error::too_long(path, 64));
+    }
+    errs.invalid_each(path, name, names::dns1123_subdomain(name));
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::certificates;
-use super::support::{list, nonnegative, text};
+use super::support::{conditions, list, nonnegative, text};
 use crate::field::{Error, ErrorList, Path, quote};
 
 const TOO_MANY: &str = "cannot be greater than status.replicas";
@@ -60,12 +60,27 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             super::service::status(new, errs);
             return;
         }
+        ("", "Pod") => {
+            pod(new, errs);
+            return;
+        }
+        ("flowcontrol.apiserver.k8s.io", _) => {
+            super::flowcontrol::status(new, errs);
+            return;
+        }
+        ("networking.k8s.io", "ServiceCIDR") | ("admissionregistration.k8s.io", _) => {
+            conditions(&s["conditions"], &path.child("conditions"), errs);
+            return;
+        }
         ("certificates.k8s.io", "CertificateSigningRequest") => {
             certificates::update(certificates::By::Status, new, old, errs);
             return;
         }
         _ => return,
     };
+    if group == "policy" {
+        conditions(&s["conditions"], &path.child("conditions"), errs);
+    }
     for f in counts {
         nonnegative(&s[*f], &path.child(f), errs);
     }
@@ -96,6 +111,43 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             n("collisionCount"),
             "cannot be decremented",
         ));
+    }
+}
+
+/// A pod's conditions and what became of its claims.
+fn pod(new: &Value, errs: &mut ErrorList) {
+    let (s, path) = (&new["status"], Path::new("status"));
+    for (i, c) in list(&s["conditions"]).iter().enumerate() {
+        let (kind, p) = (text(c, "type"), path.child("conditions").index(i));
+        if let Some(n) = c["observedGeneration"].as_i64().filter(|n| *n < 0) {
+            let why = "must be a non-negative integer";
+            errs.push(Error::invalid(&p.child("observedGeneration"), n, why));
+        }
+        if !matches!(kind, "PodScheduled" | "Ready" | "Initialized") {
+            // As upstream spells it.
+            errs.invalid_each(&p.child("Type"), kind, crate::names::qualified_name(kind));
+        }
+    }
+    if let Some(n) = s["observedGeneration"].as_i64().filter(|n| *n < 0) {
+        let why = "must be a non-negative integer";
+        errs.push(Error::invalid(&path.child("observedGeneration"), n, why));
+    }
+    let claims = list(&new["spec"]["resourceClaims"]);
+    let mut seen: Vec<&str> = vec![];
+    for (i, claim) in list(&s["resourceClaimStatuses"]).iter().enumerate() {
+        let at = path.child("resourceClaimStatuses").index(i).child("name");
+        let name = text(claim, "name");
+        if !claims.iter().any(|claim| text(claim, "name") == name) {
+            let why = "must match the name of an entry in `spec.resourceClaims`";
+            errs.push(Error::invalid(&at, name, why));
+        }
+        if seen.contains(&name) {
+            errs.push(Error::duplicate(&at, name));
+        }
+        seen.push(name);
+        if let Some(name) = claim["resourceClaimName"].as_str() {
+            errs.invalid_each(&at, name, crate::names::dns1123_subdomain(name));
+        }
     }
 }
 

@@ -1,311 +1,373 @@
 //! Volumes, claims and storage.k8s.io.
 
-use serde_json::Value;
+mod volumes;
 
-use super::pod::volume_source;
-use super::support::{differences, immutable, list, one_of, required, required_one_of, same, text};
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::{Value, json};
+
+use super::support::{
+    immutable, label_selector, list, nonnegative, nonnegative_quantity, required, same, text,
+};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
-use crate::quantity::Quantity;
 
-const MODES: &[&str] = &[
-    "ReadOnlyMany",
-    "ReadWriteMany",
-    "ReadWriteOnce",
-    "ReadWriteOncePod",
-];
+use volumes::{Within, volume_spec};
+pub(super) use volumes::{claim_spec, claim_status, claim_update, volume, volume_update};
 
-fn access_modes(v: &Value, path: &Path, errs: &mut ErrorList) {
-    let modes = list(v);
-    if modes.is_empty() {
-        errs.push(Error::required(path, "at least 1 access mode is required"));
-    }
-    for m in modes {
-        one_of(m, MODES, path, errs);
-    }
-    if modes.len() > 1 && modes.iter().any(|m| m == "ReadWriteOncePod") {
-        errs.push(Error::forbidden(
-            path,
-            "may not use ReadWriteOncePod with other access modes",
-        ));
-    }
-}
-
-fn positive(v: &Value, path: &Path, errs: &mut ErrorList) {
-    match Quantity::from_value(v) {
-        Ok(q) if q.sign() <= 0 => errs.push(Error::invalid(path, q.to_string(), "must be greater than zero")),
-        Ok(_) => {}
-        Err(e) => errs.push(Error::invalid(path, v.clone(), e.to_string())),
-    }
-}
-
-pub(super) fn claim_spec(s: &Value, path: &Path, errs: &mut ErrorList) {
-    access_modes(&s["accessModes"], &path.child("accessModes"), errs);
-    super::support::label_selector(&s["selector"], &path.child("selector"), errs);
-    let storage = &s["resources"]["requests"]["storage"];
-    if storage.is_null() {
-        errs.push(Error::required(&path.child("resources").key("storage"), ""));
-    } else {
-        positive(storage, &path.child("resources").key("storage"), errs);
-    }
-    let class = text(s, "storageClassName");
-    if !class.is_empty() {
-        errs.invalid_each(
-            &path.child("storageClassName"),
-            class,
-            names::dns1123_subdomain(class),
-        );
-    }
-    one_of(
-        &s["volumeMode"],
-        &["Block", "Filesystem"],
-        &path.child("volumeMode"),
-        errs,
-    );
-}
-
-pub(super) fn claim_update(new: &Value, old: &Value, errs: &mut ErrorList) {
-    let path = Path::new("spec");
-    claim_spec(&new["spec"], &path, errs);
-    let bound = text(&old["status"], "phase") == "Bound";
-    let late_class = old["spec"]["storageClassName"].is_null();
-    let rest = |o: &Value| {
-        let mut s = o["spec"].clone();
-        if let Some(m) = s.as_object_mut() {
-            // Who binds a claim fills these in.
-            if text(&old["spec"], "volumeName").is_empty() {
-                m.remove("volumeName");
-            }
-            if late_class {
-                m.remove("storageClassName");
-            }
-            if bound {
-                m.remove("resources");
-                m.remove("volumeAttributesClassName");
-            }
-        }
-        s
-    };
-    let changed = differences("spec", &rest(old), &rest(new));
-    if !changed.is_empty() {
-        errs.push(Error::forbidden(
-            &path,
-            format!(
-                "spec is immutable after creation except resources.requests and volumeAttributesClassName for bound claims\n{changed}"
-            ),
-        ));
-    }
-    let storage = |o: &Value| Quantity::from_value(&o["spec"]["resources"]["requests"]["storage"]).ok();
-    let held = Quantity::from_value(&old["status"]["capacity"]["storage"]).ok();
-    if let (Some(n), Some(o)) = (storage(new), storage(old))
-        && n < o
-        && held.is_some_and(|h| n <= h)
-    {
-        errs.push(Error::forbidden(
-            &path.child("resources").child("requests").child("storage"),
-            "field can not be less than status.capacity",
-        ));
-    }
-}
-
-pub(super) fn volume(o: &Value, errs: &mut ErrorList) {
-    let s = &o["spec"];
-    let path = Path::new("spec");
-    access_modes(&s["accessModes"], &path.child("accessModes"), errs);
-    let capacity = s["capacity"].as_object();
-    if capacity.is_none_or(serde_json::Map::is_empty) {
-        errs.push(Error::required(&path.child("capacity"), ""));
-    }
-    for (k, v) in capacity.into_iter().flatten() {
-        if k == "storage" {
-            positive(v, &path.child("capacity").key(k), errs);
-        } else {
-            errs.push(Error::not_supported(
-                &path.child("capacity"),
-                k.as_str(),
-                &["storage"],
-            ));
-        }
-    }
-    one_of(
-        &s["persistentVolumeReclaimPolicy"],
-        &["Delete", "Recycle", "Retain"],
-        &path.child("persistentVolumeReclaimPolicy"),
-        errs,
-    );
-    if s["nodeAffinity"]["required"].is_object() {
-        super::pod::node_selector(
-            &s["nodeAffinity"]["required"],
-            &path.child("nodeAffinity").child("required"),
-            errs,
-        );
-    } else if s["local"].is_object() {
-        errs.push(Error::required(
-            &Path::new("metadata").child("annotations"),
-            "Local volume requires node affinity",
-        ));
-    }
-    volume_source(s, &path, errs);
-    let class = text(s, "storageClassName");
-    if !class.is_empty() {
-        errs.invalid_each(
-            &path.child("storageClassName"),
-            class,
-            names::dns1123_subdomain(class),
-        );
-    }
-    one_of(
-        &s["volumeMode"],
-        &["Block", "Filesystem"],
-        &path.child("volumeMode"),
-        errs,
-    );
-}
-
-pub(super) fn volume_update(new: &Value, old: &Value, errs: &mut ErrorList) {
-    // Its strategy checks it as new and as changed.
-    volume(new, errs);
-    volume(new, errs);
-    let source = |o: &Value| {
-        let mut s = o["spec"].clone();
-        if let Some(m) = s.as_object_mut() {
-            for f in [
-                "capacity",
-                "accessModes",
-                "claimRef",
-                "persistentVolumeReclaimPolicy",
-                "storageClassName",
-                "mountOptions",
-                "volumeMode",
-                "nodeAffinity",
-                "volumeAttributesClassName",
-            ] {
-                m.remove(f);
-            }
-        }
-        s
-    };
-    let changed = differences("spec", &source(old), &source(new));
-    if !changed.is_empty() {
-        errs.push(Error::forbidden(
-            &Path::new("spec").child("persistentvolumesource"),
-            format!("spec.persistentvolumesource is immutable after creation\n{changed}"),
-        ));
-    }
-    let (n, o) = (&new["spec"], &old["spec"]);
-    immutable(&n["volumeMode"], &o["volumeMode"], &Path::new("volumeMode"), errs);
-    if !o["nodeAffinity"].is_null() && !same(&n["nodeAffinity"], &o["nodeAffinity"]) {
-        errs.push(Error::invalid(
-            &Path::new("nodeAffinity"),
-            n["nodeAffinity"].clone(),
-            "field is immutable",
-        ));
-    }
-}
+/// Parameters of a class: how many, and how long all together, in bytes.
+const MAX_PARAMETERS: usize = 512;
+const MAX_PARAMETERS_SIZE: usize = 256 * 1024;
+/// Longest message of an attachment's error, and how long upstream says it may be, in bytes.
+const MAX_ERROR: usize = 1024;
+const MAX_ERROR_SAID: usize = 256 * 1024;
+/// Longest id that a driver gives a node, in bytes.
+const MAX_NODE_ID: usize = 256;
 
 pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
     match kind {
-        "StorageClass" => {
-            if required(&o["provisioner"], &Path::new("provisioner"), errs) {
-                let p = text(o, "provisioner");
-                errs.invalid_each(
-                    &Path::new("provisioner"),
-                    p,
-                    names::qualified_name(&p.to_lowercase()),
-                );
-            }
-            required_one_of(
-                &o["reclaimPolicy"],
-                &["Delete", "Retain"],
-                &Path::new("reclaimPolicy"),
-                errs,
-            );
-            required_one_of(
-                &o["volumeBindingMode"],
-                &["Immediate", "WaitForFirstConsumer"],
-                &Path::new("volumeBindingMode"),
-                errs,
-            );
-        }
+        "StorageClass" => storage_class(o, errs),
         "VolumeAttachment" => {
+            attachment(o, errs);
             let (s, p) = (&o["spec"], Path::new("spec"));
-            required(&s["attacher"], &p.child("attacher"), errs);
-            required(&s["nodeName"], &p.child("nodeName"), errs);
-            if s["source"]["persistentVolumeName"].is_null() && s["source"]["inlineVolumeSpec"].is_null() {
-                errs.push(Error::required(
-                    &p.child("source"),
-                    "must specify exactly one of inlineVolumeSpec and persistentVolumeName",
-                ));
+            driver_name(text(s, "attacher"), &p.child("attacher"), errs);
+            if let Some(volume) = s["source"]["persistentVolumeName"].as_str() {
+                let at = p.child("source").child("persistentVolumeName");
+                errs.invalid_each(&at, volume, names::dns1123_subdomain(volume));
             }
         }
-        "CSINode" => {
-            for (i, d) in list(&o["spec"]["drivers"]).iter().enumerate() {
-                let p = Path::new("spec").child("drivers").index(i);
-                required(&d["name"], &p.child("name"), errs);
-                required(&d["nodeID"], &p.child("nodeID"), errs);
-            }
-        }
-        "CSIDriver" => {
-            for (i, m) in list(&o["spec"]["volumeLifecycleModes"]).iter().enumerate() {
-                one_of(
-                    m,
-                    &["Ephemeral", "Persistent"],
-                    &Path::new("spec").child("volumeLifecycleModes").index(i),
-                    errs,
-                );
-            }
-        }
+        "CSINode" => csi_node(o, errs),
+        "CSIDriver" => csi_driver(o, errs),
         "CSIStorageCapacity" => {
-            required(&o["storageClassName"], &Path::new("storageClassName"), errs);
+            label_selector(&o["nodeTopology"], &Path::new("nodeTopology"), errs);
+            let class = text(o, "storageClassName");
+            errs.invalid_each(
+                &Path::new("storageClassName"),
+                class,
+                names::dns1123_subdomain(class),
+            );
+            if !o["capacity"].is_null() {
+                nonnegative_quantity(&o["capacity"], &Path::new("capacity"), errs);
+            }
         }
         "VolumeAttributesClass" => {
-            required(&o["driverName"], &Path::new("driverName"), errs);
+            provisioner(text(o, "driverName"), &Path::new("driverName"), errs);
+            parameters(&o["parameters"], false, errs);
         }
         _ => {}
     }
 }
 
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
-    create(kind, new, errs);
     match kind {
-        "StorageClass" => {
-            for f in ["parameters", "provisioner", "reclaimPolicy"] {
-                if !same(&new[f], &old[f]) {
-                    errs.push(Error::forbidden(
-                        &Path::new(f),
-                        format!("updates to {f} are forbidden."),
-                    ));
-                }
-            }
-            immutable(
-                &new["volumeBindingMode"],
-                &old["volumeBindingMode"],
-                &Path::new("volumeBindingMode"),
-                errs,
-            );
+        // Names may be tighter for what is new than for what is there.
+        "VolumeAttachment" => attachment(new, errs),
+        "CSINode" => {
+            csi_node(new, errs);
+            csi_node(new, errs);
         }
-        "VolumeAttributesClass" => {
-            for f in ["driverName", "parameters"] {
-                if !same(&new[f], &old[f]) {
-                    errs.push(Error::forbidden(
-                        &Path::new(f),
-                        format!("updates to {f} are forbidden."),
-                    ));
-                }
-            }
-        }
-        "VolumeAttachment" if !same(&new["spec"], &old["spec"]) => {
-            errs.push(Error::invalid(
-                &Path::new("spec"),
-                new["spec"].clone(),
-                "field is immutable",
-            ));
-        }
+        _ => create(kind, new, errs),
+    }
+    let forbidden: &[&str] = match kind {
+        "StorageClass" => &["parameters", "provisioner", "reclaimPolicy"],
+        "VolumeAttributesClass" => &["driverName", "parameters"],
+        _ => &[],
+    };
+    for f in forbidden.iter().filter(|f| !same(&new[**f], &old[**f])) {
+        errs.push(Error::forbidden(
+            &Path::new(f),
+            format!("updates to {f} are forbidden."),
+        ));
+    }
+    match kind {
+        "StorageClass" => immutable(
+            &new["volumeBindingMode"],
+            &old["volumeBindingMode"],
+            &Path::new("volumeBindingMode"),
+            errs,
+        ),
+        "VolumeAttachment" => immutable(&new["spec"], &old["spec"], &Path::new("spec"), errs),
         "CSIStorageCapacity" => {
             for f in ["nodeTopology", "storageClassName"] {
                 immutable(&new[f], &old[f], &Path::new(f), errs);
             }
         }
+        "CSIDriver" => {
+            let p = Path::new("spec");
+            // As upstream spells them.
+            for (field, shown) in [
+                ("attachRequired", "attachedRequired"),
+                ("volumeLifecycleModes", "volumeLifecycleModes"),
+            ] {
+                immutable(&new["spec"][field], &old["spec"][field], &p.child(shown), errs);
+            }
+        }
+        "CSINode" => known_drivers(new, old, errs),
         _ => {}
     }
 }
+
+fn storage_class(o: &Value, errs: &mut ErrorList) {
+    provisioner(text(o, "provisioner"), &Path::new("provisioner"), errs);
+    parameters(&o["parameters"], true, errs);
+    let known = |field: &str, known: &[&str], errs: &mut ErrorList| match o[field].as_str() {
+        None => errs.push(Error::required(&Path::new(field), "")),
+        Some(given) if known.contains(&given) => {}
+        Some(given) => errs.push(Error::not_supported(&Path::new(field), given, known)),
+    };
+    if o["reclaimPolicy"] != "" {
+        known("reclaimPolicy", &["Delete", "Retain"], errs);
+    }
+    known("volumeBindingMode", &["Immediate", "WaitForFirstConsumer"], errs);
+    topologies(o, errs);
+}
+
+fn provisioner(name: &str, path: &Path, errs: &mut ErrorList) {
+    if name.is_empty() {
+        errs.push(Error::required(path, ""));
+    } else {
+        let lower = name.to_lowercase();
+        errs.invalid_each(path, &lower, names::qualified_name(&lower));
+    }
+}
+
+fn parameters(parameters: &Value, may_be_empty: bool, errs: &mut ErrorList) {
+    let path = Path::new("parameters");
+    let entries = parameters.as_object();
+    let count = entries.map_or(0, serde_json::Map::len);
+    if count > MAX_PARAMETERS {
+        errs.push(Error::too_long(&path, MAX_PARAMETERS));
+        return;
+    }
+    let mut size = 0;
+    for (key, value) in entries.into_iter().flatten() {
+        if key.is_empty() {
+            errs.push(Error::invalid(&path, "", "field can not be empty."));
+        }
+        size += key.len() + value.as_str().unwrap_or("").len();
+    }
+    if size > MAX_PARAMETERS_SIZE {
+        errs.push(Error::too_long(&path, MAX_PARAMETERS_SIZE));
+    }
+    if !may_be_empty && count == 0 {
+        errs.push(Error::required(&path, "must contain at least one key/value pair"));
+    }
+}
+
+fn topologies(o: &Value, errs: &mut ErrorList) {
+    let path = Path::new("allowedTopologies");
+    let terms = list(&o["allowedTopologies"]);
+    // Upstream begins with as many empty ones as there are, so that an empty one repeats them all.
+    let mut seen: Vec<BTreeMap<&str, BTreeSet<&str>>> = vec![BTreeMap::new(); terms.len()];
+    for (i, term) in terms.iter().enumerate() {
+        let at = path.index(i).child("matchLabelExpressions");
+        let mut found = BTreeMap::new();
+        for (j, expression) in list(&term["matchLabelExpressions"]).iter().enumerate() {
+            let at = at.index(j);
+            let (key, values) = (text(expression, "key"), list(&expression["values"]));
+            if values.is_empty() {
+                errs.push(Error::required(&at.child("values"), ""));
+            }
+            let mut set = BTreeSet::new();
+            for (k, value) in values.iter().enumerate() {
+                let value = value.as_str().unwrap_or("");
+                if !set.insert(value) {
+                    errs.push(Error::duplicate(&at.child("values").index(k), value));
+                }
+            }
+            errs.invalid_each(&at.child("key"), key, names::qualified_name(key));
+            if found.insert(key, set).is_some() {
+                errs.push(Error::duplicate(&at.child("key"), key));
+            }
+        }
+        for _ in seen.iter().filter(|other| **other == found) {
+            errs.push(Error::duplicate(&at, ""));
+        }
+        seen.push(found);
+    }
+}
+
+fn attachment(o: &Value, errs: &mut ErrorList) {
+    let (s, p) = (&o["spec"], Path::new("spec"));
+    required(&s["attacher"], &p.child("attacher"), errs);
+    let at = p.child("source");
+    let one = "must specify exactly one of inlineVolumeSpec and persistentVolumeName";
+    let (inline, name) = (
+        &s["source"]["inlineVolumeSpec"],
+        &s["source"]["persistentVolumeName"],
+    );
+    match (inline.is_object(), name.as_str()) {
+        (false, None) => errs.push(Error::required(&at, one)),
+        (true, Some(_)) => errs.push(Error::forbidden(&at, one)),
+        (false, Some("")) => errs.push(Error::required(
+            &at.child("persistentVolumeName"),
+            "must specify non empty persistentVolumeName",
+        )),
+        (false, Some(_)) => {}
+        (true, None) => volume_spec(
+            inline,
+            "",
+            Within::Attachment,
+            &at.child("inlineVolumeSpec"),
+            errs,
+        ),
+    }
+    let node = text(s, "nodeName");
+    errs.invalid_each(&p.child("nodeName"), node, names::dns1123_subdomain(node));
+    for field in ["attachError", "detachError"] {
+        let (error, at) = (&o["status"][field], Path::new("status").child(field));
+        if text(error, "message").len() > MAX_ERROR {
+            errs.push(Error::too_long(&at.child("message"), MAX_ERROR_SAID));
+        }
+        if let Some(code) = error["errorCode"].as_i64().filter(|code| *code < 0) {
+            errs.push(Error::invalid(
+                &at.child("errorCode"),
+                code,
+                names::inclusive_range_error(0, i64::from(i32::MAX)),
+            ));
+        }
+    }
+}
+
+/// A CSI driver's name.
+pub(super) fn driver_name(name: &str, path: &Path, errs: &mut ErrorList) {
+    if name.is_empty() {
+        errs.push(Error::required(path, ""));
+        return;
+    }
+    if name.len() > 63 {
+        errs.push(Error::too_long(path, 63));
+    }
+    errs.invalid_each(path, name, names::dns1123_subdomain(&name.to_lowercase()));
+}
+
+fn csi_node(o: &Value, errs: &mut ErrorList) {
+    let mut seen = BTreeSet::new();
+    for (i, driver) in list(&o["spec"]["drivers"]).iter().enumerate() {
+        let p = Path::new("spec").child("drivers").index(i);
+        let name = text(driver, "name");
+        driver_name(name, &p.child("name"), errs);
+        let (id, at) = (text(driver, "nodeID"), p.child("nodeID"));
+        required(&driver["nodeID"], &at, errs);
+        if id.len() > MAX_NODE_ID {
+            errs.push(Error::invalid(
+                &at,
+                id,
+                format!("must be {MAX_NODE_ID} characters or less"),
+            ));
+        }
+        nonnegative(
+            &driver["allocatable"]["count"],
+            &p.child("allocatable").child("count"),
+            errs,
+        );
+        if !seen.insert(name) {
+            errs.push(Error::duplicate(&p.child("name"), name));
+        }
+        let mut keys = BTreeSet::new();
+        for key in list(&driver["topologyKeys"]) {
+            let key = key.as_str().unwrap_or("");
+            if key.is_empty() {
+                errs.push(Error::required(&p, ""));
+            }
+            if !keys.insert(key) {
+                errs.push(Error::duplicate(&p, key));
+            }
+            errs.invalid_each(&p, key, names::qualified_name(key));
+        }
+    }
+}
+
+/// A driver that a node has stays as it is, but for how many volumes it can have (KEP-4876).
+fn known_drivers(new: &Value, old: &Value, errs: &mut ErrorList) {
+    let bare = |driver: &Value| {
+        let mut driver = driver.clone();
+        driver.as_object_mut().map(|fields| fields.remove("allocatable"));
+        driver
+    };
+    for was in list(&old["spec"]["drivers"]) {
+        for now in list(&new["spec"]["drivers"]) {
+            if now["name"] == was["name"] {
+                immutable(&bare(now), &bare(was), &Path::new("spec").child("drivers"), errs);
+            }
+        }
+    }
+}
+
+fn csi_driver(o: &Value, errs: &mut ErrorList) {
+    let (s, p) = (&o["spec"], Path::new("spec"));
+    for (field, shown) in [
+        ("attachRequired", "attachedRequired"),
+        ("podInfoOnMount", "podInfoOnMount"),
+        ("storageCapacity", "storageCapacity"),
+    ] {
+        if s[field].is_null() {
+            errs.push(Error::required(&p.child(shown), ""));
+        }
+    }
+    let policies = &["File", "None", "ReadWriteOnceWithFSType"];
+    if let Some(policy) = s["fsGroupPolicy"]
+        .as_str()
+        .filter(|policy| !policies.contains(policy))
+    {
+        errs.push(Error::not_supported(&p.child("fsGroupPolicy"), policy, policies));
+    }
+    token_requests(&s["tokenRequests"], &p.child("tokenRequests"), errs);
+    for mode in list(&s["volumeLifecycleModes"]) {
+        let modes = &["Persistent", "Ephemeral"];
+        let mode = mode.as_str().unwrap_or("");
+        if !modes.contains(&mode) {
+            errs.push(Error::not_supported(
+                &p.child("volumeLifecycleModes"),
+                mode,
+                modes,
+            ));
+        }
+    }
+    if s["seLinuxMount"].is_null() {
+        errs.push(Error::required(&p.child("seLinuxMount"), ""));
+    }
+    let field = "nodeAllocatableUpdatePeriodSeconds";
+    if let Some(seconds) = s[field].as_i64().filter(|seconds| *seconds < 10) {
+        errs.push(Error::invalid(
+            &p.child(field),
+            seconds,
+            "must be greater than or equal to 10 seconds",
+        ));
+    }
+    let field = "serviceAccountTokenInSecrets";
+    if !s[field].is_null() && list(&s["tokenRequests"]).is_empty() {
+        errs.push(Error::invalid(
+            &p.child(field),
+            json!(s[field]),
+            "serviceAccountTokenInSecrets is set but no tokenRequests are specified",
+        ));
+    }
+}
+
+fn token_requests(requests: &Value, path: &Path, errs: &mut ErrorList) {
+    let mut audiences = BTreeSet::new();
+    for (i, request) in list(requests).iter().enumerate() {
+        let at = path.index(i);
+        let audience = text(request, "audience");
+        if !audiences.insert(audience) {
+            errs.push(Error::duplicate(&at.child("audience"), audience));
+            continue;
+        }
+        let at = at.child("expirationSeconds");
+        let Some(seconds) = request["expirationSeconds"].as_i64() else {
+            continue;
+        };
+        if seconds < 600 {
+            let why = "may not specify a duration less than 10 minutes";
+            errs.push(Error::invalid(&at, seconds, why));
+        }
+        if seconds > 1 << 32 {
+            let why = "may not specify a duration larger than 2^32 seconds";
+            errs.push(Error::invalid(&at, seconds, why));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

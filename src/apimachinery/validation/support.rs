@@ -163,7 +163,8 @@ pub(super) fn differences(root: &str, old: &Value, new: &Value) -> String {
 }
 
 fn difference(at: &str, old: &Value, new: &Value, out: &mut Vec<String>) {
-    if same(old, new) {
+    // An empty struct is there, an empty list is not.
+    if old == new || (same(old, new) && !old.is_object() && !new.is_object()) {
         return;
     }
     match (old, new) {
@@ -186,6 +187,47 @@ fn difference(at: &str, old: &Value, new: &Value, out: &mut Vec<String>) {
             if !new.is_null() {
                 out.push(format!("+ {at}: {new}"));
             }
+        }
+    }
+}
+
+/// Longest reason and message of a condition, in bytes.
+const MAX_REASON: usize = 1024;
+const MAX_MESSAGE: usize = 32 * 1024;
+
+/// A list of `metav1.Condition`, each type once.
+pub(super) fn conditions(v: &Value, path: &Path, errs: &mut ErrorList) {
+    let mut seen: BTreeSet<&str> = BTreeSet::new();
+    for (i, c) in list(v).iter().enumerate() {
+        let p = path.index(i);
+        let (kind, reason) = (text(c, "type"), text(c, "reason"));
+        if !seen.insert(kind) {
+            errs.push(Error::duplicate(&p.child("type"), kind));
+        }
+        errs.invalid_each(&p.child("type"), kind, names::qualified_name(kind));
+        let statuses = &["False", "True", "Unknown"];
+        if !statuses.contains(&text(c, "status")) {
+            errs.push(Error::not_supported(
+                &p.child("status"),
+                text(c, "status"),
+                statuses,
+            ));
+        }
+        if let Some(n) = c["observedGeneration"].as_i64().filter(|n| *n < 0) {
+            let why = "must be greater than or equal to zero";
+            errs.push(Error::invalid(&p.child("observedGeneration"), n, why));
+        }
+        if c["lastTransitionTime"].is_null() {
+            errs.push(Error::required(&p.child("lastTransitionTime"), ""));
+        }
+        if required(&c["reason"], &p.child("reason"), errs) {
+            errs.invalid_each(&p.child("reason"), reason, names::condition_reason(reason));
+            if reason.len() > MAX_REASON {
+                errs.push(Error::too_long(&p.child("reason"), MAX_REASON));
+            }
+        }
+        if text(c, "message").len() > MAX_MESSAGE {
+            errs.push(Error::too_long(&p.child("message"), MAX_MESSAGE));
         }
     }
 }

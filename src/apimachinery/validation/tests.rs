@@ -52,6 +52,13 @@ fn object_meta_on_update() {
     // Once for all kinds and once by this one's strategy, as upstream's clients see it.
     let twice = messages(&update(&gvk, &new, &old));
     assert_eq!(twice[..2], twice[2..]);
+    // What finalizers are called is looked at of what is new alone.
+    new["metadata"]["uid"] = json!("1");
+    new["metadata"]["deletionTimestamp"] = json!(null);
+    new["metadata"]["finalizers"] = json!(["a b/c"]);
+    let mut free = old.clone();
+    free["metadata"]["deletionTimestamp"] = json!(null);
+    assert_eq!(update(&gvk, &new, &free).len(), 1);
     assert_eq!(
         twice[..2],
         [
@@ -287,6 +294,7 @@ fn other_kinds() {
             vec![
                 "spec.maxReplicas: Invalid value: 0: must be greater than 0",
                 "spec.maxReplicas: Invalid value: 0: must be greater than or equal to `minReplicas`",
+                "spec.scaleTargetRef.apiVersion: Invalid value: \"\": apiVersion must specify API group",
             ],
         ),
         (
@@ -294,7 +302,7 @@ fn other_kinds() {
             "Node",
             json!({"metadata": {"name": "n"}, "spec": {"taints": [{"key": "k", "effect": "Never"}]}}),
             vec![
-                "spec.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
+                "metadata.taints[0].effect: Unsupported value: \"Never\": supported values: \"NoSchedule\", \"PreferNoSchedule\", \"NoExecute\"",
             ],
         ),
         (
@@ -312,6 +320,61 @@ fn other_kinds() {
             ],
         ),
         (
+            "flowcontrol.apiserver.k8s.io",
+            "FlowSchema",
+            json!({"metadata": {"name": "x"}, "spec": {"matchingPrecedence": 1, "priorityLevelConfiguration": {"name": "p"},
+                "rules": [{"subjects": [{"kind": "User", "group": {"name": "g"}}],
+                    "nonResourceRules": [{"verbs": ["shout"], "nonResourceURLs": ["/a*"]}]}]}}),
+            vec![
+                "spec.matchingPrecedence: Invalid value: 1: only the schema named 'exempt' may have matchingPrecedence 1",
+                "spec.rules[0].subjects[0].user: Required value: user is required when subject kind is 'User'",
+                "spec.rules[0].subjects[0].group: Forbidden: group is forbidden when subject kind is not 'Group'",
+                "spec.rules[0].nonResourceRules[0].verbs: Unsupported value: [\"shout\"]: supported values: \"create\", \"delete\", \"deletecollection\", \"get\", \"list\", \"patch\", \"proxy\", \"update\", \"watch\"",
+                "spec.rules[0].nonResourceRules[0].nonResourceURLs[0]: Invalid value: \"/a*\": wildcard can only do suffix matching",
+            ],
+        ),
+        (
+            "",
+            "ResourceQuota",
+            named(
+                json!({"scopes": ["BestEffort", "NotBestEffort"], "scopeSelector": {"matchExpressions": [
+                {"scopeName": "PriorityClass", "operator": "In"}]}}),
+            ),
+            vec![
+                "spec.scopes: Invalid value: [\"BestEffort\",\"NotBestEffort\"]: conflicting scopes",
+                "spec.scopeSelector.matchExpressions.values: Required value: must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
+            ],
+        ),
+        (
+            "",
+            "LimitRange",
+            named(json!({"limits": [{"type": "Thing"}]})),
+            vec![
+                "spec.limits[0].type: Invalid value: \"Thing\": must be a standard limit type or fully qualified",
+            ],
+        ),
+        (
+            "",
+            "Event",
+            json!({"metadata": {"name": "e", "namespace": "d"}, "involvedObject": {"namespace": "d"},
+                "eventTime": "2024-01-02T03:04:05.000006Z", "reportingComponent": "example.com/c", "action": "a"}),
+            vec!["reportingInstance: Required value", "reason: Required value"],
+        ),
+        (
+            "networking.k8s.io",
+            "NetworkPolicy",
+            named(json!({"ingress": [{"ports": [{"port": "http", "endPort": 90}]}]})),
+            vec![
+                "spec.ingress[0].ports[0].endPort: Invalid value: 90: may not be specified when `port` is non-numeric",
+            ],
+        ),
+        (
+            "networking.k8s.io",
+            "IngressClass",
+            json!({"metadata": {"name": "x"}, "spec": {"controller": "a/b", "parameters": {"kind": "K", "name": "n", "scope": "Namespace"}}}),
+            vec!["spec.parameters.namespace: Required value: `parameters.scope` is set to 'Namespace'"],
+        ),
+        (
             "apps",
             "StatefulSet",
             named(
@@ -326,6 +389,30 @@ fn other_kinds() {
 }
 
 #[test]
+fn newer_events_are_made_once() {
+    let old = json!({"metadata": {"name": "e", "namespace": "d"}, "involvedObject": {"namespace": "d"},
+        "eventTime": "2024-01-02T03:04:05.000006Z", "reportingComponent": "example.com/c", "reportingInstance": "c-1",
+        "action": "a", "reason": "r", "type": "Normal"});
+    assert!(newer_event(&old, None).is_empty());
+    let mut new = old.clone();
+    new["action"] = json!("b");
+    new["series"] = json!({"count": 1, "lastObservedTime": "2024-01-02T03:04:05.000006Z"});
+    assert_eq!(
+        messages(&newer_event(&new, Some(&old))),
+        [
+            "series.count: Invalid value: \"\": should be at least 2",
+            "action: Invalid value: \"b\": field is immutable",
+        ]
+    );
+    new = old.clone();
+    new["count"] = json!(2);
+    assert_eq!(
+        messages(&newer_event(&new, None)),
+        ["count: Invalid value: \"\": needs to be unset"]
+    );
+}
+
+#[test]
 fn claim_templates_are_volumes() {
     let mut t = template(json!({"a": "b"}));
     t["spec"]["containers"][0]["volumeMounts"] = json!([{"name": "data", "mountPath": "/d"}]);
@@ -334,7 +421,8 @@ fn claim_templates_are_volumes() {
         valid("apps", "StatefulSet", named(spec.clone())),
         ["spec.template.spec.containers[0].volumeMounts[0].name: Not found: \"data\""]
     );
-    spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {}}]);
+    spec["volumeClaimTemplates"] = json!([{"metadata": {"name": "data"}, "spec": {
+        "accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}]);
     assert!(valid("apps", "StatefulSet", named(spec)).is_empty());
 }
 
@@ -385,7 +473,7 @@ fn policies_and_metrics() {
         spec
     };
     let scaler = |more: Value| {
-        let mut spec = json!({"maxReplicas": 2, "scaleTargetRef": {"kind": "Deployment", "name": "d"}});
+        let mut spec = json!({"maxReplicas": 2, "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": "d"}});
         json_patch::merge(&mut spec, &more);
         spec
     };

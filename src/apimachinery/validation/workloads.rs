@@ -16,9 +16,17 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
     match (group, kind) {
         ("apps", "Deployment") => deployment(&o["spec"], &path, errs),
         ("apps", "ReplicaSet") => replica_set(&o["spec"], &path, errs),
-        ("apps", "StatefulSet") => stateful_set(&o["spec"], &path, errs),
+        ("apps", "StatefulSet") => {
+            stateful_set(&o["spec"], &path, errs);
+            for (i, claim) in list(&o["spec"]["volumeClaimTemplates"]).iter().enumerate() {
+                let at = path.child("volumeClaimTemplates").index(i).child("spec");
+                super::storage::claim_spec(&claim["spec"], &Value::Null, &at, errs);
+            }
+        }
         ("apps", "DaemonSet") => daemon_set(&o["spec"], &path, errs),
-        ("autoscaling", "HorizontalPodAutoscaler") => super::autoscaler::spec(&o["spec"], &path, errs),
+        ("autoscaling", "HorizontalPodAutoscaler") => {
+            super::autoscaler::spec(&o["spec"], &Value::Null, &path, errs)
+        }
         _ => {}
     }
 }
@@ -31,10 +39,12 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             create(group, kind, new, errs);
             immutable(&n["selector"], &o["selector"], &path.child("selector"), errs);
         }
+        // Their claims cannot be changed any more.
         ("apps", "StatefulSet") => {
-            create(group, kind, new, errs);
+            stateful_set(n, &path, errs);
             stateful_set_update(n, o, &path, errs);
         }
+        ("autoscaling", "HorizontalPodAutoscaler") => super::autoscaler::spec(n, o, &path, errs),
         ("apps", "ControllerRevision") => immutable(&new["data"], &old["data"], &Path::new("data"), errs),
         _ => create(group, kind, new, errs),
     }
@@ -256,7 +266,7 @@ fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
     for f in ["whenDeleted", "whenScaled"] {
         super::support::one_of(
             &retention[f],
-            &["Delete", "Retain"],
+            &["Retain", "Delete"],
             &path.child("persistentVolumeClaimRetentionPolicy").child(f),
             errs,
         );

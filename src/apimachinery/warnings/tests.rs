@@ -55,7 +55,7 @@ fn other_kinds() {
         of(
             "",
             "Service",
-            json!({"spec": {"clusterIP": "None", "sessionAffinity": "ClientIP"}})
+            json!({"spec": {"type": "ClusterIP", "clusterIP": "None", "sessionAffinity": "ClientIP"}})
         ),
         ["spec.SessionAffinity is ignored for headless services"]
     );

@@ -196,6 +196,7 @@ impl Write {
             meta::remove(&mut object, field);
         }
         self.normalize(&mut object);
+        self.through_internal(&mut object);
         let mut owners = managed::created(self, &mut object);
         let name = meta::name(&object).to_owned();
         if !self.admitted {
@@ -256,7 +257,7 @@ impl Write {
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut object, None).await?;
         let errors = self.validate_create(&object);
         if !errors.is_empty() {
-            return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
+            return Err(Status::invalid(&self.gvk().group, self.def.kind, name, &errors).into());
         }
         if !self.admitted {
             self.core

@@ -5,7 +5,7 @@ use axum::body::Body;
 use futures::StreamExt as _;
 use http::{Response, StatusCode};
 use rkind_apimachinery::{
-    meta,
+    meta::{self, GroupResource},
     resources::{self, ResourceDef},
     status::{Details, Status},
 };
@@ -185,7 +185,12 @@ impl Write {
                 self.admit_deletion(name, &old, options).await?;
             }
 
-            let plan = plan(&self.def, &old, options, jiff::Timestamp::now());
+            let now = jiff::Timestamp::now();
+            let plan = plan(&self.def, &old, options, now);
+            // What is answered of a pod that goes at once says so.
+            if plan == Plan::Remove && (self.def.group, self.def.resource) == ("", "pods") {
+                mark(&mut old, now, 0);
+            }
             if self.options.dry_run {
                 return Ok(match plan {
                     Plan::Mark(new) => Deleted {
@@ -258,23 +263,25 @@ impl Write {
     }
 
     fn preconditions(&self, name: &str, old: &Value, options: &DeleteOptions) -> Result<()> {
-        let gr = group_resource(&self.def);
+        // Upstream names the kind where it names the resource of other conflicts.
+        let what = GroupResource::new(self.def.group, self.def.kind);
         let uid = meta::uid(old);
         if let Some(wanted) = &options.precondition_uid
             && wanted != uid
         {
-            let why =
-                format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
-            return Err(Status::conflict(&gr, name, &why).into());
+            let why = format!(
+                "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
+            );
+            return Err(Status::conflict(&what, name, &why).into());
         }
         let version = meta::resource_version(old);
         if let Some(wanted) = &options.precondition_version
             && wanted != version
         {
             let why = format!(
-                "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
+                "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). The object might have been modified"
             );
-            return Err(Status::conflict(&gr, name, &why).into());
+            return Err(Status::conflict(&what, name, &why).into());
         }
         Ok(())
     }
@@ -409,6 +416,10 @@ fn mark(object: &mut Value, now: jiff::Timestamp, grace: i64) {
 
 /// Sets the garbage collector's finalizers as `propagationPolicy` says.
 fn set_propagation(def: &ResourceDef, object: &mut Value, options: &DeleteOptions) {
+    // Nothing depends on an event.
+    if def.resource == "events" {
+        return;
+    }
     let mut list: Vec<String> = meta::finalizers(object).map(str::to_owned).collect();
     let has = |name: &str| list.iter().any(|f| f == name);
     let orphans_by_default = matches!(

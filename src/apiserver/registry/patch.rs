@@ -72,7 +72,7 @@ pub(crate) async fn patch(ctx: &Context, body: Body) -> Result<Response<Body>> {
             let (object, found) = checked.map_err(|status| misfit(&ctx.def, status, shown()))?;
             check_identity(ctx, name, &served, &patched)?;
             warnings = found;
-            warnings.extend(machinery::oddities(&write.gvk(), &object));
+            warnings.extend(machinery::oddities_of_update(&write.gvk(), write.sub, &object));
             Ok(object)
         })
         .await?;
@@ -225,7 +225,7 @@ async fn server_side_apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>
         None => apply::faults(Some(def.type_def()), &applied),
         Some(own) => apply::faults_custom(&own.version().schema, &applied),
     };
-    let warnings = declared(found, faults, options.field_validation, &what)?;
+    let mut warnings = declared(found, faults, options.field_validation, &what)?;
     if meta::name(&applied).is_empty() {
         meta::set(&mut applied, "name", name);
     }
@@ -263,24 +263,35 @@ async fn server_side_apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>
             let mut object = managed::applied(&write, None, &applied)?;
             rules::default_served(def, &mut object);
             write.may_create(name).await?;
-            match write.create(convert::to_stored(def, object)).await {
-                Ok(payload) => return render::object(ctx, StatusCode::CREATED, payload, &warnings).await,
+            let object = convert::to_stored(def, object);
+            let odd = machinery::oddities(&write.gvk(), &object);
+            match write.create(object).await {
+                Ok(payload) => {
+                    warnings.extend(odd);
+                    return render::object(ctx, StatusCode::CREATED, payload, &warnings).await;
+                }
                 Err(error) if error.reason == "AlreadyExists" => continue,
                 Err(error) => return Err(error),
             }
         }
+        let mut odd = Vec::new();
         let updated = write
             .change(name, |old| {
                 let served = convert::to_served(def, old.clone());
                 let mut object = managed::applied(&write, Some(&served), &applied)?;
                 rules::default_served(def, &mut object);
-                Ok(convert::to_stored(def, object))
+                let object = convert::to_stored(def, object);
+                odd = machinery::oddities_of_update(&write.gvk(), write.sub, &object);
+                Ok(object)
             })
             .await;
         match updated {
             Err(error) if error.code == 404 => {}
             Err(error) => return Err(error),
-            Ok(updated) => return render::object(ctx, StatusCode::OK, updated.payload, &warnings).await,
+            Ok(updated) => {
+                warnings.extend(odd);
+                return render::object(ctx, StatusCode::OK, updated.payload, &warnings).await;
+            }
         }
     }
     Err(Status::modified(&gr, name).into())

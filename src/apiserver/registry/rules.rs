@@ -13,7 +13,7 @@ use rkind_apimachinery::{
     json,
     meta::{self, Gvk},
     status::Status,
-    strategy,
+    strategy, validation,
 };
 use serde_json::Value;
 
@@ -161,6 +161,13 @@ impl Write {
         }
     }
 
+    /// Makes of a built-in kind's object what upstream's internal types would.
+    pub(crate) fn through_internal(&self, object: &mut Value) {
+        if self.custom().is_none() {
+            machinery::through_internal(&self.gvk(), object);
+        }
+    }
+
     pub(crate) fn prepare_create(&self, object: &mut Value) {
         match self.custom() {
             None => {
@@ -183,6 +190,9 @@ impl Write {
 
     pub(crate) fn validate_create(&self, object: &Value) -> ErrorList {
         let Some(own) = self.custom() else {
+            if self.is_newer_event() {
+                return validation::newer_event(object, None);
+            }
             let mut errors = machinery::validate_create(&self.gvk(), object);
             if errors.is_empty() && self.def.storage_prefix == crd::DEFINITIONS {
                 errors.extend(crd::estimate::check(object));
@@ -199,6 +209,9 @@ impl Write {
 
     pub(crate) fn validate_update(&self, new: &Value, old: &Value) -> ErrorList {
         let Some(own) = self.custom() else {
+            if self.is_newer_event() {
+                return validation::newer_event(new, Some(old));
+            }
             let mut errors = machinery::validate_update(&self.gvk(), self.sub, new, old);
             let changed = || new["spec"]["versions"] != old["spec"]["versions"];
             if errors.is_empty() && self.def.storage_prefix == crd::DEFINITIONS && changed() {
@@ -211,6 +224,11 @@ impl Write {
         errors.extend(check_replicas(own, new));
         run_rules(own, new, Some(old), &mut errors);
         errors
+    }
+
+    /// Whether it is written through the newer of the two groups that serve events.
+    fn is_newer_event(&self) -> bool {
+        self.def.group == "events.k8s.io" && self.def.resource == "events"
     }
 
     fn check_kind(&self, object: &Value) -> ErrorList {

@@ -38,7 +38,8 @@ pub(crate) async fn update(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let options = ctx.write_options("UpdateOptions")?;
     let bytes = read_body(body).await?;
     let (object, mut warnings) = decode(ctx, &bytes, options.field_validation)?;
-    warnings.extend(machinery::oddities(&stored_gvk(&ctx.def), &object));
+    let gvk = stored_gvk(&ctx.def);
+    warnings.extend(machinery::oddities_of_update(&gvk, ctx.sub_name(), &object));
     let write = Write::of(ctx, options);
     let validation = write.options.field_validation;
     let again = || Ok(decode(ctx, &bytes, validation)?.0);
@@ -177,6 +178,7 @@ impl Write {
 
         // Before anything is compared: what is written the same way must look the same.
         self.normalize(&mut new);
+        self.through_internal(&mut new);
         managed::updated(self, Some(&old), &mut new);
         if !self.admitted {
             self.core
@@ -202,7 +204,7 @@ impl Write {
         let reservation = services::reserve(&self.core, &self.def, self.sub, &mut new, Some(&old)).await?;
         let errors = self.validate_update(&new, &old);
         if !errors.is_empty() {
-            return Err(Status::invalid(self.def.group, self.def.kind, name, &errors).into());
+            return Err(Status::invalid(&self.gvk().group, self.def.kind, name, &errors).into());
         }
         managed::keep_times(&old, &mut new);
         if !self.admitted {

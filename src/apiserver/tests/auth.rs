@@ -105,7 +105,7 @@ async fn service_account_tokens() {
     let (_, answer) = f
         .send("POST", "/apis/authentication.k8s.io/v1/tokenreviews", review)
         .await;
-    assert_eq!(answer["status"]["authenticated"], false, "{answer}");
+    assert!(answer["status"]["authenticated"].is_null(), "{answer}");
 }
 
 #[tokio::test]

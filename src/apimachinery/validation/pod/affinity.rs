@@ -65,16 +65,13 @@ fn node_term(t: &Value, path: &Path, errs: &mut ErrorList) {
             text(e, "key"),
             names::qualified_name(text(e, "key")),
         );
+        for (j, value) in values.iter().enumerate() {
+            let value = value.as_str().unwrap_or("");
+            errs.invalid_each(&p.child("values").index(j), value, names::label_value(value));
+        }
     }
     for (i, e) in list(&t["matchFields"]).iter().enumerate() {
         let p = path.child("matchFields").index(i);
-        if text(e, "key") != "metadata.name" {
-            errs.push(Error::invalid(
-                &p.child("key"),
-                text(e, "key"),
-                "not a valid field selector key",
-            ));
-        }
         match (text(e, "operator"), list(&e["values"]).len()) {
             ("In" | "NotIn", 1) => {}
             ("In" | "NotIn", _) => errs.push(Error::required(
@@ -88,6 +85,19 @@ fn node_term(t: &Value, path: &Path, errs: &mut ErrorList) {
                     "not a valid selector operator",
                 ));
             }
+        }
+        let key = text(e, "key");
+        if key != "metadata.name" {
+            errs.push(Error::invalid(
+                &p.child("key"),
+                key,
+                "not a valid field selector key",
+            ));
+            continue;
+        }
+        for (j, name) in list(&e["values"]).iter().enumerate() {
+            let name = name.as_str().unwrap_or("");
+            errs.invalid_each(&p.child("values").index(j), name, names::dns1123_subdomain(name));
         }
     }
 }
@@ -125,8 +135,49 @@ fn pod_term(t: &Value, p: &Path, errs: &mut ErrorList) {
     let key = text(t, "topologyKey");
     if key.is_empty() {
         errs.push(Error::required(&p.child("topologyKey"), "can not be empty"));
-    } else {
-        errs.invalid_each(&p.child("topologyKey"), key, names::qualified_name(key));
+    }
+    errs.invalid_each(&p.child("topologyKey"), key, names::qualified_name(key));
+    label_keys(t, p, errs);
+}
+
+/// `matchLabelKeys` and `mismatchLabelKeys` of an affinity's or a spread's selector (KEP-3633).
+pub(super) fn label_keys(t: &Value, p: &Path, errs: &mut ErrorList) {
+    let selector = &t["labelSelector"];
+    for field in ["matchLabelKeys", "mismatchLabelKeys"] {
+        let (keys, at) = (list(&t[field]), p.child(field));
+        if !keys.is_empty() && selector.is_null() {
+            let why = "must not be specified when labelSelector is not set";
+            errs.push(Error::forbidden(&at, why));
+            continue;
+        }
+        for (i, key) in keys.iter().enumerate() {
+            let key = key.as_str().unwrap_or("");
+            errs.invalid_each(&at.index(i), key, names::qualified_name(key));
+        }
+    }
+    let keys = list(&t["matchLabelKeys"]);
+    let mut selected: Vec<&str> = selector["matchLabels"]
+        .as_object()
+        .map_or(vec![], |labels| labels.keys().map(String::as_str).collect());
+    for expression in list(&selector["matchExpressions"]) {
+        let key = text(expression, "key");
+        if selected.contains(&key)
+            && let Some(i) = keys.iter().rposition(|other| other == key)
+        {
+            let why = "exists in both matchLabelKeys and labelSelector";
+            errs.push(Error::invalid(&p.index(i), key, why));
+        }
+        selected.push(key);
+    }
+    for (i, key) in keys.iter().enumerate() {
+        if list(&t["mismatchLabelKeys"]).contains(key) {
+            let why = "exists in both matchLabelKeys and mismatchLabelKeys";
+            errs.push(Error::invalid(
+                &p.child("matchLabelKeys").index(i),
+                key.clone(),
+                why,
+            ));
+        }
     }
 }
 
@@ -161,9 +212,14 @@ pub(super) fn tolerations(spec: &Value, path: &Path, errs: &mut ErrorList) {
             "Exists" if value.is_empty() => {}
             "Exists" => errs.push(Error::invalid(
                 &p.child("operator"),
-                t.clone(),
+                value,
                 "value must be empty when `operator` is 'Exists'",
             )),
+            // Comparisons are known, and off by default.
+            "Lt" | "Gt" => {
+                let known = &["Equal", "Exists", "Lt", "Gt"];
+                errs.push(Error::not_supported(&p.child("operator"), operator, known));
+            }
             other => {
                 errs.push(Error::not_supported(
                     &p.child("operator"),

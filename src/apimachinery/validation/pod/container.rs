@@ -6,14 +6,15 @@ use serde_json::Value;
 
 use super::super::support::{list, nonnegative_quantity, required, required_one_of, text};
 use super::volume::descending_path;
-use super::{env, probe, security};
+use super::{Around, claims, env, probe, restart, security};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 use crate::quantity::Quantity;
 
 const NOT_FOR_INIT: &str = "may not be set for init containers without restartPolicy=Always";
 
-pub(super) fn all(spec: &Value, path: &Path, is_pod: bool, volumes: &[&str], errs: &mut ErrorList) {
+pub(super) fn all(around: Around<'_>, path: &Path, errs: &mut ErrorList) {
+    let spec = around.spec;
     let containers = list(&spec["containers"]);
     if containers.is_empty() {
         errs.push(Error::required(&path.child("containers"), ""));
@@ -23,7 +24,8 @@ pub(super) fn all(spec: &Value, path: &Path, is_pod: bool, volumes: &[&str], err
         let mut ports: HashSet<String> = HashSet::new();
         for (i, c) in list(&spec[list_name]).iter().enumerate() {
             let p = path.child(list_name).index(i);
-            common(c, &p, is_pod, volumes, errs);
+            common(c, around, &p, errs);
+            restart::policy(c, &p, init, errs);
             let name = text(c, "name");
             if !name.is_empty() && !names.insert(name) {
                 errs.push(Error::duplicate(&p.child("name"), name));
@@ -36,7 +38,8 @@ pub(super) fn all(spec: &Value, path: &Path, is_pod: bool, volumes: &[&str], err
                     }
                 }
             } else {
-                probe::lifecycle(&c["lifecycle"], &p.child("lifecycle"), errs);
+                let grace = spec["terminationGracePeriodSeconds"].as_i64();
+                probe::lifecycle(&c["lifecycle"], grace, &p.child("lifecycle"), errs);
                 probe::all(c, &p, errs);
             }
             conflicts(c, &p, &mut ports, errs);
@@ -44,7 +47,8 @@ pub(super) fn all(spec: &Value, path: &Path, is_pod: bool, volumes: &[&str], err
     }
 }
 
-pub(super) fn common(c: &Value, p: &Path, is_pod: bool, volumes: &[&str], errs: &mut ErrorList) {
+/// What holds of containers of every kind.
+pub(super) fn common(c: &Value, around: Around<'_>, p: &Path, errs: &mut ErrorList) {
     let name = text(c, "name");
     if name.is_empty() {
         errs.push(Error::required(&p.child("name"), ""));
@@ -54,7 +58,7 @@ pub(super) fn common(c: &Value, p: &Path, is_pod: bool, volumes: &[&str], errs: 
     let image = text(c, "image");
     if image.is_empty() {
         errs.push(Error::required(&p.child("image"), ""));
-    } else if is_pod && image.trim() != image {
+    } else if around.is_pod && image.trim() != image {
         errs.push(Error::invalid(
             &p.child("image"),
             image,
@@ -63,17 +67,27 @@ pub(super) fn common(c: &Value, p: &Path, is_pod: bool, volumes: &[&str], errs: 
     }
     required_one_of(
         &c["terminationMessagePolicy"],
-        &["FallbackToLogsOnError", "File"],
+        &["File", "FallbackToLogsOnError"],
         &p.child("terminationMessagePolicy"),
         errs,
     );
     ports(c, &p.child("ports"), errs);
     env::env(c, p, errs);
-    devices(c, &p.child("volumeDevices"), volumes, errs);
-    mounts(c, p, volumes, errs);
+    devices(c, around, &p.child("volumeDevices"), errs);
+    mounts(c, p, around.volumes, errs);
     pull_policy(&c["imagePullPolicy"], &p.child("imagePullPolicy"), errs);
-    resources(&c["resources"], &p.child("resources"), errs);
-    security::container(&c["securityContext"], &p.child("securityContext"), errs);
+    let at = p.child("resources");
+    resources(&c["resources"], &at, errs);
+    claims::of_container(&c["resources"]["claims"], around.spec, &at.child("claims"), errs);
+    let policy = text(around.spec, "restartPolicy");
+    restart::resizes(c, policy, &p.child("resizePolicy"), errs);
+    let own_users = around.spec["hostUsers"] == false;
+    security::container(
+        &c["securityContext"],
+        own_users,
+        &p.child("securityContext"),
+        errs,
+    );
 }
 
 pub(super) fn pull_policy(policy: &Value, path: &Path, errs: &mut ErrorList) {
@@ -191,10 +205,12 @@ fn mounts(c: &Value, path: &Path, volumes: &[&str], errs: &mut ErrorList) {
                 "must not already exist as a path in volumeDevices",
             ));
         }
+        // Upstream leaves out of these paths which mount is wrong.
+        let all = path.child("volumeMounts");
         for f in ["subPath", "subPathExpr"] {
             let v = text(m, f);
             if !v.is_empty() {
-                descending_path(v, &p.child(f), errs);
+                descending_path(v, &all.child(f), errs);
             }
         }
         if !text(m, "subPath").is_empty() && !text(m, "subPathExpr").is_empty() {
@@ -204,30 +220,88 @@ fn mounts(c: &Value, path: &Path, volumes: &[&str], errs: &mut ErrorList) {
                 "subPathExpr and subPath are mutually exclusive",
             ));
         }
-        match text(m, "mountPropagation") {
-            "" | "None" | "HostToContainer" => {}
-            "Bidirectional" if c["securityContext"]["privileged"] == true => {}
-            "Bidirectional" => errs.push(Error::forbidden(
-                &p.child("mountPropagation"),
-                "Bidirectional mount propagation is available only to privileged containers",
-            )),
-            other => errs.push(Error::not_supported(
-                &p.child("mountPropagation"),
-                other,
-                &["Bidirectional", "HostToContainer", "None"],
-            )),
-        }
+        propagation(c, m, &all.child("mountPropagation"), errs);
+        read_only(m, &all.child("recursiveReadOnly"), errs);
     }
 }
 
-fn devices(c: &Value, path: &Path, volumes: &[&str], errs: &mut ErrorList) {
+fn propagation(c: &Value, m: &Value, path: &Path, errs: &mut ErrorList) {
+    match m["mountPropagation"].as_str() {
+        None | Some("None" | "HostToContainer") => {}
+        Some("Bidirectional") if c["securityContext"]["privileged"] == true => {}
+        Some("Bidirectional") => errs.push(Error::forbidden(
+            path,
+            "Bidirectional mount propagation is available only to privileged containers",
+        )),
+        Some(other) => errs.push(Error::not_supported(
+            path,
+            other,
+            &["Bidirectional", "HostToContainer", "None"],
+        )),
+    }
+}
+
+/// Mounts that are read-only all the way down (KEP-3857).
+fn read_only(m: &Value, path: &Path, errs: &mut ErrorList) {
+    match m["recursiveReadOnly"].as_str() {
+        None | Some("Disabled") => {}
+        Some("Enabled" | "IfPossible") => {
+            if m["readOnly"] != true {
+                let why = "may only be specified when readOnly is true";
+                errs.push(Error::forbidden(path, why));
+            }
+            if m["mountPropagation"].as_str().is_some_and(|how| how != "None") {
+                let why = "may only be specified when mountPropagation is None or not specified";
+                errs.push(Error::forbidden(path, why));
+            }
+        }
+        Some(other) => errs.push(Error::not_supported(
+            path,
+            other,
+            &["Disabled", "Enabled", "IfPossible"],
+        )),
+    }
+}
+
+fn devices(c: &Value, around: Around<'_>, path: &Path, errs: &mut ErrorList) {
+    let (mut names, mut paths): (HashSet<&str>, HashSet<&str>) = Default::default();
+    let mounts = list(&c["volumeMounts"]);
     for (i, d) in list(&c["volumeDevices"]).iter().enumerate() {
         let p = path.index(i).child("name");
+        let (name, at) = (text(d, "name"), text(d, "devicePath"));
         required(&d["name"], &p, errs);
-        if !volumes.contains(&text(d, "name")) {
-            errs.push(Error::not_found(&p, text(d, "name")));
+        if names.contains(name) {
+            errs.push(Error::invalid(&p, name, "must be unique"));
         }
-        required(&d["devicePath"], &path.index(i).child("devicePath"), errs);
+        if !around.volumes.contains(&name) {
+            errs.push(Error::not_found(&p, name));
+        } else if !around.is_claimed(name) {
+            errs.push(Error::invalid(
+                &p,
+                name,
+                "can only use volume source type of PersistentVolumeClaim or Ephemeral for block mode",
+            ));
+        }
+        if mounts.iter().any(|m| m["name"] == name) {
+            errs.push(Error::invalid(&p, name, "must not already exist in volumeMounts"));
+        }
+        if !name.is_empty() {
+            names.insert(name);
+        }
+        let p = path.index(i).child("devicePath");
+        required(&d["devicePath"], &p, errs);
+        if paths.contains(at) {
+            errs.push(Error::invalid(&p, at, "must be unique"));
+        }
+        if at.split('/').any(|part| part == "..") {
+            errs.push(Error::invalid(&p, at, "can not contain backsteps ('..')"));
+        } else {
+            paths.insert(at);
+        }
+        if mounts.iter().any(|m| m["mountPath"] == at) {
+            let why = "must not already exist as a path in volumeMounts";
+            errs.push(Error::invalid(&p, at, why));
+        }
     }
 }
 
@@ -254,7 +328,7 @@ pub(in super::super) fn resource_name(name: &str, p: &Path, errs: &mut ErrorList
 }
 
 /// `ResourceRequirements`: names, amounts, requests within limits.
-fn resources(r: &Value, path: &Path, errs: &mut ErrorList) {
+pub(super) fn resources(r: &Value, path: &Path, errs: &mut ErrorList) {
     let limits = r["limits"].as_object();
     for list_name in ["limits", "requests"] {
         let base = path.child(list_name);

@@ -68,8 +68,9 @@ pub(super) fn env(c: &Value, path: &Path, errs: &mut ErrorList) {
             value_from(e, &p.child("valueFrom"), errs);
         }
     }
+    let all = path.child("envFrom");
     for (i, e) in list(&c["envFrom"]).iter().enumerate() {
-        let p = path.child("envFrom").index(i);
+        let p = all.index(i);
         let prefix = text(e, "prefix");
         if !prefix.is_empty() {
             errs.invalid_each(&p.child("prefix"), prefix, names::env_var_name(prefix));
@@ -79,21 +80,18 @@ pub(super) fn env(c: &Value, path: &Path, errs: &mut ErrorList) {
             .filter(|s| e[*s].is_object())
             .collect();
         for s in &sources {
-            required(&e[*s]["name"], &p.child(s).child("name"), errs);
+            let (at, name) = (p.child(s).child("name"), text(&e[*s], "name"));
+            if required(&e[*s]["name"], &at, errs) {
+                errs.invalid_each(&at, name, super::super::meta::object_name(name, true));
+            }
         }
-        match sources.len() {
-            0 => errs.push(Error::invalid(
-                &p,
-                "",
-                "must specify one of: `configMapRef` or `secretRef`",
-            )),
-            1 => {}
-            _ => errs.push(Error::invalid(
-                &p,
-                "",
-                "may not have more than one field specified at a time",
-            )),
-        }
+        // Upstream's path leaves out which of them it is.
+        let why = match sources.len() {
+            0 => "must specify one of: `configMapRef` or `secretRef`",
+            1 => continue,
+            _ => "may not have more than one field specified at a time",
+        };
+        errs.push(Error::invalid(&all, "", why));
     }
 }
 
@@ -131,13 +129,7 @@ fn value_from(e: &Value, p: &Path, errs: &mut ErrorList) {
     }
     if from["fileKeyRef"].is_object() {
         sources += 1;
-        for field in ["volumeName", "path", "key"] {
-            required(
-                &from["fileKeyRef"][field],
-                &p.child("fileKeyRef").child(field),
-                errs,
-            );
-        }
+        file_ref(&from["fileKeyRef"], &p.child("fileKeyRef"), errs);
     }
     if !text(e, "value").is_empty() {
         if sources != 0 {
@@ -159,6 +151,47 @@ fn value_from(e: &Value, p: &Path, errs: &mut ErrorList) {
             "",
             "may not have more than one field specified at a time",
         ));
+    }
+}
+
+/// A variable in a file (KEP-3721).
+fn file_ref(r: &Value, p: &Path, errs: &mut ErrorList) {
+    let (key, volume, path) = (text(r, "key"), text(r, "volumeName"), text(r, "path"));
+    if required(&r["key"], &p.child("key"), errs) {
+        errs.invalid_each(&p.child("key"), key, names::env_var_name(key));
+    }
+    if required(&r["volumeName"], &p.child("volumeName"), errs) {
+        errs.invalid_each(&p.child("volumeName"), volume, names::dns1123_label(volume));
+    }
+    if required(&r["path"], &p.child("path"), errs) && path.split('/').any(|part| part == "..") {
+        errs.push(Error::invalid(&p.child("path"), path, "must not contain '..'"));
+    }
+}
+
+/// Files of variables lie in volumes that begin empty.
+pub(super) fn file_volumes(spec: &Value, path: &Path, errs: &mut ErrorList) {
+    for lists in ["initContainers", "containers", "ephemeralContainers"] {
+        for (i, c) in list(&spec[lists]).iter().enumerate() {
+            for (j, e) in list(&c["env"]).iter().enumerate() {
+                let file = &e["valueFrom"]["fileKeyRef"];
+                if !file.is_object() {
+                    continue;
+                }
+                let at = path.child(lists).index(i).child("env").index(j);
+                let at = at.child("valueFrom").child("fileKeyRef").child("volumeName");
+                let name = text(file, "volumeName");
+                let volumes = list(&spec["volumes"]);
+                match volumes.iter().rev().find(|v| text(v, "name") == name) {
+                    None => errs.push(Error::not_found(&at, name)),
+                    Some(v) if v["emptyDir"].is_object() => {}
+                    Some(_) => errs.push(Error::invalid(
+                        &at,
+                        name,
+                        "referenced volume must be of type emptyDir",
+                    )),
+                }
+            }
+        }
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::support::{list, text};
-use super::container;
+use super::{Around, container};
 use crate::field::{Error, ErrorList, Path};
 
 /// Fields that a debugger's container can't have.
@@ -15,10 +15,12 @@ const REFUSED: &[&str] = &[
     "resizePolicy",
     "resources",
     "restartPolicy",
+    "restartPolicyRules",
     "startupProbe",
 ];
 
-pub(super) fn all(spec: &Value, path: &Path, is_pod: bool, volumes: &[&str], errs: &mut ErrorList) {
+pub(super) fn all(around: Around<'_>, path: &Path, errs: &mut ErrorList) {
+    let spec = around.spec;
     let path = path.child("ephemeralContainers");
     let mut taken: Vec<&str> = ["containers", "initContainers"]
         .iter()
@@ -28,7 +30,16 @@ pub(super) fn all(spec: &Value, path: &Path, is_pod: bool, volumes: &[&str], err
     let others = taken.clone();
     for (i, c) in list(&spec["ephemeralContainers"]).iter().enumerate() {
         let p = path.index(i);
-        container::common(c, &p, is_pod, volumes, errs);
+        // In templates, too, their images are looked at as a pod's.
+        container::common(
+            c,
+            Around {
+                is_pod: true,
+                ..around
+            },
+            &p,
+            errs,
+        );
         let name = text(c, "name");
         if !name.is_empty() {
             if taken.contains(&name) {

@@ -13,7 +13,7 @@ pub(super) fn all(c: &Value, path: &Path, errs: &mut ErrorList) {
             continue;
         }
         let path = path.child(name);
-        handler(p, &path, errs);
+        handler(p, None, &path, errs);
         for f in [
             "initialDelaySeconds",
             "timeoutSeconds",
@@ -26,15 +26,15 @@ pub(super) fn all(c: &Value, path: &Path, errs: &mut ErrorList) {
         let grace = &p["terminationGracePeriodSeconds"];
         let grace_path = path.child("terminationGracePeriodSeconds");
         match grace.as_i64() {
-            Some(n) if name == "readinessProbe" => {
-                errs.push(Error::invalid(
-                    &grace_path,
-                    n,
-                    "must not be set for readinessProbes",
-                ));
-            }
             Some(n) if n <= 0 => errs.push(Error::invalid(&grace_path, n, "must be greater than 0")),
             _ => {}
+        }
+        if name == "readinessProbe" && !grace.is_null() {
+            errs.push(Error::invalid(
+                &grace_path,
+                grace.clone(),
+                "must not be set for readinessProbes",
+            ));
         }
         let success = p["successThreshold"].as_i64().unwrap_or(1);
         if name != "readinessProbe" && success != 1 {
@@ -47,15 +47,16 @@ pub(super) fn all(c: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
-pub(super) fn lifecycle(l: &Value, path: &Path, errs: &mut ErrorList) {
+/// What is run as a container begins and ends; `grace`: the seconds that its pod is given to end.
+pub(super) fn lifecycle(l: &Value, grace: Option<i64>, path: &Path, errs: &mut ErrorList) {
     for name in ["postStart", "preStop"] {
         if l[name].is_object() {
-            handler(&l[name], &path.child(name), errs);
+            handler(&l[name], grace, &path.child(name), errs);
         }
     }
 }
 
-fn handler(h: &Value, path: &Path, errs: &mut ErrorList) {
+fn handler(h: &Value, grace: Option<i64>, path: &Path, errs: &mut ErrorList) {
     let mut found = 0;
     for kind in ["exec", "httpGet", "tcpSocket", "grpc", "sleep"] {
         let a = &h[kind];
@@ -84,8 +85,15 @@ fn handler(h: &Value, path: &Path, errs: &mut ErrorList) {
             "tcpSocket" => port(&a["port"], &p.child("port"), errs),
             "grpc" => port(&a["port"], &p.child("port"), errs),
             _ => {
-                if let Some(n) = a["seconds"].as_i64().filter(|n| *n < 0) {
-                    errs.push(Error::invalid(&p, n, "must be non-negative"));
+                let seconds = a["seconds"].as_i64().unwrap_or(0);
+                // A negative period counts as one second.
+                let grace = grace.map(|grace| if grace < 0 { 1 } else { grace });
+                if let Some(grace) = grace.filter(|grace| !(0..=*grace).contains(&seconds)) {
+                    errs.push(Error::invalid(
+                        &p,
+                        seconds,
+                        format!("must be non-negative and less than terminationGracePeriodSeconds ({grace})"),
+                    ));
                 }
             }
         }

@@ -42,7 +42,7 @@ pub(in super::super) fn pod(new: &Value, old: &Value, errs: &mut ErrorList) {
         return;
     }
     let path = Path::new("spec");
-    super::spec(&new["spec"], &path, super::Of::Pod, errs);
+    super::valid(new, errs);
     let class = match text(&old["status"], "qosClass") {
         "" => qos_class(old),
         class => class,

@@ -3,8 +3,11 @@
 use serde_json::Value;
 
 use super::super::support::{list, one_of, text};
+use super::windows;
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
+
+const PROFILES: &[&str] = &["Localhost", "RuntimeDefault", "Unconfined"];
 
 /// Highest user and group id.
 const MAX_ID: i64 = i32::MAX as i64;
@@ -43,6 +46,13 @@ pub(super) fn pod(spec: &Value, path: &Path, errs: &mut ErrorList) {
             "ShareProcessNamespace and HostPID cannot both be enabled",
         ));
     }
+    one_of(
+        &s["seLinuxChangePolicy"],
+        &["Recursive"],
+        &path.child("seLinuxChangePolicy"),
+        errs,
+    );
+    windows::options(&s["windowsOptions"], &path.child("windowsOptions"), errs);
     sysctls(s, &path.child("sysctls"), errs);
     seccomp(&s["seccompProfile"], &path.child("seccompProfile"), errs);
     app_armor(&s["appArmorProfile"], &path.child("appArmorProfile"), errs);
@@ -81,28 +91,26 @@ fn seccomp(p: &Value, path: &Path, errs: &mut ErrorList) {
     if !p.is_object() {
         return;
     }
-    let local = text(p, "localhostProfile");
-    match text(p, "type") {
-        "" => errs.push(Error::required(&path.child("type"), "")),
-        "Localhost" if local.is_empty() => errs.push(Error::required(
-            &path.child("localhostProfile"),
-            "must be set when seccomp type is Localhost",
-        )),
-        "Localhost" => super::volume::descending_path(local, &path.child("localhostProfile"), errs),
-        "RuntimeDefault" | "Unconfined" => {
-            if !local.is_empty() {
-                errs.push(Error::invalid(
-                    &path.child("localhostProfile"),
-                    local,
-                    "can only be set when seccomp type is Localhost",
-                ));
-            }
+    let (at, local) = (path.child("localhostProfile"), p["localhostProfile"].as_str());
+    let kind = text(p, "type");
+    if kind.is_empty() {
+        let why = "type is required when seccompProfile is set";
+        errs.push(Error::required(&path.child("type"), why));
+    } else if !PROFILES.contains(&kind) {
+        errs.push(Error::not_supported(&path.child("type"), kind, PROFILES));
+    }
+    match (kind, local) {
+        ("Localhost", None) => {
+            let why = "must be set when seccomp type is Localhost";
+            errs.push(Error::required(&at, why));
         }
-        other => errs.push(Error::not_supported(
-            &path.child("type"),
-            other,
-            &["Localhost", "RuntimeDefault", "Unconfined"],
+        ("Localhost", Some(local)) => super::volume::descending_path(local, &at, errs),
+        (_, Some(_)) => errs.push(Error::invalid(
+            &at,
+            p.clone(),
+            "can only be set when seccomp type is Localhost",
         )),
+        (_, None) => {}
     }
 }
 
@@ -137,7 +145,8 @@ fn app_armor(p: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
-pub(super) fn container(s: &Value, path: &Path, errs: &mut ErrorList) {
+/// A container's context; `own_users`: users in its pod are not those of the host.
+pub(super) fn container(s: &Value, own_users: bool, path: &Path, errs: &mut ErrorList) {
     if !s.is_object() {
         return;
     }
@@ -150,7 +159,15 @@ pub(super) fn container(s: &Value, path: &Path, errs: &mut ErrorList) {
         &path.child("procMount"),
         errs,
     );
+    if !own_users && s["procMount"] == "Unmasked" {
+        errs.push(Error::invalid(
+            &path.child("procMount"),
+            "Unmasked",
+            "`hostUsers` must be false to use `Unmasked`",
+        ));
+    }
     seccomp(&s["seccompProfile"], &path.child("seccompProfile"), errs);
+    windows::options(&s["windowsOptions"], &path.child("windowsOptions"), errs);
     app_armor(&s["appArmorProfile"], &path.child("appArmorProfile"), errs);
     if s["allowPrivilegeEscalation"] == false {
         if s["privileged"] == true {

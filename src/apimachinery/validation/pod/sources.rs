@@ -2,6 +2,7 @@
 
 use serde_json::Value;
 
+use super::super::storage::driver_name;
 use super::super::support::{list, one_of, required, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
@@ -34,7 +35,7 @@ pub(super) fn shown(name: &str) -> &str {
     }
 }
 
-pub(super) fn source(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
+pub(super) fn source(name: &str, s: &Value, of_pod: bool, p: &Path, errs: &mut ErrorList) {
     let must = REQUIRED.iter().find(|(of, _)| *of == name);
     for field in must.map_or(&[][..], |(_, fields)| fields) {
         required(&s[*field], &p.child(field), errs);
@@ -61,7 +62,7 @@ pub(super) fn source(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
                 }
             }
         }
-        "iscsi" => iscsi(s, p, errs),
+        "iscsi" => iscsi(s, of_pod, p, errs),
         "fc" => fibre_channel(s, p, errs),
         "quobyte" => quobyte(s, p, errs),
         "flocker" => flocker(s, p, errs),
@@ -69,7 +70,7 @@ pub(super) fn source(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
         "azureDisk" => azure_disk(s, p, errs),
         "csi" => {
             driver_name(text(s, "driver"), &p.child("driver"), errs);
-            if s["nodePublishSecretRef"].is_object() {
+            if of_pod && s["nodePublishSecretRef"].is_object() {
                 let name = text(&s["nodePublishSecretRef"], "name");
                 if name.is_empty() {
                     errs.push(Error::required(
@@ -85,19 +86,71 @@ pub(super) fn source(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
     }
 }
 
-/// A CSI driver's name.
-fn driver_name(name: &str, path: &Path, errs: &mut ErrorList) {
-    if name.is_empty() {
-        errs.push(Error::required(path, ""));
-        return;
+/// What a PersistentVolume's source has beside.
+pub(super) fn persistent(name: &str, s: &Value, volume: &str, p: &Path, errs: &mut ErrorList) {
+    match name {
+        "cinder" | "storageos" if s["secretRef"].is_object() => {
+            let at = p.child("secretRef").child("namespace");
+            required(&s["secretRef"]["namespace"], &at, errs);
+        }
+        "glusterfs" => match s["endpointsNamespace"].as_str() {
+            None => {}
+            Some("") => errs.push(Error::invalid(
+                &p.child("endpointsNamespace"),
+                "",
+                "if the endpointnamespace is set, it must be a valid namespace name",
+            )),
+            Some(namespace) => errs.invalid_each(
+                &p.child("endpointsNamespace"),
+                namespace,
+                names::dns1123_label(namespace),
+            ),
+        },
+        "azureFile" if s["secretNamespace"] == "" => {
+            errs.push(Error::required(&p.child("secretNamespace"), ""));
+        }
+        "iscsi" => {
+            let portal = text(s, "targetPortal");
+            if !s["initiatorName"].is_null() && volume.len() + 1 + portal.len() > 64 {
+                let why = "Total length of <volume name>:<iscsi.targetPortal> must be under 64 characters if iscsi.initiatorName is specified.";
+                errs.push(Error::invalid(&p.child("targetportal"), portal, why));
+            }
+            if s["secretRef"].is_object() {
+                required(&s["secretRef"]["name"], &p.child("secretRef").child("name"), errs);
+            }
+        }
+        "csi" => {
+            required(&s["volumeHandle"], &p.child("volumeHandle"), errs);
+            for field in [
+                "controllerPublishSecretRef",
+                "controllerExpandSecretRef",
+                "nodePublishSecretRef",
+                "nodeExpandSecretRef",
+            ] {
+                if s[field].is_object() {
+                    secret_reference(&s[field], &p.child(field), errs);
+                }
+            }
+        }
+        _ => {}
     }
-    if name.len() > 63 {
-        errs.push(Error::too_long(path, 63));
-    }
-    errs.invalid_each(path, name, names::dns1123_subdomain(&name.to_lowercase()));
 }
 
-fn iscsi(s: &Value, p: &Path, errs: &mut ErrorList) {
+/// A secret in some namespace.
+fn secret_reference(secret: &Value, p: &Path, errs: &mut ErrorList) {
+    type Check = fn(&str) -> Vec<String>;
+    for (field, check) in [
+        ("name", names::dns1123_subdomain as Check),
+        ("namespace", names::dns1123_label),
+    ] {
+        if required(&secret[field], &p.child(field), errs) {
+            let value = text(secret, field);
+            errs.invalid_each(&p.child(field), value, check(value));
+        }
+    }
+}
+
+fn iscsi(s: &Value, of_pod: bool, p: &Path, errs: &mut ErrorList) {
     for (field, shown) in [("iqn", "iqn"), ("initiatorName", "initiatorname")] {
         let name = text(s, field);
         if name.is_empty() && (field == "iqn" || s[field].is_null()) {
@@ -105,11 +158,11 @@ fn iscsi(s: &Value, p: &Path, errs: &mut ErrorList) {
         }
         let at = p.child(shown);
         if !["iqn", "eui", "naa"].iter().any(|kind| name.starts_with(kind)) {
-            errs.push(Error::invalid(
-                &at,
-                name,
-                "must be valid format starting with iqn, eui, or naa",
-            ));
+            let why = match of_pod {
+                true => "must be valid format starting with iqn, eui, or naa",
+                false => "must be valid format",
+            };
+            errs.push(Error::invalid(&at, name, why));
         } else if !is_iscsi_name(name) {
             errs.push(Error::invalid(&at, name, "must be valid format"));
         }

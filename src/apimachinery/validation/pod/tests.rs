@@ -38,6 +38,7 @@ fn good_pods_pass() {
             "securityContext": {"runAsUser": 1000},
         }],
         "initContainers": [{"name": "b", "image": "i"}],
+        "serviceAccountName": "default",
         "volumes": [{"name": "v", "projected": {"sources": [{"serviceAccountToken": {"path": "token"}}, {"configMap": {"name": "x"}}]}}],
         "tolerations": [{"operator": "Exists"}, {"key": "k", "effect": "NoExecute", "tolerationSeconds": 300, "operator": "Exists"}],
         "affinity": {"podAntiAffinity": {"preferredDuringSchedulingIgnoredDuringExecution": [
@@ -327,4 +328,105 @@ fn a_resize_changes_cpu_and_memory_only() {
     mirror["metadata"]["annotations"] = json!({"kubernetes.io/config.mirror": "x"});
     let found = super::super::resize_update(&mirror, &mirror);
     assert!(found.to_string().contains("static pods cannot be resized"));
+}
+
+#[test]
+fn what_pods_are_refused_for() {
+    let want = |spec: Value, lines: &[&str]| {
+        let mut whole = json!({"containers": [{"name": "c", "image": "i"}]});
+        json_patch::merge(&mut whole, &spec);
+        let mut pod = json!({"metadata": {"name": "x", "namespace": "d"}, "spec": whole});
+        let gvk = crate::meta::Gvk::new("", "v1", "Pod");
+        crate::defaults::apply(&gvk, &mut pod);
+        let found = crate::validation::create(&gvk, &pod);
+        let found: Vec<String> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, lines, "{spec}");
+    };
+    let container = |more: Value| {
+        let mut one = json!({"name": "c", "image": "i"});
+        json_patch::merge(&mut one, &more);
+        json!({"containers": [one]})
+    };
+    want(
+        container(json!({"resizePolicy": [{"resourceName": "disk", "restartPolicy": "NotRequired"}]})),
+        &[
+            "spec.containers[0].resizePolicy: Unsupported value: \"disk\": supported values: \"cpu\", \"memory\"",
+        ],
+    );
+    want(
+        container(
+            json!({"restartPolicyRules": [{"action": "Restart", "exitCodes": {"operator": "In", "values": [1]}}]}),
+        ),
+        &[
+            "spec.containers[0].restartPolicy: Required value: must specify restartPolicy when restart rules are used",
+        ],
+    );
+    want(
+        container(json!({"envFrom": [{}]})),
+        &[
+            "spec.containers[0].envFrom: Invalid value: \"\": must specify one of: `configMapRef` or `secretRef`",
+        ],
+    );
+    want(
+        container(
+            json!({"env": [{"name": "A", "valueFrom": {"fileKeyRef": {"volumeName": "v", "path": "p", "key": "k"}}}]}),
+        ),
+        &["spec.containers[0].env[0].valueFrom.fileKeyRef.volumeName: Not found: \"v\""],
+    );
+    want(
+        container(json!({"lifecycle": {"preStop": {"sleep": {"seconds": 31}}}})),
+        &[
+            "spec.containers[0].lifecycle.preStop.sleep: Invalid value: 31: must be non-negative and less than terminationGracePeriodSeconds (30)",
+        ],
+    );
+    want(
+        container(json!({"securityContext": {"seccompProfile": {}}})),
+        &[
+            "spec.containers[0].securityContext.seccompProfile.type: Required value: type is required when seccompProfile is set",
+        ],
+    );
+    want(
+        container(json!({"resources": {"claims": [{"name": "gpu"}]}})),
+        &[
+            "spec.containers[0].resources.claims[0]: Not found: \"gpu\": must be one of the names in pod.spec.resourceClaims which is empty",
+        ],
+    );
+    want(
+        json!({"resourceClaims": [{"name": "gpu"}]}),
+        &[
+            "spec.resourceClaims[0]: Invalid value: {\"name\":\"gpu\"}: must specify one of: `resourceClaimName`, `resourceClaimTemplateName`",
+        ],
+    );
+    want(
+        json!({"securityContext": {"windowsOptions": {"hostProcess": true}}}),
+        &[
+            "spec.hostNetwork: Invalid value: false: hostNetwork must be true if pod contains any hostProcess containers",
+        ],
+    );
+    want(
+        json!({"securityContext": {"windowsOptions": {"runAsUserName": "a\\b\\c"}}}),
+        &[
+            "spec.securityContext.windowsOptions.runAsUserName: Invalid value: \"a\\\\b\\\\c\": runAsUserName cannot contain more than one backslash",
+        ],
+    );
+    want(
+        json!({"hostnameOverride": "h", "setHostnameAsFQDN": true}),
+        &["spec.hostnameOverride: Forbidden: may not be specified when setHostnameAsFQDN is true"],
+    );
+    want(
+        json!({"os": {"name": "plan9"}}),
+        &["spec.os: Unsupported value: \"plan9\": supported values: \"linux\", \"windows\""],
+    );
+    want(
+        json!({"affinity": {"podAntiAffinity": {"requiredDuringSchedulingIgnoredDuringExecution": [
+            {"topologyKey": "zone", "matchLabelKeys": ["k"]}]}}}),
+        &[
+            "spec.affinity.podAntiAffinity.requiredDuringSchedulingIgnoredDuringExecution[0].matchLabelKeys: Forbidden: must not be specified when labelSelector is not set",
+        ],
+    );
+    want(
+        json!({"volumes": [{"name": "v", "ephemeral": {"volumeClaimTemplate": {"metadata": {"name": "n"},
+            "spec": {"accessModes": ["ReadWriteOnce"], "resources": {"requests": {"storage": "1Gi"}}}}}}]}),
+        &["spec.volumes[0].ephemeral.volumeClaimTemplate.metadata.name: Forbidden: cannot be set"],
+    );
 }

@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::super::support::{label_selector, list, nonnegative_quantity, required, text};
 use super::env::{VOLUME_FIELDS, field_ref, resource_ref};
-use super::sources;
+use super::{Of, sources};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
@@ -22,14 +22,17 @@ const HOST_PATH_TYPES: &[&str] = &[
 ];
 
 /// Checks all volumes; returns the names that can be mounted.
-pub(super) fn all<'a>(spec: &'a Value, path: &Path, errs: &mut ErrorList) -> Vec<&'a str> {
+pub(super) fn all<'a>(spec: &'a Value, of: Of<'_>, path: &Path, errs: &mut ErrorList) -> Vec<&'a str> {
     let mut seen: HashSet<&str> = HashSet::new();
     let mut usable = vec![];
     for (i, v) in list(&spec["volumes"]).iter().enumerate() {
         let p = path.index(i);
         let before = errs.len();
-        single(v, SOURCES, &p, errs);
+        single(v, Whose::Pod(of), &p, errs);
         let name = text(v, "name");
+        if v["ephemeral"].is_object() {
+            claim_name(of, name, &p.child("name"), errs);
+        }
         if name.is_empty() {
             errs.push(Error::required(&p.child("name"), ""));
         } else {
@@ -138,20 +141,33 @@ const PERSISTENT: &[&str] = &[
     "csi",
 ];
 
-/// The single source of a PersistentVolume's spec.
-pub(in super::super) fn persistent(v: &Value, path: &Path, errs: &mut ErrorList) {
-    single(v, PERSISTENT, path, errs);
+/// Whose volume it is: a PersistentVolume's sources have more to them, such as namespaces.
+#[derive(Clone, Copy)]
+enum Whose<'a> {
+    Pod(Of<'a>),
+    /// The name of the PersistentVolume.
+    Volume(&'a str),
 }
 
-fn single(v: &Value, sources: &[&str], path: &Path, errs: &mut ErrorList) {
+/// The single source of a PersistentVolume's spec.
+pub(in super::super) fn persistent(v: &Value, name: &str, path: &Path, errs: &mut ErrorList) {
+    single(v, Whose::Volume(name), path, errs);
+}
+
+fn single(v: &Value, of: Whose<'_>, path: &Path, errs: &mut ErrorList) {
     let mut found = 0;
+    let sources = match of {
+        Whose::Pod(_) => SOURCES,
+        Whose::Volume(_) => PERSISTENT,
+    };
     for name in sources {
         let s = &v[*name];
         if !s.is_object() {
             continue;
         }
         found += 1;
-        if found > 1 {
+        // Upstream counts this one without looking at those before it.
+        if found > 1 && !(matches!(of, Whose::Volume(_)) && *name == "flexVolume") {
             // As upstream spells them.
             let p = path.child(match *name {
                 "cephfs" => "cephFS",
@@ -161,20 +177,25 @@ fn single(v: &Value, sources: &[&str], path: &Path, errs: &mut ErrorList) {
             errs.push(Error::forbidden(&p, "may not specify more than 1 volume type"));
             continue;
         }
-        one(name, s, &path.child(sources::shown(name)), errs);
+        one(name, s, of, &path.child(sources::shown(name)), errs);
+        if name == &"local" && v["nodeAffinity"].is_null() {
+            errs.push(Error::required(
+                &path.child("nodeAffinity"),
+                "Local volume requires node affinity",
+            ));
+        }
     }
     if found == 0 {
         errs.push(Error::required(path, "must specify a volume type"));
     }
 }
 
-fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
+fn one(name: &str, s: &Value, of: Whose<'_>, p: &Path, errs: &mut ErrorList) {
     match name {
         "emptyDir" => size_limit(&s["sizeLimit"], &p.child("sizeLimit"), errs),
         "hostPath" => {
-            host_path(s, p, errs);
             let kind = text(s, "type");
-            if !HOST_PATH_TYPES.contains(&kind) {
+            if host_path(s, p, errs) && !HOST_PATH_TYPES.contains(&kind) {
                 errs.push(Error::not_supported(&p.child("type"), kind, HOST_PATH_TYPES));
             }
         }
@@ -207,27 +228,89 @@ fn one(name: &str, s: &Value, p: &Path, errs: &mut ErrorList) {
                 ));
             }
         }
-        "local" => host_path(s, p, errs),
+        "local" => {
+            host_path(s, p, errs);
+        }
         "ephemeral" => {
-            let t = &s["volumeClaimTemplate"];
-            if required(t, &p.child("volumeClaimTemplate"), errs) {
-                super::super::storage::claim_spec(
-                    &t["spec"],
-                    &p.child("volumeClaimTemplate").child("spec"),
-                    errs,
-                );
+            let (t, p) = (&s["volumeClaimTemplate"], p.child("volumeClaimTemplate"));
+            if t.is_object() {
+                claim_template(t, &p, errs);
+            } else {
+                errs.push(Error::required(&p, ""));
             }
         }
+        "image" if matches!(of, Whose::Pod(Of::Pod(_))) && text(s, "reference").is_empty() => {
+            errs.push(Error::required(&p.child("reference"), ""));
+            super::container::pull_policy(&s["pullPolicy"], &p.child("pullPolicy"), errs);
+        }
         "image" => super::container::pull_policy(&s["pullPolicy"], &p.child("pullPolicy"), errs),
-        _ => sources::source(name, s, p, errs),
+        _ => {
+            sources::source(name, s, matches!(of, Whose::Pod(_)), p, errs);
+            if let Whose::Volume(volume) = of {
+                sources::persistent(name, s, volume, p, errs);
+            }
+        }
     }
 }
 
-fn host_path(s: &Value, p: &Path, errs: &mut ErrorList) {
-    if required(&s["path"], &p.child("path"), errs) {
+/// A path on a node; whether it is given.
+fn host_path(s: &Value, p: &Path, errs: &mut ErrorList) -> bool {
+    let given = required(&s["path"], &p.child("path"), errs);
+    if given {
         no_backsteps(text(s, "path"), &p.child("path"), errs);
     }
+    given
 }
+
+/// The claim of an ephemeral volume is called after its pod and itself.
+fn claim_name(of: Of<'_>, volume: &str, path: &Path, errs: &mut ErrorList) {
+    let Of::Pod(pod) = of else { return };
+    if pod.is_empty() || volume.is_empty() {
+        return;
+    }
+    let name = format!("{pod}-{volume}");
+    for why in names::dns1123_subdomain(&name) {
+        errs.push(Error::invalid(path, volume, format!("PVC name {name:?}: {why}")));
+    }
+}
+
+/// The claim of an ephemeral volume.
+fn claim_template(t: &Value, p: &Path, errs: &mut ErrorList) {
+    let at = p.child("metadata");
+    super::super::meta::labels_and_annotations(t, &at, errs);
+    // Nothing else of its metadata counts.
+    for field in TEMPLATE_METADATA {
+        let given = match &t["metadata"][*field] {
+            Value::Null => false,
+            Value::String(s) => !s.is_empty(),
+            Value::Array(a) => !a.is_empty(),
+            Value::Number(n) => n.as_i64() != Some(0),
+            _ => true,
+        };
+        if given {
+            let shown = if *field == "uid" { "uID" } else { field };
+            errs.push(Error::forbidden(&at.child(shown), "cannot be set"));
+        }
+    }
+    super::super::storage::claim_spec(&t["spec"], &Value::Null, &p.child("spec"), errs);
+}
+
+/// Fields of metadata that a claim's template must not have.
+const TEMPLATE_METADATA: &[&str] = &[
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
 
 fn size_limit(v: &Value, path: &Path, errs: &mut ErrorList) {
     if v.is_null() {

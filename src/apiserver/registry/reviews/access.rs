@@ -24,7 +24,8 @@ use crate::{
 /// 422 for a question that is none.
 pub(super) async fn answer(ctx: &Context, review: &Value) -> Result<Value> {
     let spec = &review["spec"];
-    let errors = validate(ctx.def.kind, &ctx.info.namespace, spec);
+    let mut errors = validate(ctx.def.kind, &ctx.info.namespace, spec);
+    bare(ctx.def.kind, &review["metadata"], &mut errors);
     if !errors.is_empty() {
         // Upstream has no kind here: the object has lost its own when it is asked for it.
         return Err(Status::invalid(ctx.def.group, "", "", &errors).into());
@@ -38,6 +39,28 @@ pub(super) async fn answer(ctx: &Context, review: &Value) -> Result<Value> {
         &ctx.core.authorizer.decide(&user, &wanted).await,
         &wanted.selectors,
     ))
+}
+
+/// A question has no name: it is not kept.
+fn bare(kind: &str, metadata: &Value, errors: &mut ErrorList) {
+    let (local, detail) = match kind {
+        "LocalSubjectAccessReview" => (true, "must be empty except for namespace"),
+        _ => (false, "must be empty"),
+    };
+    let said = metadata.as_object().into_iter().flatten().any(|(field, value)| {
+        let set = match value {
+            Value::Null => false,
+            Value::String(text) => !text.is_empty(),
+            Value::Object(entries) => !entries.is_empty(),
+            Value::Array(items) => !items.is_empty(),
+            Value::Number(number) => number.as_i64() != Some(0),
+            Value::Bool(_) => true,
+        };
+        set && field != "managedFields" && !(local && field == "namespace")
+    });
+    if said {
+        errors.push(Error::invalid(&Path::new("metadata"), metadata.clone(), detail));
+    }
 }
 
 fn validate(kind: &str, namespace: &str, spec: &Value) -> ErrorList {
