@@ -3,7 +3,8 @@
 //!
 //! ```text
 //! warnings::deprecated(&gvk) -> Option<&str>       // on every request for the kind
-//! warnings::of_object(&gvk, &object) -> Vec<String> // on create and update
+//! warnings::of_new(&gvk, &object) -> Vec<String>    // on create
+//! warnings::of_object(&gvk, &object) -> Vec<String> // on update
 //! ```
 
 use std::collections::HashMap;
@@ -13,6 +14,7 @@ use serde_json::Value;
 
 use crate::field::{Path, quote};
 use crate::meta::{self, Gvk};
+use crate::names;
 use crate::quantity::Quantity;
 
 /// Whether the API's version of a kind is on its way out.
@@ -25,6 +27,28 @@ pub fn deprecated(gvk: &Gvk) -> Option<&'static str> {
         ("", "v1", "ComponentStatus") => Some("v1 ComponentStatus is deprecated in v1.19+"),
         _ => None,
     }
+}
+
+/// What is odd about an object about to be created.
+#[must_use]
+pub fn of_new(gvk: &Gvk, o: &Value) -> Vec<String> {
+    let mut out = vec![];
+    let used = match gvk.group_kind() {
+        ("", "Pod") => "the Pod's hostname",
+        ("", "ReplicationController")
+        | ("apps", "Deployment" | "ReplicaSet")
+        | ("batch", "Job" | "CronJob") => "Pod names and hostnames",
+        _ => "",
+    };
+    let faults = names::dns1123_label(meta::name(o));
+    if !used.is_empty() && !meta::name(o).is_empty() && !faults.is_empty() {
+        out.push(format!(
+            "metadata.name: this is used in {used}, which can result in surprising behavior; a DNS label is recommended: [{}]",
+            faults.join(" ")
+        ));
+    }
+    out.extend(of_object(gvk, o));
+    out
 }
 
 /// What is odd about an object about to be written.

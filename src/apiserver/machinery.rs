@@ -493,9 +493,9 @@ pub(crate) fn deprecated(gvk: &Gvk) -> Option<&'static str> {
     warnings::deprecated(gvk)
 }
 
-/// What is odd about an object (in stored form) about to be written.
+/// What is odd about an object (in stored form) about to be created.
 pub(crate) fn oddities(gvk: &Gvk, object: &Value) -> Vec<String> {
-    warnings::of_object(gvk, object)
+    warnings::of_new(gvk, object)
 }
 
 /// What is odd about an object that is updated through `sub`. Upstream looks at no subresource, and not
@@ -504,5 +504,5 @@ pub(crate) fn oddities_of_update(gvk: &Gvk, sub: &str, object: &Value) -> Vec<St
     if !sub.is_empty() || gvk.group_kind() == ("", "Pod") {
         return Vec::new();
     }
-    oddities(gvk, object)
+    warnings::of_object(gvk, object)
 }

@@ -190,7 +190,7 @@ fn version(v: &Value, path: &Path, errs: &mut ErrorList) {
     if root.is_object() {
         schema::check(root, status, &place, errs);
     } else {
-        errs.push(Error::required(&place, "schemas are required"));
+        errs.push(Error::required(&place, ""));
     }
     scale(&v["subresources"]["scale"], &path.child("subresources"), errs);
     for (i, column) in list(&v["additionalPrinterColumns"]).iter().enumerate() {
@@ -282,7 +282,8 @@ fn column(c: &Value, path: &Path, errs: &mut ErrorList) {
         let detail = format!("must be one of {}", COLUMN_FORMATS.join(","));
         errs.push(Error::invalid(&path.child("format"), format, detail));
     }
-    let place = path.child("jsonPath");
+    // As upstream spells it.
+    let place = path.child("JSONPath");
     let json_path = text(c, "jsonPath");
     if json_path.is_empty() {
         errs.push(Error::required(&place, ""));

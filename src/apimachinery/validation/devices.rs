@@ -22,11 +22,14 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
     let spec = &o["spec"];
     match kind {
         "ResourceClaim" => claim(&spec["devices"], &path.child("devices"), errs),
-        "ResourceClaimTemplate" => claim(
-            &spec["spec"]["devices"],
-            &path.child("spec").child("devices"),
-            errs,
-        ),
+        "ResourceClaimTemplate" => {
+            super::meta::claim_template(spec, &path.child("metadata"), errs);
+            claim(
+                &spec["spec"]["devices"],
+                &path.child("spec").child("devices"),
+                errs,
+            );
+        }
         "DeviceClass" => {
             selectors(&spec["selectors"], &path.child("selectors"), errs);
             sized(&spec["config"], MOST, &path.child("config"), errs);

@@ -323,10 +323,40 @@ pub fn object_meta_update(new: &Value, old: &Value, path: &Path) -> ErrorList {
     errs
 }
 
-/// The labels and annotations of what has `metadata`, whose path is given.
-pub(super) fn labels_and_annotations(of: &Value, path: &Path, errs: &mut ErrorList) {
-    annotations(of, &path.child("annotations"), errs);
-    labels(&of["metadata"]["labels"], &path.child("labels"), errs);
+/// Fields of metadata that a claim's template must not have.
+const TEMPLATE_METADATA: &[&str] = &[
+    "name",
+    "generateName",
+    "namespace",
+    "selfLink",
+    "uid",
+    "resourceVersion",
+    "generation",
+    "creationTimestamp",
+    "deletionTimestamp",
+    "deletionGracePeriodSeconds",
+    "ownerReferences",
+    "finalizers",
+    "managedFields",
+];
+
+/// The metadata of a claim's template, at `path`: labels and annotations, and nothing else.
+pub(super) fn claim_template(template: &Value, path: &Path, errs: &mut ErrorList) {
+    annotations(template, &path.child("annotations"), errs);
+    labels(&template["metadata"]["labels"], &path.child("labels"), errs);
+    for field in TEMPLATE_METADATA {
+        let given = match &template["metadata"][*field] {
+            Value::Null => false,
+            Value::String(s) => !s.is_empty(),
+            Value::Array(a) => !a.is_empty(),
+            Value::Number(n) => n.as_i64() != Some(0),
+            _ => true,
+        };
+        if given {
+            let shown = if *field == "uid" { "uID" } else { field };
+            errs.push(Error::forbidden(&path.child(shown), "cannot be set"));
+        }
+    }
 }
 
 /// The metadata of a pod template: labels, annotations, finalizers.

@@ -188,7 +188,9 @@ fn webhooks(o: &Value, errs: &mut ErrorList) {
     for (i, w) in list(&o["webhooks"]).iter().enumerate() {
         let p = Path::new("webhooks").index(i);
         let name = text(w, "name");
-        errs.invalid_each(&p.child("name"), name, names::is_fully_qualified_name(name));
+        if required(&w["name"], &p.child("name"), errs) {
+            errs.invalid_each(&p.child("name"), name, names::is_fully_qualified_name(name));
+        }
         if seen.contains(&name) {
             errs.push(Error::duplicate(&p.child("name"), name));
         }

@@ -285,7 +285,7 @@ fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
 fn with_claims(s: &Value) -> Value {
     let claims: Vec<&str> = list(&s["volumeClaimTemplates"])
         .iter()
-        .filter_map(|c| c["metadata"]["name"].as_str())
+        .map(|c| text(&c["metadata"], "name"))
         .collect();
     let volumes = &s["template"]["spec"]["volumes"];
     let mut all: Vec<Value> = list(volumes)

@@ -72,3 +72,40 @@ fn other_kinds() {
     assert!(deprecated(&Gvk::new("", "v1", "Pod")).is_none());
     assert!(of("", "Pod", json!({"spec": {"containers": [{"name": "a"}]}})).is_empty());
 }
+
+#[test]
+fn names_that_make_bad_host_names() {
+    let of = |group: &str, kind: &str, name: &str| {
+        of_new(&Gvk::new(group, "v1", kind), &json!({"metadata": {"name": name}}))
+    };
+    assert!(of("apps", "Deployment", "web").is_empty());
+    assert!(of("", "ConfigMap", "a.b").is_empty());
+    assert_eq!(
+        of("apps", "Deployment", "a.b"),
+        [
+            "metadata.name: this is used in Pod names and hostnames, which can result in surprising behavior; a DNS label is recommended: [must not contain dots]"
+        ]
+    );
+}
+
+#[test]
+fn key_pairs() {
+    let of = |certificate: &str, key: &str| {
+        let data =
+            json!({"tls.crt": BASE64_STANDARD.encode(certificate), "tls.key": BASE64_STANDARD.encode(key)});
+        of_object(
+            &Gvk::new("", "v1", "Secret"),
+            &json!({"type": "kubernetes.io/tls", "data": data}),
+        )
+    };
+    let (certificate, key) = ("-----BEGIN CERTIFICATE-----", "-----BEGIN PRIVATE KEY-----");
+    assert!(of(certificate, key).is_empty());
+    assert_eq!(
+        of("v", key),
+        ["tls: failed to find any PEM data in certificate input"]
+    );
+    assert_eq!(
+        of(certificate, "v"),
+        ["tls: failed to find any PEM data in key input"]
+    );
+}

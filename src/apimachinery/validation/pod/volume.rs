@@ -276,41 +276,9 @@ fn claim_name(of: Of<'_>, volume: &str, path: &Path, errs: &mut ErrorList) {
 
 /// The claim of an ephemeral volume.
 fn claim_template(t: &Value, p: &Path, errs: &mut ErrorList) {
-    let at = p.child("metadata");
-    super::super::meta::labels_and_annotations(t, &at, errs);
-    // Nothing else of its metadata counts.
-    for field in TEMPLATE_METADATA {
-        let given = match &t["metadata"][*field] {
-            Value::Null => false,
-            Value::String(s) => !s.is_empty(),
-            Value::Array(a) => !a.is_empty(),
-            Value::Number(n) => n.as_i64() != Some(0),
-            _ => true,
-        };
-        if given {
-            let shown = if *field == "uid" { "uID" } else { field };
-            errs.push(Error::forbidden(&at.child(shown), "cannot be set"));
-        }
-    }
+    super::super::meta::claim_template(t, &p.child("metadata"), errs);
     super::super::storage::claim_spec(&t["spec"], &Value::Null, &p.child("spec"), errs);
 }
-
-/// Fields of metadata that a claim's template must not have.
-const TEMPLATE_METADATA: &[&str] = &[
-    "name",
-    "generateName",
-    "namespace",
-    "selfLink",
-    "uid",
-    "resourceVersion",
-    "generation",
-    "creationTimestamp",
-    "deletionTimestamp",
-    "deletionGracePeriodSeconds",
-    "ownerReferences",
-    "finalizers",
-    "managedFields",
-];
 
 fn size_limit(v: &Value, path: &Path, errs: &mut ErrorList) {
     if v.is_null() {
