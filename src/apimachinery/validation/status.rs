@@ -68,7 +68,7 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             super::flowcontrol::status(new, errs);
             return;
         }
-        ("networking.k8s.io", "ServiceCIDR") | ("admissionregistration.k8s.io", _) => {
+        ("admissionregistration.k8s.io", _) => {
             conditions(&s["conditions"], &path.child("conditions"), errs);
             return;
         }
