@@ -108,6 +108,15 @@ impl Request<'_> {
         set
     }
 
+    /// What a write changes, without what it can't change: that is put back, and stays its owner's.
+    fn changes(&self, old: &Value, new: &Value, shape: Shape<'_>) -> typed::Comparison {
+        let mut found = typed::compare(old, new, shape);
+        for set in [&mut found.added, &mut found.modified, &mut found.removed] {
+            set.remove_below(self.ignored);
+        }
+        found
+    }
+
     /// An object of this type before anything is set.
     fn empty(&self) -> Value {
         self.def
@@ -200,7 +209,7 @@ fn track_as(r: &Request<'_>, shape: Shape<'_>, live: Option<&Value>, new: &mut V
         added,
         modified,
         removed,
-    } = typed::compare(old, new, shape);
+    } = r.changes(old, new, shape);
     let touched = added.joined(modified);
     // Without managers there is nobody to lose a field.
     let mut changed = if entries.is_empty() {
@@ -355,7 +364,7 @@ fn attempt(
         merged
     };
 
-    let c = typed::compare(&old, &new, shape);
+    let c = r.changes(&old, &new, shape);
     let touched = c.modified.union(&c.added);
     let conflicts: Conflicts = all
         .0

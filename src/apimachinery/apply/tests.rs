@@ -453,3 +453,40 @@ fn items_of_one_key_are_faults() {
         assert_eq!(faults(Some(def), &config), want);
     }
 }
+
+/// What a write to one half of an object says of the other half is put back: its owner stays.
+#[test]
+fn what_is_put_back_keeps_its_owner() {
+    let (main, status) = (ignored(true, ""), ignored(true, "status"));
+    let to_status = |second| Request {
+        subresource: "status",
+        ..request("controller", second, &status)
+    };
+    let mut object = with(json!({"replicas": 1}));
+    track(&request("kubectl", 1, &main), None, &mut object);
+    let mut reported = object.clone();
+    reported["status"] = json!({"replicas": 1});
+    reported["spec"]["replicas"] = json!(5);
+    track(&to_status(2), Some(&object), &mut reported);
+    let owners = reported["metadata"]["managedFields"].clone();
+    assert_eq!(owners[0]["fieldsV1"]["f:spec"], json!({"f:replicas": {}}));
+    assert_eq!(owners[1]["fieldsV1"], json!({"f:status": {"f:replicas": {}}}));
+
+    reported["spec"]["replicas"] = json!(1);
+    let mut changed = reported.clone();
+    changed["spec"]["replicas"] = json!(2);
+    changed["status"] = json!({"replicas": 9});
+    track(&request("kubectl", 3, &main), Some(&reported), &mut changed);
+    let after = &changed["metadata"]["managedFields"];
+    assert!(after.as_array().unwrap().contains(&owners[1]), "{after}");
+
+    // Nor is that a conflict.
+    let applied = run_with(&main, Some(&reported), &json!({"status": {"replicas": 7}}));
+    assert!(applied.is_ok(), "{applied:?}");
+}
+
+fn run_with(ignored: &Set, live: Option<&Value>, more: &Value) -> Result<Value, Status> {
+    let mut config = base();
+    config["status"] = more["status"].clone();
+    apply(&request("other", 4, ignored), live, &config, false)
+}
