@@ -81,7 +81,7 @@ fn faults_are_told_as_upstream_tells_them() {
     );
     assert_eq!(
         with(json!({"size": 1, "template": {"kind": "T"}})),
-        "spec.template.apiVersion: Required value: must not be empty"
+        "spec.template.apiVersion: Required value"
     );
 }
 

@@ -144,13 +144,14 @@ fn string(s: &Structural, t: &str, at: &str, errs: &mut ErrorList) {
         invalid(&v, at, format!("should match '{p}'"), errs);
     }
     if !format_ok(&l.format, t) {
-        invalid(
-            &v,
-            at,
-            format!("must be of type {}: {}", l.format, crate::field::quote(t)),
-            errs,
-        );
+        misformed(s, &v, at, &crate::field::quote(t), errs);
     }
+}
+
+/// A format is as good as a type.
+fn misformed(s: &Structural, v: &Value, at: &str, shown: &str, errs: &mut ErrorList) {
+    let detail = format!("{at} in body must be of type {}: {shown}", s.limits.format);
+    errs.push(Error::type_invalid(&path(at), v.clone(), detail));
 }
 
 /// The formats upstream knows; others are not checked.
@@ -198,7 +199,7 @@ fn number(s: &Structural, v: &Value, at: &str, errs: &mut ErrorList) {
     if let Some((lo, hi)) = range
         && !(lo..=hi).contains(&n)
     {
-        invalid(v, at, format!("must be of type {}: \"{v}\"", l.format), errs);
+        misformed(s, v, at, &format!("\"{v}\""), errs);
     }
 }
 
@@ -283,7 +284,7 @@ fn embedded(o: &serde_json::Map<String, Value>, at: &str, errs: &mut ErrorList) 
     for field in ["apiVersion", "kind"] {
         let place = path(&child(at, field));
         match o.get(field) {
-            None => errs.push(Error::required(&place, "must not be empty")),
+            None => errs.push(Error::required(&place, "")),
             Some(Value::String(text)) if text.is_empty() => {
                 errs.push(Error::invalid(&place, "", "must not be empty"));
             }

@@ -19,7 +19,7 @@ const OUT_OF_BUDGET: &str =
 /// The rules of a schema node and of all below it.
 pub(crate) struct Rules {
     own: Vec<Rule>,
-    /// The node's `type`, which stands for the value in messages.
+    /// The node's `type`, which stands for the value where a rule could not be run.
     kind: String,
     list_keys: Option<Vec<(String, Option<Value>)>>,
     atomic: bool,
@@ -310,11 +310,13 @@ impl Run {
             }
         });
         let place = path(&below(at, &rule.field_path));
+        let shown = !matches!(rules.kind.as_str(), "object" | "array");
         self.errors.push(match rule.reason.as_str() {
             "FieldValueForbidden" => Error::forbidden(&place, detail),
             "FieldValueRequired" => Error::required(&place, detail),
             "FieldValueDuplicate" => Error::duplicate(&place, rules.kind.as_str()),
-            _ => Error::invalid(&place, rules.kind.as_str(), detail),
+            _ if shown => Error::invalid(&place, new.clone(), detail),
+            _ => Error::invalid_bare(&place, detail),
         });
         true
     }

@@ -81,6 +81,8 @@ pub(crate) struct Scale {
     pub selector: Vec<String>,
     /// As written, for messages.
     pub spec_text: String,
+    pub status_text: String,
+    pub selector_text: String,
 }
 
 /// A column of a Table.
@@ -176,16 +178,6 @@ impl Family {
         let package = format!("{}.{}", reversed.join("."), own.name);
         let type_name = intern(&format!("{package}.{kind}"));
         let mut subresources = Vec::new();
-        if own.scale.is_some() {
-            subresources.push(Subresource {
-                name: "scale",
-                group: "autoscaling",
-                version: "v1",
-                kind: "Scale",
-                type_name: crate::registry::scale::TYPE,
-                verbs: vec!["get", "patch", "update"],
-            });
-        }
         if own.status {
             subresources.push(Subresource {
                 name: "status",
@@ -193,6 +185,16 @@ impl Family {
                 version: own.name,
                 kind,
                 type_name,
+                verbs: vec!["get", "patch", "update"],
+            });
+        }
+        if own.scale.is_some() {
+            subresources.push(Subresource {
+                name: "scale",
+                group: "autoscaling",
+                version: "v1",
+                kind: "Scale",
+                type_name: crate::registry::scale::TYPE,
                 verbs: vec!["get", "patch", "update"],
             });
         }
@@ -233,6 +235,8 @@ impl Version {
             status: jsonpath::simple(text(&sub["scale"], "statusReplicasPath")),
             selector: jsonpath::simple(text(&sub["scale"], "labelSelectorPath")),
             spec_text: text(&sub["scale"], "specReplicasPath").to_owned(),
+            status_text: text(&sub["scale"], "statusReplicasPath").to_owned(),
+            selector_text: text(&sub["scale"], "labelSelectorPath").to_owned(),
         });
         let mut columns: Vec<Column> = list(&version["additionalPrinterColumns"])
             .iter()

@@ -202,7 +202,11 @@ impl Write {
         let mut errors = self.check_kind(object);
         let schema = &own.version().schema;
         errors.extend(custom::validate_create(object, schema, self.def.namespaced));
-        errors.extend(check_replicas(own, object));
+        errors.extend(super::scale::check(
+            own.version().scale.as_ref(),
+            object,
+            self.sub,
+        ));
         run_rules(own, object, None, &mut errors);
         errors
     }
@@ -221,7 +225,7 @@ impl Write {
         };
         let mut errors = self.check_kind(new);
         errors.extend(custom::validate_update(new, old, &own.version().schema));
-        errors.extend(check_replicas(own, new));
+        errors.extend(super::scale::check(own.version().scale.as_ref(), new, self.sub));
         run_rules(own, new, Some(old), &mut errors);
         errors
     }
@@ -326,7 +330,7 @@ fn run_rules(own: &Custom, new: &Value, old: Option<&Value>, errors: &mut ErrorL
     let blocks = |error: &Error| {
         matches!(
             error.kind,
-            Kind::Required | Kind::TooLong | Kind::TooMany | Kind::TypeInvalid
+            Kind::NotSupported | Kind::Required | Kind::TooLong | Kind::TooMany | Kind::TypeInvalid
         )
     };
     if errors.iter().any(blocks) {
@@ -338,27 +342,4 @@ fn run_rules(own: &Custom, new: &Value, old: Option<&Value>, errors: &mut ErrorL
         return;
     }
     errors.extend(rules.validate(new, old));
-}
-
-/// The scale subresource's number must be one that a scale can have.
-fn check_replicas(own: &Custom, object: &Value) -> ErrorList {
-    let mut errors = ErrorList::new();
-    let Some(scale) = &own.version().scale else {
-        return errors;
-    };
-    let Some(replicas) = rkind_apimachinery::jsonpath::at(object, &scale.spec) else {
-        return errors;
-    };
-    let path = Path::new(scale.spec_text.as_str());
-    match replicas.as_i64() {
-        Some(n) if n < 0 => {
-            errors.push(Error::invalid(&path, n, "should be a non-negative integer"));
-        }
-        Some(n) if n > i64::from(i32::MAX) => {
-            let detail = format!("should be less than or equal to {}", i32::MAX);
-            errors.push(Error::invalid(&path, n, detail));
-        }
-        _ => {}
-    }
-    errors
 }

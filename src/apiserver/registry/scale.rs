@@ -1,6 +1,12 @@
 //! `autoscaling/v1 Scale` of whatever has `spec.replicas`.
 
-use rkind_apimachinery::{field::quote, jsonpath, meta, selector::LabelSelector, status::Status};
+use rkind_apimachinery::{
+    codec,
+    field::{Error, ErrorList, Path, quote},
+    jsonpath, meta,
+    selector::LabelSelector,
+    status::Status,
+};
 use serde_json::{Value, json};
 
 use crate::{catalog::Def, crd::family::Scale, error::Result};
@@ -50,6 +56,78 @@ fn custom(scale: &Scale, object: &Value) -> Result<Value> {
         status["selector"] = json!(selector);
     }
     Ok(assemble(object, replicas, status))
+}
+
+/// What a custom resource says of its scale must be what a scale can say; a status write is not asked about
+/// the wish. Upstream: `registry/customresource/validator.go`.
+pub(crate) fn check(scale: Option<&Scale>, object: &Value, sub: &str) -> ErrorList {
+    let mut errors = ErrorList::new();
+    let Some(scale) = scale else { return errors };
+    let mut count = |text: &str, path: &[String]| {
+        let at = Path::new(text);
+        let found = match accessed(object, path, "int64", Value::is_i64) {
+            Ok(found) => found.and_then(Value::as_i64).unwrap_or(0),
+            Err(why) => return errors.push(Error::invalid(&at, 0, why)),
+        };
+        if found < 0 {
+            errors.push(Error::invalid(&at, found, "should be a non-negative integer"));
+        } else if found > i64::from(i32::MAX) {
+            let detail = format!("should be less than or equal to {}", i32::MAX);
+            errors.push(Error::invalid(&at, found, detail));
+        }
+    };
+    if sub != "status" {
+        count(&scale.spec_text, &scale.spec);
+    }
+    count(&scale.status_text, &scale.status);
+    if !scale.selector.is_empty()
+        && let Err(why) = accessed(object, &scale.selector, "string", Value::is_string)
+    {
+        errors.push(Error::invalid(&Path::new(scale.selector_text.as_str()), "", why));
+    }
+    errors
+}
+
+/// What stands at a path; where that is of another type, Go's complaint.
+fn accessed<'a>(
+    object: &'a Value,
+    path: &[String],
+    wanted: &str,
+    fits: fn(&Value) -> bool,
+) -> Result<Option<&'a Value>, String> {
+    let complaint = |depth: usize, found: &Value, wanted: &str| {
+        let kind = match found {
+            Value::Null => "<nil>",
+            Value::Bool(_) => "bool",
+            Value::Number(number) if number.is_f64() => "float64",
+            Value::Number(_) => "int64",
+            Value::String(_) => "string",
+            Value::Array(_) => "[]interface {}",
+            Value::Object(_) => "map[string]interface {}",
+        };
+        let shown = match found.as_f64() {
+            Some(number) => number.to_string(),
+            None => codec::go_value(found),
+        };
+        let at = path[..depth].join(".");
+        format!(".{at} accessor error: {shown} is of the type {kind}, expected {wanted}")
+    };
+    let mut here = object;
+    for (at, name) in path.iter().enumerate() {
+        let next = match here {
+            Value::Null => None,
+            Value::Object(fields) => fields.get(name),
+            other => return Err(complaint(at + 1, other, "map[string]interface{}")),
+        };
+        match next {
+            Some(next) => here = next,
+            None => return Ok(None),
+        }
+    }
+    match here {
+        found if fits(found) => Ok(Some(found)),
+        found => Err(complaint(path.len(), found, wanted)),
+    }
 }
 
 fn assemble(object: &Value, replicas: i64, status: Value) -> Value {

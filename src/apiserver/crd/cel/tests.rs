@@ -21,15 +21,15 @@ fn rules_tell_what_they_were_told_to() {
     for (rule, wanted) in [
         (
             json!({"rule": "self.a <= self.b"}),
-            "spec: Invalid value: \"object\": failed rule: self.a <= self.b",
+            "spec: Invalid value: failed rule: self.a <= self.b",
         ),
         (
             json!({"rule": "self.a <= self.b", "message": "a is too large"}),
-            "spec: Invalid value: \"object\": a is too large",
+            "spec: Invalid value: a is too large",
         ),
         (
             json!({"rule": "self.a <= self.b", "messageExpression": "'a is ' + string(self.a)"}),
-            "spec: Invalid value: \"object\": a is 5",
+            "spec: Invalid value: a is 5",
         ),
         (
             json!({"rule": "self.a <= self.b", "message": "no", "reason": "FieldValueForbidden", "fieldPath": ".a"}),
@@ -53,14 +53,14 @@ fn transitions_need_something_old() {
     assert!(told(schema.clone(), new.clone(), Some(json!({}))).is_empty());
     assert_eq!(
         told(schema, new.clone(), Some(old.clone())),
-        ["spec: Invalid value: \"object\": a may only grow"]
+        ["spec: Invalid value: a may only grow"]
     );
     let optional = spec(
         json!([{"rule": "oldSelf.hasValue() || self.a == 0", "message": "begins at 0", "optionalOldSelf": true}]),
     );
     assert_eq!(
         told(optional.clone(), new.clone(), None),
-        ["spec: Invalid value: \"object\": begins at 0"]
+        ["spec: Invalid value: begins at 0"]
     );
     assert!(told(optional, new, Some(old)).is_empty());
 }
