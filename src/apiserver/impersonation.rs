@@ -32,7 +32,7 @@ pub(crate) fn clear(headers: &mut HeaderMap) {
 /// The user that a request runs as; `None` when that is who asks.
 ///
 /// # Errors
-/// 400 for a header that is no text, 500 for groups without a user, 403 when not allowed.
+/// 400 for a header that is no text and for groups without a user, 403 when not allowed.
 pub(crate) async fn impersonate(
     core: &Core,
     user: &UserInfo,
@@ -66,7 +66,7 @@ pub(crate) async fn impersonate(
         if groups.is_empty() && extra.is_empty() && uid.is_empty() {
             return Ok(None);
         }
-        return Err(Status::internal_error("requested impersonation without impersonating a user").into());
+        return Err(without_user(&groups, &extra, &uid));
     }
     let may = async |group: &str, resource: &str, subresource: &str, namespace: &str, name: &str| {
         let wanted = Attributes {
@@ -121,6 +121,28 @@ pub(crate) async fn impersonate(
         target.groups.push(AUTHENTICATED.into());
     }
     Ok(Some(target))
+}
+
+/// What is asked for without a user to become, as upstream prints its references: kind, namespace, name,
+/// uid, version, resource version, field path.
+fn without_user(groups: &[String], extra: &BTreeMap<String, Vec<String>>, uid: &str) -> Box<Status> {
+    const VERSION: &str = "authentication.k8s.io/v1";
+    let mut asked: Vec<String> = groups
+        .iter()
+        .map(|group| format!("{{Group  {group}    }}"))
+        .collect();
+    for (key, values) in extra {
+        asked.extend(
+            values
+                .iter()
+                .map(|value| format!("{{UserExtra  {value}  {VERSION}  {key}}}")),
+        );
+    }
+    if !uid.is_empty() {
+        asked.push(format!("{{UID  {uid}  {VERSION}  }}"));
+    }
+    let asked = asked.join(" ");
+    Status::bad_request(format!("requested [{asked}] without impersonating a user")).into()
 }
 
 /// A header's value. One that cannot be read is not the same as none: whoever sent it would act as

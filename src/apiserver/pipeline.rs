@@ -51,10 +51,7 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
     ));
     let _inflight = core.metrics.begin(&info);
     let audit_id = audit_id(&parts.headers);
-    let told = Media {
-        pretty: media::pretty(&parts.headers, parts.uri.query()),
-        ..media::of_errors(&parts.headers)
-    };
+    let told = told(&parts);
     let notes = Arc::<Notes>::default();
     parts.extensions.insert(notes.clone());
     let pending = Pending::new(core.audit.as_ref().map(|auditor| {
@@ -112,6 +109,14 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
         took_us = started.elapsed().as_micros() as u64, "request"
     );
     response
+}
+
+/// The form that a request's client is told errors in.
+fn told(parts: &Parts) -> Media {
+    Media {
+        pretty: media::pretty(&parts.headers, parts.uri.query()),
+        ..media::of_errors(&parts.headers)
+    }
 }
 
 /// The request's id: the client's, or a new one.
@@ -186,11 +191,21 @@ async fn stages(
     let _place = if is_long(info) && info.verb != "watch" {
         None
     } else {
-        place(core, info, &user, &parts, flow).await?
+        match place(core, info, &user, &parts, flow).await {
+            Err(status) if status.code == 429 => return Ok(route::too_many_requests()),
+            place => place?,
+        }
     };
     let allowed = core.authorizer.admit(&user, &Attributes::of(info)).await;
     core.metrics.verdicts.authorization(allowed.is_ok());
-    allowed?;
+    if let Err(status) = allowed {
+        if let Some(recording) = &recording {
+            recording.refused(&status);
+        }
+        let mut response = render::status(&status, told(&parts));
+        route::no_sniff(&mut response);
+        return Ok(response);
+    }
     if let Some(recording) = &recording
         && recording.level() >= audit::Level::Request
         && !is_long(info)

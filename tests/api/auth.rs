@@ -32,6 +32,8 @@ async fn anonymous_sees_health_only() {
         let (code, reason, message) = nobody.refused("GET", path, &Value::Null).await;
         assert_eq!((code, reason.as_str()), (403, "Forbidden"), "{path}: {message}");
         assert!(message.contains("User \"system:anonymous\" cannot"), "{message}");
+        let answer = nobody.raw("GET", path, &[], Vec::new()).await;
+        assert_eq!(answer.headers()["x-content-type-options"], "nosniff", "{path}");
     }
     let wrong = Api(server.client_with_token(Some("nonsense".into())).await);
     let (code, reason, _) = wrong.refused("GET", "/healthz", &Value::Null).await;
@@ -176,4 +178,129 @@ async fn cluster_roles_aggregate() {
         view["aggregationRule"]["clusterRoleSelectors"][0]["matchLabels"],
         json!({"rbac.authorization.k8s.io/aggregate-to-view": "true"})
     );
+}
+
+/// A token is good while what it is bound to is there.
+#[tokio::test]
+async fn tokens_are_bound_to_secrets_and_nodes() {
+    let server = Server::start();
+    let api = server.api().await;
+    let ns = api.namespace("bound").await;
+    api.post(
+        &format!("{ns}/serviceaccounts"),
+        &json!({"metadata": {"name": "robot"}}),
+    )
+    .await;
+    let request = |bound: Value| json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenRequest", "spec": {"boundObjectRef": bound}});
+    let tokens = format!("{ns}/serviceaccounts/robot/token");
+    for (kind, collection, extra) in [
+        ("Secret", format!("{ns}/secrets"), None),
+        (
+            "Node",
+            "/api/v1/nodes".to_owned(),
+            Some("authentication.kubernetes.io/node-name"),
+        ),
+    ] {
+        let made = api.post(&collection, &json!({"metadata": {"name": "b"}})).await;
+        let bound = json!({"kind": kind, "apiVersion": "v1", "name": "b", "uid": made["metadata"]["uid"]});
+        let answer = api.post(&tokens, &request(bound.clone())).await;
+        let review = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "TokenReview",
+            "spec": {"token": answer["status"]["token"]}});
+        let reviews = "/apis/authentication.k8s.io/v1/tokenreviews";
+        let seen = api.post(reviews, &review).await["status"].clone();
+        assert_eq!(seen["authenticated"], true, "{kind}: {seen}");
+        if let Some(key) = extra {
+            assert_eq!(seen["user"]["extra"][key], json!(["b"]));
+        }
+        api.delete(&format!("{collection}/b")).await;
+        let seen = api.post(reviews, &review).await["status"].clone();
+        assert_ne!(seen["authenticated"], true, "{kind}: {seen}");
+        assert_eq!(api.refused("POST", &tokens, &request(bound)).await.0, 404);
+    }
+    let other = json!({"kind": "ConfigMap", "apiVersion": "v1", "name": "b"});
+    let (code, _, message) = api.refused("POST", &tokens, &request(other)).await;
+    assert_eq!(
+        (code, message.as_str()),
+        (400, "cannot bind token to object of type /v1, Kind=ConfigMap")
+    );
+}
+
+#[tokio::test]
+async fn somebody_else_has_a_uid_and_more() {
+    let server = Server::start();
+    let api = server.api().await;
+    let ask = async |headers: &[(&str, &str)]| {
+        let body = json!({"apiVersion": "authentication.k8s.io/v1", "kind": "SelfSubjectReview"}).to_string();
+        let headers = [&[("content-type", "application/json")][..], headers].concat();
+        let path = "/apis/authentication.k8s.io/v1/selfsubjectreviews";
+        let (code, answer) = api.ask("POST", path, &headers, body.into_bytes()).await;
+        match code.as_u16() {
+            201 => answer["status"]["userInfo"].clone(),
+            code => json!([code, answer["message"]]),
+        }
+    };
+    let all = [
+        ("impersonate-user", "jane"),
+        ("impersonate-uid", "42"),
+        ("impersonate-extra-scopes", "a"),
+        ("impersonate-extra-scopes", "b"),
+        ("impersonate-extra-acme.com%2fproject", "p"),
+    ];
+    assert_eq!(
+        ask(&all).await,
+        json!({"username": "jane", "uid": "42", "groups": ["system:authenticated"],
+            "extra": {"scopes": ["a", "b"], "acme.com/project": ["p"]}})
+    );
+    let robot = ask(&[("impersonate-user", "system:serviceaccount:default:robot")]).await;
+    assert_eq!(
+        robot["groups"],
+        json!([
+            "system:serviceaccounts",
+            "system:serviceaccounts:default",
+            "system:authenticated"
+        ])
+    );
+    for (header, asked) in [
+        (("impersonate-group", "g"), "{Group  g    }"),
+        (("impersonate-uid", "4"), "{UID  4  authentication.k8s.io/v1  }"),
+        (
+            ("impersonate-extra-a", "b"),
+            "{UserExtra  b  authentication.k8s.io/v1  a}",
+        ),
+    ] {
+        let said = format!("requested [{asked}] without impersonating a user");
+        assert_eq!(ask(&[header]).await, json!([400, said]));
+    }
+}
+
+/// A start brings back what the default policy lacks, unless its owner wants otherwise.
+#[tokio::test]
+async fn a_start_mends_the_default_policy() {
+    let server = Server::start();
+    let api = server.api().await;
+    let base = "/apis/rbac.authorization.k8s.io/v1";
+    let role = |name: &str| format!("{base}/clusterroles/{name}");
+    let (emptied, left) = (role("system:discovery"), role("system:monitoring"));
+    let wanted = api.get(&emptied).await["rules"].clone();
+    for path in [&emptied, &left] {
+        let mut changed = api.get(path).await;
+        changed["rules"] = json!([]);
+        if *path == left {
+            changed["metadata"]["annotations"]["rbac.authorization.kubernetes.io/autoupdate"] =
+                json!("false");
+        }
+        api.put(path, &changed).await;
+    }
+    let more = json!({"verbs": ["get"], "apiGroups": [""], "resources": ["pods"]});
+    let mut extended = api.get(&role("system:basic-user")).await;
+    extended["rules"].as_array_mut().unwrap().push(more);
+    let extended = api.put(&role("system:basic-user"), &extended).await["rules"].clone();
+    let binding = format!("{base}/clusterrolebindings/system:basic-user");
+    api.delete(&binding).await;
+    let server = server.restart();
+    let api = server.api().await;
+    assert_eq!(api.get(&emptied).await["rules"], wanted);
+    assert_eq!(api.get(&left).await["rules"], json!([]));
+    assert_eq!(api.get(&role("system:basic-user")).await["rules"], extended);
+    assert_eq!(api.get(&binding).await["roleRef"]["name"], "system:basic-user");
 }

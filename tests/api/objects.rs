@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::behaviours::names;
 use crate::server::{Api, Server, config_map, pod};
 
 #[tokio::test]
@@ -116,7 +117,8 @@ async fn dry_run_of_every_write() {
     api.delete(&one).await;
     api.delete(&format!("{maps}?dryRun=All")).await;
     let list = api.get(&maps).await;
-    assert_eq!(list["items"], json!([kept]));
+    assert_eq!(names(&list), ["kept"]);
+    assert_eq!(api.get(&format!("{maps}/kept")).await, kept);
     assert_eq!(
         api.refused("POST", &format!("{maps}?dryRun=Some"), &config_map("x"))
             .await
@@ -206,4 +208,28 @@ async fn a_pods_own_subresources() {
     assert!(message.contains("disruption budget"), "{message}");
     let (code, _, _) = api.refused("GET", &format!("{one}/log"), &Value::Null).await;
     assert!(code >= 400, "there is no kubelet to ask");
+}
+
+/// What an apply creates names itself; what is there has its name already.
+#[tokio::test]
+async fn an_apply_that_creates_says_the_name() {
+    let server = Server::start();
+    let api = server.api().await;
+    let path = format!("{}/configmaps/a?fieldManager=m", api.namespace("named").await);
+    let kind = [("content-type", "application/apply-patch+yaml")];
+    let apply = async |body: Value| {
+        api.ask("PATCH", &path, &kind, body.to_string().into_bytes())
+            .await
+    };
+    let nameless = json!({"apiVersion": "v1", "kind": "ConfigMap", "data": {"k": "v"}});
+    let (code, status) = apply(nameless.clone()).await;
+    assert_eq!(
+        (code.as_u16(), &status["message"]),
+        (
+            400,
+            &json!("the name of the object (a based on URL) was undeterminable: name must be provided")
+        )
+    );
+    assert_eq!(apply(config_map("a")).await.0, 201);
+    assert_eq!(apply(nameless).await.0, 200);
 }

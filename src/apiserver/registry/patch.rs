@@ -226,7 +226,8 @@ async fn server_side_apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>
         Some(own) => apply::faults_custom(&own.version().schema, &applied),
     };
     let mut warnings = declared(found, faults, options.field_validation, &what)?;
-    if meta::name(&applied).is_empty() {
+    let nameless = meta::name(&applied).is_empty();
+    if nameless {
         meta::set(&mut applied, "name", name);
     }
     if meta::name(&applied) != name {
@@ -259,6 +260,10 @@ async fn server_side_apply(ctx: &Context, bytes: &[u8]) -> Result<Response<Body>
         if there.is_none() {
             if write.sub == "status" || !write.sub.is_empty() {
                 return Err(Status::not_found(&gr, name).into());
+            }
+            // An object that is there has its name already.
+            if nameless {
+                return Err(undeterminable(name));
             }
             let mut object = managed::applied(&write, None, &applied)?;
             rules::default_served(def, &mut object);

@@ -389,7 +389,11 @@ async fn bound(
         "Pod" => ("pods", namespace),
         "Secret" => ("secrets", namespace),
         "Node" => ("nodes", ""),
-        _ => return Err(Status::bad_request(format!("cannot bind token to {kind}")).into()),
+        _ => {
+            let Gvk { group, version, kind } = Gvk::of(reference);
+            let what = format!("{group}/{version}, Kind={kind}");
+            return Err(Status::bad_request(format!("cannot bind token to object of type {what}")).into());
+        }
     };
     let def = rkind_apimachinery::resources::find("", "v1", resource).ok_or_else(Status::unknown_resource)?;
     let object = read::current(&ctx.core, def, scope, name).await?.to_value();

@@ -86,6 +86,20 @@ pub(crate) fn page_not_found() -> Response<Body> {
     response
 }
 
+/// The answer to a request for which there is no place now. Upstream: `filters.tooManyRequests`.
+pub(crate) fn too_many_requests() -> Response<Body> {
+    let mut response = render::respond(
+        StatusCode::TOO_MANY_REQUESTS,
+        "text/plain; charset=utf-8",
+        "Too many requests, please try again later.\n".into(),
+        &HeaderMap::new(),
+    );
+    let second = HeaderValue::from_static("1");
+    response.headers_mut().insert(header::RETRY_AFTER, second);
+    no_sniff(&mut response);
+    response
+}
+
 /// Marks text that no browser should take for anything else.
 pub(crate) fn no_sniff(response: &mut Response<Body>) {
     response.headers_mut().insert(
