@@ -154,6 +154,11 @@ impl Walk {
             let name = &read["metadata"]["name"];
             let listed = items.iter().find(|item| item["metadata"]["name"] == *name);
             let mut listed = listed.unwrap_or_else(|| panic!("{at:?}: not listed")).clone();
+            // What it is, is said at the list.
+            assert!(
+                listed.get("kind").is_none() && listed.get("apiVersion").is_none(),
+                "{at:?}"
+            );
             listed["kind"] = read["kind"].clone();
             listed["apiVersion"] = read["apiVersion"].clone();
             if listed["metadata"]["resourceVersion"] == read["metadata"]["resourceVersion"] {

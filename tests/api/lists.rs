@@ -111,6 +111,16 @@ async fn forms() {
     let api = server.api().await;
     let maps = maps(&api, 3).await;
     let form = |kind: &'static str| [("accept", kind)];
+    // What items are is said once, at the list.
+    let list = api.get(&maps).await;
+    let pretty = api.get(&format!("{maps}?pretty=true")).await;
+    assert_eq!(list, pretty);
+    assert_eq!(
+        (&list["apiVersion"], &list["kind"]),
+        (&json!("v1"), &json!("ConfigMapList"))
+    );
+    let fields: Vec<&String> = list["items"][0].as_object().unwrap().keys().collect();
+    assert_eq!(fields, ["data", "metadata"]);
     let (code, table) = api
         .ask(
             "GET",
@@ -171,4 +181,25 @@ async fn forms() {
         )
         .await;
     assert_eq!(code.as_u16(), 406, "a kind without columns");
+}
+
+#[tokio::test]
+async fn a_deleted_collection_is_told_as_it_was() {
+    let server = Server::start();
+    let api = server.api().await;
+    let pods = format!("{}/pods", api.namespace("collection").await);
+    let mut bound = pod("a");
+    bound["spec"]["nodeName"] = json!("n1");
+    api.post(&pods, &bound).await;
+    for query in ["?dryRun=All", ""] {
+        let before = api.get(&pods).await;
+        let told = api.delete(&format!("{pods}{query}")).await;
+        assert_eq!(
+            (&told["kind"], &told["items"]),
+            (&before["kind"], &before["items"]),
+            "{query}"
+        );
+    }
+    let now = api.get(&pods).await;
+    assert_eq!(now["items"][0]["metadata"]["deletionGracePeriodSeconds"], 30);
 }

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use crate::server::{Server, config_map};
+use crate::server::{Server, config_map, pod};
 
 fn shown(events: &[Value]) -> Vec<String> {
     let word = |event: &Value| {
@@ -88,4 +88,73 @@ async fn what_is_forgotten_is_gone() {
         (&json!(410), &json!("Expired")),
         "{status}"
     );
+}
+
+/// Whoever watches sees when a pod went, also one that nothing had to be waited for.
+#[tokio::test]
+async fn a_pod_that_goes_at_once_is_seen_going() {
+    let server = Server::start();
+    let api = server.api().await;
+    let pods = format!("{}/pods", api.namespace("going").await);
+    let mut bound = pod("bound");
+    bound["spec"]["nodeName"] = json!("n1");
+    api.post(&pods, &pod("loose")).await;
+    api.post(&pods, &bound).await;
+    let version = api.get(&pods).await["metadata"]["resourceVersion"].clone();
+    api.delete(&format!("{pods}/loose")).await;
+    api.delete(&format!("{pods}/bound")).await;
+    let gone = api.delete(&format!("{pods}/bound?gracePeriodSeconds=0")).await;
+    assert_eq!(gone["metadata"]["deletionGracePeriodSeconds"], 0);
+    let path = format!("{pods}?watch=1&resourceVersion={}", version.as_str().unwrap());
+    let events = api.events(&path, |seen| seen.len() == 5).await;
+    let told: Vec<_> = events
+        .iter()
+        .map(|event| {
+            let meta = &event["object"]["metadata"];
+            (
+                event["type"].as_str().unwrap(),
+                meta["name"].as_str().unwrap(),
+                meta["deletionGracePeriodSeconds"].as_i64().unwrap(),
+                meta["generation"].as_i64().unwrap(),
+            )
+        })
+        .collect();
+    assert_eq!(
+        told,
+        [
+            ("MODIFIED", "loose", 0, 2),
+            ("DELETED", "loose", 0, 2),
+            ("MODIFIED", "bound", 30, 2),
+            ("MODIFIED", "bound", 0, 2),
+            ("DELETED", "bound", 0, 2),
+        ]
+    );
+}
+
+/// A bookmark comes before a watch ends, so that its client can go on from there.
+#[tokio::test]
+async fn the_last_event_is_a_bookmark() {
+    let server = Server::start();
+    let api = server.api().await;
+    let maps = format!("{}/configmaps", api.namespace("marks").await);
+    api.post(&maps, &config_map("a")).await;
+    let elsewhere = format!("{}/configmaps", api.namespace("elsewhere").await);
+    let later = api.post(&elsewhere, &config_map("b")).await;
+    for (query, marks) in [("", 0), ("&allowWatchBookmarks=true", 1)] {
+        let path = format!("{maps}?watch=1&timeoutSeconds=3{query}");
+        let events = api.events(&path, |_| false).await;
+        assert_eq!(shown(&events)[0], "ADDED a");
+        assert_eq!(events.len(), 1 + marks, "{events:#?}");
+        let Some(mark) = events.get(1) else { continue };
+        assert_eq!(mark["type"], "BOOKMARK");
+        let version = |object: &Value| {
+            let text = object["metadata"]["resourceVersion"].as_str().unwrap_or_default();
+            text.parse::<u64>().unwrap()
+        };
+        assert!(version(&mark["object"]) >= version(&later), "{mark}");
+    }
+    let (code, _, _) = api
+        .refused("GET", &format!("{maps}?watch=1&timeoutSeconds=x"), &Value::Null)
+        .await;
+    assert_eq!(code, 400);
 }

@@ -215,8 +215,45 @@ impl Obj {
 
     /// Appends the object as compact JSON with its `resourceVersion`.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
+        out.extend_from_slice(&self.value[..self.splice_at as usize]);
+        self.write_rest(out);
+    }
+
+    /// As [`Obj::write_json`], without `apiVersion` and `kind`: as an item of a list that says them.
+    pub(crate) fn write_item(&self, out: &mut Vec<u8>) {
+        let head = &self.value[..self.splice_at as usize];
+        let mut written = 0;
+        for field in ["apiVersion", "kind"] {
+            let Some(place) = self.member_before_metadata(field, written.max(1)) else {
+                continue;
+            };
+            if place.start >= written {
+                out.extend_from_slice(&head[written..place.start]);
+                written = place.end;
+            }
+        }
+        out.extend_from_slice(&head[written..]);
+        self.write_rest(out);
+    }
+
+    /// Where a member with a plain text stands, the comma behind it included; `None` where it comes after
+    /// `metadata`, which no object that was stored in order has. Most have it at `expected`.
+    fn member_before_metadata(&self, field: &str, expected: usize) -> Option<std::ops::Range<usize>> {
+        let head = &self.value[..self.splice_at as usize];
+        let quoted = head.get(expected..)?.strip_prefix(b"\"");
+        let there = quoted.and_then(|rest| rest.strip_prefix(field.as_bytes()));
+        let value = match there.is_some_and(|rest| rest.starts_with(b"\":\"")) {
+            true => expected + field.len() + 3,
+            false => json::member(&self.value, field).filter(|at| *at < head.len())?,
+        };
+        let end = value + 1 + head.get(value + 1..)?.iter().position(|byte| *byte == b'"')?;
+        let start = value.checked_sub(field.len() + 3)?;
+        (head.get(end + 1) == Some(&b',')).then_some(start..end + 2)
+    }
+
+    /// What follows the opening brace of `metadata`.
+    fn write_rest(&self, out: &mut Vec<u8>) {
         let at = self.splice_at as usize;
-        out.extend_from_slice(&self.value[..at]);
         out.extend_from_slice(b"\"resourceVersion\":\"");
         out.extend_from_slice(itoa::Buffer::new().format(self.revision).as_bytes());
         out.push(b'"');

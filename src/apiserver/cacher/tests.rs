@@ -155,3 +155,26 @@ fn an_object_says_of_which_version_it_is() {
         assert!(!object.is_of(group, version), "{group}/{version}");
     }
 }
+
+#[test]
+fn items_of_a_list_do_not_say_what_they_are() {
+    for (stored, item) in [
+        (
+            r#"{"apiVersion":"v1","kind":"Pod","metadata":{"name":"p"},"spec":{"kind":"x"}}"#,
+            r#"{"metadata":{"resourceVersion":"7","name":"p"},"spec":{"kind":"x"}}"#,
+        ),
+        (
+            r#"{"addressType":"IPv4","apiVersion":"v1","data":{"kind":"x"},"kind":"E","metadata":{}}"#,
+            r#"{"addressType":"IPv4","data":{"kind":"x"},"metadata":{"resourceVersion":"7"}}"#,
+        ),
+        (
+            r#"{"metadata":{"name":"p"}}"#,
+            r#"{"metadata":{"resourceVersion":"7","name":"p"}}"#,
+        ),
+    ] {
+        let object = Obj::to_send("n/p", stored.into(), 7).unwrap();
+        let mut out = Vec::new();
+        object.write_item(&mut out);
+        assert_eq!(String::from_utf8(out).unwrap(), item);
+    }
+}

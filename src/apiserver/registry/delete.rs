@@ -68,36 +68,24 @@ pub(crate) async fn collection(ctx: &Context, body: Body) -> Result<Response<Bod
     let list = ListOptions::parse(ctx.query(), &ctx.def, false)?;
     let page = read::page(ctx, &list).await?;
     // Several at a time share the store's disk writes.
-    let count = page.objects.len();
-    let mut deletions = Vec::with_capacity(count);
-    for object in page.objects {
+    let mut deletions = Vec::with_capacity(page.objects.len());
+    for object in &page.objects {
         let mut write = write(ctx, &options);
         if ctx.def.namespaced {
             write.namespace = object.namespace().to_owned();
         }
-        let options = options.clone();
+        let (object, options) = (object.clone(), options.clone());
         deletions.push(async move { write.delete(object.name(), &options).await });
     }
     let mut deletions = futures::stream::iter(deletions).buffered(DELETIONS);
-    let mut items = Vec::with_capacity(count);
     while let Some(done) = deletions.next().await {
         match done {
-            Ok(deleted) => items.push(super::convert::to_served(&ctx.def, deleted.last)),
-            Err(error) if error.code == 404 => {}
-            Err(error) => return Err(error),
+            Err(error) if error.code != 404 => return Err(error),
+            _ => {}
         }
     }
-    let list = json!({
-        "kind": ctx.def.list_kind, "apiVersion": meta::api_version(ctx.def.group, ctx.def.version),
-        "metadata": {"resourceVersion": page.revision.to_string()}, "items": items,
-    });
-    let bytes = render::encode(&list, ctx.media)?;
-    Ok(render::respond(
-        StatusCode::OK,
-        ctx.media.encoding.content_type(),
-        bytes.into(),
-        &ctx.headers,
-    ))
+    // The objects as they were found, whatever became of them.
+    read::answer(ctx, page).await
 }
 
 async fn options(ctx: &Context, body: Body) -> Result<DeleteOptions> {
@@ -154,6 +142,8 @@ pub(crate) enum Plan {
     Remove,
     /// Store this object; it waits for grace or finalizers.
     Mark(Value),
+    /// Store this object, then remove it: whoever watches sees when it went.
+    MarkAndRemove(Value),
     /// Already waiting.
     Nothing,
 }
@@ -197,6 +187,10 @@ impl Write {
                         last: new,
                         gone: false,
                     },
+                    Plan::MarkAndRemove(new) => Deleted {
+                        last: new,
+                        gone: true,
+                    },
                     Plan::Remove => Deleted {
                         last: old,
                         gone: true,
@@ -227,18 +221,29 @@ impl Write {
                 }
                 Plan::Mark(mut new) => {
                     let bytes = self.seal(&mut new).await?;
-                    self.core
-                        .store
-                        .update(&key, entry.mod_revision, bytes)
-                        .await
-                        .map_err(Failure::from)
-                        .map(|revision| {
-                            meta::set(&mut new, "resourceVersion", revision.to_string());
-                            Deleted {
-                                last: new,
-                                gone: false,
-                            }
-                        })
+                    let marked = self.core.store.update(&key, entry.mod_revision, bytes).await;
+                    marked.map_err(Failure::from).map(|revision| {
+                        meta::set(&mut new, "resourceVersion", revision.to_string());
+                        Deleted {
+                            last: new,
+                            gone: false,
+                        }
+                    })
+                }
+                Plan::MarkAndRemove(mut new) => {
+                    let bytes = self.seal(&mut new).await?;
+                    let given_back = services::release(&self.core, &self.def, &old);
+                    let removed = match self.core.store.update(&key, entry.mod_revision, bytes).await {
+                        Ok(marked) => self.commit(&key, Change::Delete(marked), given_back).await,
+                        Err(error) => Err(error.into()),
+                    };
+                    removed.map(|revision| {
+                        meta::set(&mut new, "resourceVersion", revision.to_string());
+                        Deleted {
+                            last: new,
+                            gone: true,
+                        }
+                    })
                 }
             };
             match done {
@@ -366,11 +371,12 @@ fn plan_pod(old: &Value, mut new: Value, waits: bool, options: &DeleteOptions, n
                 Plan::Nothing
             };
         };
-        if wanted == 0 && !waits {
-            return Plan::Remove;
-        }
         if wanted >= left {
-            return Plan::Nothing;
+            return if left == 0 && !waits {
+                Plan::Remove
+            } else {
+                Plan::Nothing
+            };
         }
         let at = meta::parse_time(meta::deletion_timestamp(old))
             .unwrap_or(now)
@@ -380,7 +386,7 @@ fn plan_pod(old: &Value, mut new: Value, waits: bool, options: &DeleteOptions, n
         let at = jiff::Timestamp::from_second(at).unwrap_or(now);
         meta::set(&mut new, "deletionTimestamp", meta::time(at));
         meta::set(&mut new, "deletionGracePeriodSeconds", wanted);
-        return Plan::Mark(new);
+        return marked(new, wanted, waits);
     }
     let grace = if !running || !bound {
         0
@@ -391,11 +397,16 @@ fn plan_pod(old: &Value, mut new: Value, waits: bool, options: &DeleteOptions, n
         // Upstream: a negative period means one second.
         Some(options.grace_period_seconds.unwrap_or(own)).map_or(0, |s| if s < 0 { 1 } else { s })
     };
-    if grace == 0 && !waits {
-        return Plan::Remove;
-    }
     mark(&mut new, now, grace);
-    Plan::Mark(new)
+    marked(new, grace, waits)
+}
+
+fn marked(new: Value, grace: i64, waits: bool) -> Plan {
+    if grace == 0 && !waits {
+        Plan::MarkAndRemove(new)
+    } else {
+        Plan::Mark(new)
+    }
 }
 
 fn mark(object: &mut Value, now: jiff::Timestamp, grace: i64) {

@@ -121,6 +121,14 @@ pub(crate) struct Page {
 pub(crate) async fn list(ctx: &Context) -> Result<Response<Body>> {
     let options = ListOptions::parse(ctx.query(), &ctx.def, false)?;
     let page = page(ctx, &options).await?;
+    answer(ctx, page).await
+}
+
+/// A page in the form that was asked for.
+///
+/// # Errors
+/// 406, or of a conversion.
+pub(super) async fn answer(ctx: &Context, page: Page) -> Result<Response<Body>> {
     let bytes: Vec<u8> = match ctx.media {
         Media {
             encoding: Encoding::Json,
@@ -176,7 +184,12 @@ pub(super) fn shaped(ctx: &Context, meta: Value, items: impl Iterator<Item = Val
             ctx.def.list_kind,
             &api_version(ctx.def.group, ctx.def.version),
             meta,
-            items,
+            items.map(|mut item| {
+                if ctx.def.custom().is_none() {
+                    untyped(&mut item);
+                }
+                item
+            }),
         ),
         Shape::Table => table::list(ctx, items, meta),
         Shape::PartialMetadata => with_items(
@@ -185,6 +198,13 @@ pub(super) fn shaped(ctx: &Context, meta: Value, items: impl Iterator<Item = Val
             meta,
             items.map(|i| table::partial_metadata(&i)),
         ),
+    }
+}
+
+/// An item of a built-in kind's list: what it is stands at the list, as in Go's typed lists.
+fn untyped(item: &mut Value) {
+    for field in ["apiVersion", "kind"] {
+        item.as_object_mut().and_then(|fields| fields.remove(field));
     }
 }
 
@@ -382,6 +402,7 @@ fn json_pieces(ctx: &Context, page: Page) -> impl Iterator<Item = Bytes> + Send 
     .into_bytes();
     let count = page.objects.len();
     let mut objects = page.objects.into_iter().enumerate();
+    let typed = ctx.def.custom().is_none();
     let mut done = false;
     std::iter::from_fn(move || {
         if done {
@@ -390,7 +411,11 @@ fn json_pieces(ctx: &Context, page: Page) -> impl Iterator<Item = Bytes> + Send 
         let mut piece = std::mem::take(&mut out);
         piece.reserve(PIECE);
         for (at, object) in objects.by_ref() {
-            object.write_json(&mut piece);
+            if typed {
+                object.write_item(&mut piece);
+            } else {
+                object.write_json(&mut piece);
+            }
             if at + 1 < count {
                 piece.push(b',');
             }

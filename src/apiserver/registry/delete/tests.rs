@@ -12,7 +12,7 @@ fn pod(node: &str, phase: &str) -> Value {
 
 fn grace(plan: &Plan) -> Option<i64> {
     match plan {
-        Plan::Mark(new) => new["metadata"]["deletionGracePeriodSeconds"].as_i64(),
+        Plan::Mark(new) | Plan::MarkAndRemove(new) => new["metadata"]["deletionGracePeriodSeconds"].as_i64(),
         _ => None,
     }
 }
@@ -25,9 +25,21 @@ fn pods_get_their_grace() {
         grace_period_seconds: Some(0),
         ..Default::default()
     };
-    assert_eq!(plan(pods, &pod("", "Pending"), &none, now()), Plan::Remove);
-    assert_eq!(plan(pods, &pod("n", "Succeeded"), &none, now()), Plan::Remove);
-    assert_eq!(plan(pods, &pod("n", "Running"), &force, now()), Plan::Remove);
+    for (pod, options) in [
+        (pod("", "Pending"), &none),
+        (pod("n", "Succeeded"), &none),
+        (pod("n", "Running"), &force),
+    ] {
+        let Plan::MarkAndRemove(last) = plan(pods, &pod, options, now()) else {
+            panic!("{pod} waits")
+        };
+        let meta = &last["metadata"];
+        assert_eq!(meta["deletionTimestamp"], "1970-01-12T13:46:40Z");
+        assert_eq!(
+            (&meta["deletionGracePeriodSeconds"], &meta["generation"]),
+            (&json!(0), &json!(2))
+        );
+    }
     let first = plan(pods, &pod("n", "Running"), &none, now());
     assert_eq!(grace(&first), Some(30));
     let Plan::Mark(marked) = first else {
@@ -46,7 +58,12 @@ fn pods_get_their_grace() {
     };
     assert_eq!(grace(&plan(pods, &marked, &shorter, now())), Some(5));
     assert_eq!(plan(pods, &marked, &longer, now()), Plan::Nothing);
-    assert_eq!(plan(pods, &marked, &force, now()), Plan::Remove);
+    let Plan::MarkAndRemove(last) = plan(pods, &marked, &force, now()) else {
+        panic!("it waits")
+    };
+    assert_eq!(last["metadata"]["deletionTimestamp"], "1970-01-12T13:46:40Z");
+    assert_eq!(last["metadata"]["generation"], 2);
+    assert_eq!(plan(pods, &last, &force, now()), Plan::Remove);
 }
 
 #[test]
