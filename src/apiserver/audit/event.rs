@@ -74,11 +74,10 @@ pub(super) fn render(recording: &Recording, facts: &Facts, stage: Stage, code: O
             let answered = if status { None } else { value(response) };
             value(sent).or(answered).unwrap_or_default()
         };
-        let name = if info.name.is_empty() {
-            own("name")
-        } else {
-            info.name.clone()
-        };
+        let known = [&info.name, &facts.name]
+            .into_iter()
+            .find(|name| !name.is_empty());
+        let name = known.cloned().unwrap_or_else(|| own("name"));
         for (key, value) in [
             ("resource", info.resource.clone()),
             ("namespace", info.namespace.clone()),
@@ -107,6 +106,9 @@ pub(super) fn render(recording: &Recording, facts: &Facts, stage: Stage, code: O
                 if told[field].is_string() {
                     status[field] = told[field].clone();
                 }
+            }
+            if told["details"].is_object() {
+                status["details"] = told["details"].clone();
             }
         }
         event["responseStatus"] = status;

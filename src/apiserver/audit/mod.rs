@@ -24,7 +24,7 @@ use axum::body::Body;
 use bytes::Bytes;
 use http::{Response, header, request::Parts};
 use parking_lot::Mutex;
-use rkind_apimachinery::status::Status;
+use rkind_apimachinery::{meta, status::Status};
 use serde_json::Value;
 
 use crate::{authn::Connection, options, outbound::RemoteError, request::RequestInfo, user::UserInfo};
@@ -62,6 +62,13 @@ pub(crate) fn annotate(key: &str, value: &str) {
                 .entry(key.to_owned())
                 .or_insert_with(|| value.to_owned());
         }
+    });
+}
+
+/// Tells the request's audit event which object its body is about: a creation's path does not say.
+pub(crate) fn about(object: &Value) {
+    let _ = CURRENT.try_with(|recording| {
+        recording.facts.lock().name = meta::name(object).to_owned();
     });
 }
 
@@ -138,6 +145,8 @@ struct Facts {
     user: Option<UserInfo>,
     impersonated: Option<UserInfo>,
     annotations: BTreeMap<String, String>,
+    /// Of the object in the body, where it was read.
+    name: String,
     request_object: Option<Value>,
     response_object: Option<Value>,
 }

@@ -167,6 +167,7 @@ async fn events_are_lines_of_json() {
     );
     assert_eq!(event["annotations"]["authorization.k8s.io/decision"], "forbid");
     assert_eq!(event["responseStatus"]["reason"], "Forbidden");
+    assert_eq!(event["responseStatus"]["details"], json!({"kind": "secrets"}));
     assert!(
         lines()
             .iter()

@@ -24,6 +24,7 @@ use super::{
 };
 use crate::{
     admission::{Notes, Operation, OptionsOf, Request},
+    audit,
     authz::Attributes,
     catalog::Def,
     core::{Core, group_resource, store_key},
@@ -333,7 +334,9 @@ pub(crate) fn decode(
     validation: FieldValidation,
 ) -> Result<(Value, Vec<String>)> {
     let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
-    rules::decode(&ctx.def, body, encoding, validation)
+    let decoded = rules::decode(&ctx.def, body, encoding, validation)?;
+    audit::about(&decoded.0);
+    Ok(decoded)
 }
 
 /// Checks what a body says it is against what is expected; fills in what it leaves out.
