@@ -193,6 +193,14 @@ pub fn json_type(value: &Value) -> &'static str {
     }
 }
 
+/// A time in RFC 3339, with whole seconds in UTC; `None` for Go's zero time.
+///
+/// # Errors
+/// Go's complaint about what is none.
+pub fn time(text: &str) -> Result<Option<String>, String> {
+    scalar::time(text)
+}
+
 /// A tree as Go's `%v` prints it: `map[a:1 b:[x y]]`.
 #[must_use]
 pub fn go_value(value: &Value) -> String {

@@ -126,7 +126,7 @@ impl Cluster<'_> {
         let (code, said, _) = self.kubectl(true, &["logs", "p", "--tail=5", "--timestamps"], "");
         assert_eq!(
             (code, said.as_str()),
-            (0, "line of c\ntimestamps=true&tailLines=5\n")
+            (0, "line of c\ntailLines=5&timestamps=true\n")
         );
         let (code, _, said) = self.kubectl(true, &["logs", "p", "-c", "nope"], "");
         assert_eq!(code, 1);
@@ -250,32 +250,12 @@ impl Cluster<'_> {
         }
     }
 
-    /// Forwards a port by kubectl over SPDY and by the kube crate over WebSocket, and asks through it.
-    /// kubectl's own way over WebSocket is the node agent's to understand, not upstream's kubelet's.
+    /// Forwards a port by kubectl over SPDY and over SPDY in WebSocket messages, and by the kube crate over
+    /// WebSocket, and asks through it.
     async fn port_forward(&self) {
-        let args = ["port-forward", "p", ":8080", "-n", NAMESPACE];
-        let mut child = self
-            .server
-            .command(&program("KUBECTL_BIN"), &args)
-            .env("KUBECTL_PORT_FORWARD_WEBSOCKETS", "false")
-            .stdout(Stdio::piped())
-            .spawn()
-            .expect("kubectl starts");
-        let stdout = child.stdout.take().expect("piped");
-        // Go ends a program whose standard output nobody reads any more.
-        let mut lines = BufReader::new(stdout).lines();
-        let line = lines.next().expect("a line").expect("text");
-        // Forwarding from 127.0.0.1:41234 -> 8080
-        let address = line.split_whitespace().nth(2).expect("an address");
-        let answer = rkind_tests::http::get(address.parse().expect("an address"), "/");
-        child.kill().expect("it runs");
-        child.wait().expect("it ends");
-        drop(lines);
-        assert!(
-            answer.as_ref().is_ok_and(|text| text.ends_with("port 8080")),
-            "{answer:?}"
-        );
-
+        for websockets in [true, false] {
+            self.port_forward_by_kubectl(websockets);
+        }
         let pods: kube::Api<Pod> = kube::Api::namespaced(self.api.0.clone(), NAMESPACE);
         let mut forwarder = pods.portforward("p", &[8081]).await.expect("a forwarder");
         let mut stream = forwarder.take_stream(8081).expect("the port's stream");
@@ -290,6 +270,34 @@ impl Cluster<'_> {
             assert_ne!(more, 0, "{}", String::from_utf8_lossy(&answer));
             read += more;
         }
+    }
+    fn port_forward_by_kubectl(&self, websockets: bool) {
+        let args = ["port-forward", "p", ":8080", "-n", NAMESPACE, "-v=6"];
+        let mut child = self
+            .server
+            .command(&program("KUBECTL_BIN"), &args)
+            .env("KUBECTL_PORT_FORWARD_WEBSOCKETS", websockets.to_string())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        let stdout = child.stdout.take().expect("piped");
+        // Go ends a program whose standard output nobody reads any more.
+        let mut lines = BufReader::new(stdout).lines();
+        let line = lines.next().expect("a line").expect("text");
+        // Forwarding from 127.0.0.1:41234 -> 8080
+        let address = line.split_whitespace().nth(2).expect("an address");
+        let answer = rkind_tests::http::get(address.parse().expect("an address"), "/");
+        child.kill().expect("it runs");
+        let output = child.wait_with_output().expect("it ends");
+        drop(lines);
+        assert!(
+            answer.as_ref().is_ok_and(|text| text.ends_with("port 8080")),
+            "{answer:?}"
+        );
+        // kubectl falls back to SPDY where messages are refused.
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert!(!said.contains("fallback"), "{websockets}: {said}");
     }
 }
 

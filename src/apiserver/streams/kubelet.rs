@@ -8,9 +8,11 @@ use hyper_util::rt::TokioIo;
 use rkind_apimachinery::{meta::GroupResource, status::Status};
 use rustls::{ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName, pem::PemObject};
+use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
+use super::proxy::authority;
 use crate::{core::Core, error::Result, outbound::dial_error, server::TlsError};
 
 /// How long connecting may take.
@@ -40,7 +42,16 @@ pub(crate) fn node_address(core: &Core, name: &str) -> Result<NodeAddress> {
     let host = ["InternalIP", "ExternalIP", "InternalDNS", "Hostname"]
         .iter()
         .find_map(|kind| addresses.iter().find(|a| a["type"] == *kind)?["address"].as_str())
-        .ok_or_else(|| Status::internal_error(&format!("no preferred addresses found for node {name:?}")))?
+        .ok_or_else(|| {
+            let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
+            let known = addresses
+                .iter()
+                .map(|a| format!("{{{} {}}}", text(&a["type"]), text(&a["address"])));
+            let known = known.collect::<Vec<_>>().join(" ");
+            plain(format!(
+                "no preferred addresses found; known addresses: [{known}]"
+            ))
+        })?
         .to_owned();
     let port = node["status"]["daemonEndpoints"]["kubeletEndpoint"]["Port"].as_u64();
     let port = port
@@ -88,46 +99,51 @@ impl KubeletClient {
     /// # Errors
     /// 500 naming the node's address when it cannot be reached.
     pub(crate) async fn connect(&self, node: &NodeAddress) -> Result<SendRequest<Body>> {
-        let at = format!("{}:{}", node.host, node.port);
-        let tls = self
-            .tls
-            .as_ref()
-            .ok_or_else(|| Status::internal_error("this server has no kubelet client certificate"))?;
-        let name = ServerName::try_from(node.host.clone())
-            .map_err(|_| Status::internal_error(&format!("{at} is no valid address")))?;
-        let dial = async {
-            let stream = TcpStream::connect((node.host.as_str(), node.port)).await?;
-            let _ = stream.set_nodelay(true);
-            tls.connect(name, stream).await
-        };
-        let stream = match tokio::time::timeout(CONNECT, dial).await {
-            Ok(Ok(stream)) => stream,
-            Ok(Err(error)) => return Err(unreachable(&at, &dial_error(&error))),
-            Err(_) => return Err(unreachable(&at, "i/o timeout")),
-        };
-        handshake(TokioIo::new(stream))
-            .await
-            .map_err(|e| unreachable(&at, &e.to_string()))
+        let connected = self.dial(node).await;
+        connected.map_err(|why| plain(format!("error dialing backend: {why}")))
     }
 
     /// Sends one request.
     ///
     /// # Errors
-    /// As [`KubeletClient::connect`].
+    /// 500 naming the request's URL when the node cannot be reached.
     pub(crate) async fn send(
         &self,
         node: &NodeAddress,
         mut request: http::Request<Body>,
     ) -> Result<http::Response<Incoming>> {
-        let mut sender = self.connect(node).await?;
-        let at = format!("{}:{}", node.host, node.port);
+        let at = authority(&node.host, node.port);
+        let asked = format!("Get \"https://{at}{}\"", request.uri());
         if let Ok(host) = http::HeaderValue::from_str(&at) {
             request.headers_mut().insert(http::header::HOST, host);
         }
-        sender
-            .send_request(request)
-            .await
-            .map_err(|e| unreachable(&at, &e.to_string()))
+        let told = |why: String| plain(format!("{asked}: {why}"));
+        let mut sender = self.dial(node).await.map_err(told)?;
+        let answer = sender.send_request(request).await;
+        answer.map_err(|error| told(error.to_string()))
+    }
+
+    /// A connection, or why there is none.
+    async fn dial(&self, node: &NodeAddress) -> Result<SendRequest<Body>, String> {
+        let at = authority(&node.host, node.port);
+        let none = || "this server has no kubelet client certificate".to_owned();
+        let tls = self.tls.as_ref().ok_or_else(none)?;
+        let name = ServerName::try_from(node.host.clone());
+        let name = name.map_err(|_| format!("{at} is no valid address"))?;
+        let connect = async {
+            let stream = TcpStream::connect((node.host.as_str(), node.port)).await?;
+            let _ = stream.set_nodelay(true);
+            tls.connect(name, stream).await
+        };
+        let unreachable = |why: String| format!("dial tcp {at}: {why}");
+        match tokio::time::timeout(CONNECT, connect).await {
+            Ok(Ok(stream)) => {
+                let begun = handshake(TokioIo::new(stream)).await;
+                begun.map_err(|error| unreachable(error.to_string()))
+            }
+            Ok(Err(error)) => Err(unreachable(dial_error(&error))),
+            Err(_) => Err(unreachable("i/o timeout".to_owned())),
+        }
     }
 }
 
@@ -148,7 +164,7 @@ where
     Ok(sender)
 }
 
-/// 500, worded as upstream's failed dial.
-pub(crate) fn unreachable(at: &str, why: &str) -> Box<Status> {
-    Status::internal_error(&format!("error dialing backend: dial tcp {at}: {why}")).into()
+/// 500 with nothing but a text, as upstream answers errors that it does not know.
+fn plain(message: String) -> Box<Status> {
+    Status::failure(500, "", message).into()
 }

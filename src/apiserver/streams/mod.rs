@@ -1,10 +1,12 @@
 //! Requests that end at a kubelet or a pod: logs, exec, attach, port-forward, proxy.
 //!
 //! The API server finds where, checks, and then passes bytes: WebSocket and SPDY are spoken by the
-//! kubelet's own streaming server, except for logs.
+//! kubelet's own streaming server, except for logs and for port-forwards in messages.
 
 pub(crate) mod kubelet;
+mod options;
 pub(crate) mod proxy;
+mod spdy_messages;
 pub(crate) mod tunnel;
 mod websocket;
 
@@ -15,65 +17,43 @@ use serde_json::Value;
 
 use crate::{
     authz::Attributes,
+    core::group_resource,
     error::Result,
     registry::{Context, judge::admit_connect, read},
     request::info::{query_pairs, truthy},
 };
 
-/// Options that a log request passes on.
-const LOG_OPTIONS: [&str; 8] = [
-    "follow",
-    "previous",
-    "sinceSeconds",
-    "sinceTime",
-    "timestamps",
-    "tailLines",
-    "limitBytes",
-    "stream",
-];
-
 /// pods/log.
 ///
 /// # Errors
 /// 400, 404, or what the kubelet says.
-pub(crate) async fn logs(ctx: &Context, mut asked: Request<Body>) -> Result<Response<Body>> {
+pub(crate) async fn logs(ctx: &Context, mut request: Request<Body>) -> Result<Response<Body>> {
+    let asked = options::logs(ctx.info.path_name(), &query_pairs(ctx.query()))?;
     let pod = pod(ctx).await?;
-    let pairs = query_pairs(ctx.query());
-    let value = |key: &str| {
-        pairs
-            .iter()
-            .find(|(k, _)| k == key)
-            .map(|(_, v)| v.as_str())
-            .unwrap_or_default()
-    };
-    let container = container(&pod, value("container"), ctx.info.path_name())?;
+    let container = container(&pod, &asked.container, ctx.info.path_name())?;
     let Some(node) = pod["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) else {
+        // Nothing runs that could have said anything.
         let mut response = Response::new(Body::empty());
-        response
-            .headers_mut()
-            .insert(header::CONTENT_TYPE, http::HeaderValue::from_static("text/plain"));
+        *response.status_mut() = StatusCode::NO_CONTENT;
         return Ok(response);
     };
-    let query: Vec<String> = LOG_OPTIONS
-        .iter()
-        .filter(|key| !value(key).is_empty())
-        .map(|key| format!("{key}={}", encode(value(key))))
-        .collect();
-    let path = format!(
-        "/containerLogs/{}/{}/{container}?{}",
+    let mut path = format!(
+        "/containerLogs/{}/{}/{container}",
         meta::namespace(&pod),
-        meta::name(&pod),
-        query.join("&")
+        meta::name(&pod)
     );
-    let address = kubelet::node_address(&ctx.core, node)?;
-    let request = Request::get(path)
+    if !asked.query.is_empty() {
+        path = format!("{path}?{}", asked.query);
+    }
+    let address = node_of(ctx, node)?;
+    let inner = Request::get(path)
         .body(Body::empty())
         .map_err(|e| Status::bad_request(format!("options make no valid request: {e}")))?;
-    let response = ctx.core.kubelet.send(&address, request).await?;
+    let response = ctx.core.kubelet.send(&address, inner).await?;
     let code = response.status();
-    if code.is_success() && websocket::is_wanted(asked.headers()) {
+    if code.is_success() && websocket::is_wanted(request.headers()) {
         let body = Body::new(response.into_body());
-        return Ok(websocket::send(&mut asked, body, ctx.core.shutdown.clone()));
+        return Ok(websocket::send(&mut request, body, ctx.core.shutdown.clone()));
     }
     if code.is_success() {
         let mut out = Response::new(Body::new(response.into_body()));
@@ -113,6 +93,11 @@ async fn kubelet_error(code: StatusCode, body: hyper::body::Incoming, what: &str
 /// # Errors
 /// 400, 403, 404, or that the kubelet cannot be reached.
 pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>) -> Result<Response<Body>> {
+    let pairs = query_pairs(ctx.query());
+    let ports = match sub {
+        "portforward" => options::ports(&pairs)?,
+        _ => Vec::new(),
+    };
     let pod = pod(ctx).await?;
     // A WebSocket begins with GET; what it does is a creation (KEP-2862 and upstream's
     // AuthorizePodWebsocketUpgradeCreatePermission).
@@ -123,7 +108,6 @@ pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>
     ctx.core.authorizer.check(&ctx.user, &wanted).await?;
     admit_connect(ctx).await?;
     let name = meta::name(&pod).to_owned();
-    let pairs = query_pairs(ctx.query());
     if matches!(pod["status"]["phase"].as_str(), Some("Succeeded" | "Failed")) && sub != "portforward" {
         let phase = pod["status"]["phase"].as_str().unwrap_or_default();
         return Err(Status::bad_request(format!(
@@ -131,17 +115,9 @@ pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>
         ))
         .into());
     }
-    let Some(node) = pod["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) else {
-        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")).into());
-    };
     let mut query: Vec<String> = Vec::new();
     let base = if sub == "portforward" {
-        query.extend(
-            pairs
-                .iter()
-                .filter(|(k, _)| k == "ports")
-                .map(|(_, v)| format!("port={}", encode(v))),
-        );
+        query.extend(ports.iter().map(|port| format!("port={port}")));
         format!("/portForward/{}/{name}", meta::namespace(&pod))
     } else {
         let wanted = pairs
@@ -163,14 +139,22 @@ pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>
         let verb = if sub == "exec" { "exec" } else { "attach" };
         format!("/{verb}/{}/{name}/{container}", meta::namespace(&pod))
     };
+    let Some(node) = pod["spec"]["nodeName"].as_str().filter(|n| !n.is_empty()) else {
+        return Err(Status::bad_request(format!("pod {name} does not have a host assigned")).into());
+    };
     let path = if query.is_empty() {
         base
     } else {
         format!("{base}?{}", query.join("&"))
     };
-    let address = kubelet::node_address(&ctx.core, node)?;
+    let address = node_of(ctx, node)?;
     if !tunnel::is_upgrade(request.headers()) {
         return Err(Status::bad_request("Upgrade request required").into());
+    }
+    let shutdown = ctx.core.shutdown.clone();
+    if sub == "portforward" && spdy_messages::is_wanted(request.headers()) {
+        let sender = ctx.core.kubelet.connect(&address).await?;
+        return spdy_messages::serve(sender, &path, &mut request, shutdown).await;
     }
     // WebSocket begins with GET, SPDY with whatever the client chose.
     let method = if request.method() == Method::GET {
@@ -180,7 +164,15 @@ pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>
     };
     let inner = tunnel::upgrade_request(method, &path, request.headers())?;
     let sender = ctx.core.kubelet.connect(&address).await?;
-    tunnel::tunnel(sender, inner, &mut request, ctx.core.shutdown.clone()).await
+    tunnel::tunnel(sender, inner, &mut request, shutdown).await
+}
+
+/// Where a pod's kubelet is. Upstream calls a node that is not there a pod.
+fn node_of(ctx: &Context, node: &str) -> Result<kubelet::NodeAddress> {
+    kubelet::node_address(&ctx.core, node).map_err(|status| match status.code {
+        404 => Status::not_found(&group_resource(&ctx.def), node).into(),
+        _ => status,
+    })
 }
 
 async fn pod(ctx: &Context) -> Result<Value> {
@@ -217,19 +209,8 @@ fn container(pod: &Value, wanted: &str, name: &str) -> Result<String> {
         {
             return Ok(default.to_owned());
         }
-        let mut message = format!(
-            "a container name must be specified for pod {name}, choose one of: [{}]",
-            main.join(" ")
-        );
-        if !init.is_empty() {
-            message.push_str(&format!(" or one of the init containers: [{}]", init.join(" ")));
-        }
-        if !ephemeral.is_empty() {
-            message.push_str(&format!(
-                " or one of the ephemeral containers: [{}]",
-                ephemeral.join(" ")
-            ));
-        }
+        let all = [init, main, ephemeral].concat().join(" ");
+        let message = format!("a container name must be specified for pod {name}, choose one of: [{all}]");
         return Err(Status::bad_request(message).into());
     }
     if main.iter().chain(&init).chain(&ephemeral).any(|c| c == wanted) {

@@ -85,15 +85,7 @@ pub(super) async fn tunnel(
         .await
         .map_err(|e| Status::internal_error(&format!("unable to upgrade connection: {e}")))?;
     if answer.status() != StatusCode::SWITCHING_PROTOCOLS {
-        let (parts, body) = answer.into_parts();
-        let mut response = Response::new(Body::new(body));
-        *response.status_mut() = parts.status;
-        for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
-            if let Some(value) = parts.headers.get(&name) {
-                response.headers_mut().insert(name, value.clone());
-            }
-        }
-        return Ok(response);
+        return Ok(declined(answer));
     }
     let mut response = Response::new(Body::empty());
     *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
@@ -101,6 +93,19 @@ pub(super) async fn tunnel(
     let backend = hyper::upgrade::on(&mut answer);
     tokio::spawn(join(client, backend, shutdown));
     Ok(response)
+}
+
+/// What a backend answers that does not upgrade.
+pub(super) fn declined(answer: Response<hyper::body::Incoming>) -> Response<Body> {
+    let (parts, body) = answer.into_parts();
+    let mut response = Response::new(Body::new(body));
+    *response.status_mut() = parts.status;
+    for name in [header::CONTENT_TYPE, header::CONTENT_LENGTH] {
+        if let Some(value) = parts.headers.get(&name) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    response
 }
 
 /// Carries bytes between two upgraded connections until one ends.

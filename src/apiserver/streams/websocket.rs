@@ -27,36 +27,46 @@ pub(crate) fn is_wanted(headers: &HeaderMap) -> bool {
     upgrade.is_some_and(|v| v.eq_ignore_ascii_case("websocket")) && tunnel::is_upgrade(headers)
 }
 
-/// Accepts a WebSocket and sends `body` over it; 403 for subprotocols that are not known.
-pub(crate) fn send(request: &mut Request<Body>, body: Body, shutdown: CancellationToken) -> Response<Body> {
-    let headers = request.headers();
+/// The subprotocols that a client offers, but for its token.
+pub(super) fn offered(headers: &HeaderMap) -> impl Iterator<Item = &str> {
     let offered = headers.get_all(header::SEC_WEBSOCKET_PROTOCOL).into_iter();
-    let offered: Vec<&str> = offered
+    offered
         .filter_map(|v| v.to_str().ok())
         .flat_map(|v| v.split(','))
         .map(str::trim)
         .filter(|p| !p.is_empty() && !p.starts_with(tunnel::BEARER))
-        .collect();
+}
+
+/// The answer that makes a connection a WebSocket.
+pub(super) fn accepted(key: &HeaderValue, protocol: Option<&'static str>) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+    let answer = response.headers_mut();
+    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+    if let Ok(accept) = HeaderValue::try_from(derive_accept_key(key.as_bytes())) {
+        answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
+    }
+    if let Some(name) = protocol {
+        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
+    }
+    response
+}
+
+/// Accepts a WebSocket and sends `body` over it; 403 for subprotocols that are not known.
+pub(crate) fn send(request: &mut Request<Body>, body: Body, shutdown: CancellationToken) -> Response<Body> {
+    let headers = request.headers();
+    let offered: Vec<&str> = offered(headers).collect();
     let chosen = offered
         .iter()
         .find_map(|p| PROTOCOLS.iter().find(|(known, _)| known == p));
     let key = headers.get(header::SEC_WEBSOCKET_KEY);
-    let mut response = Response::new(Body::empty());
     let (Some(key), false) = (key, chosen.is_none() && !offered.is_empty()) else {
+        let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::FORBIDDEN;
         return response;
     };
-    *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
-    let accept = derive_accept_key(key.as_bytes());
-    let answer = response.headers_mut();
-    answer.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
-    answer.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-    if let Ok(accept) = HeaderValue::try_from(accept) {
-        answer.insert(header::SEC_WEBSOCKET_ACCEPT, accept);
-    }
-    if let Some((name, _)) = chosen {
-        answer.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(name));
-    }
+    let response = accepted(key, chosen.map(|(name, _)| *name));
     let text = chosen.is_some_and(|(_, text)| *text);
     let client = hyper::upgrade::on(request);
     tokio::spawn(async move {
