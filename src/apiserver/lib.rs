@@ -242,7 +242,8 @@ impl ApiServer {
         let tokens = authn::token::Tokens::new(options.issuer, audiences, signer, verifier, cache.clone())
             .extending(features.authentication.service_account_extend_token_expiration)
             .limited(features.authentication.service_account_max_token_expiration);
-        let authn = authn::Authenticators::new(&features.authentication, &options.ca_cert, &front_proxy_ca)?;
+        let client_ca = features.authentication.client_authorities(&options.ca_cert);
+        let authn = authn::Authenticators::new(&features.authentication, &client_ca, &front_proxy_ca)?;
         let kubelet_pair = options
             .kubelet_client
             .as_ref()
@@ -298,7 +299,7 @@ impl ApiServer {
             stop,
         });
         let authorities = Authorities {
-            client_ca: options.ca_cert,
+            client_ca,
             request_header_ca: front_proxy_ca,
             request_header: features.authentication.request_header,
         };

@@ -22,7 +22,7 @@ pub use authentication::{Authentication, Oidc, RequestHeader};
 pub use authorization::Authorization;
 pub use file::FileText;
 pub use given::Misuse;
-pub use serving::{Admission, Aggregation, FlowControl, Serving};
+pub use serving::{Admission, Aggregation, FlowControl, NamedPair, Serving};
 
 use crate::Error;
 

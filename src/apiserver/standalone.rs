@@ -170,15 +170,13 @@ async fn prepare(options: Options) -> Result<Standalone, Error> {
     features
         .aggregation
         .or_client(shown.cert_pem.clone(), shown.key_pem.clone());
-    let tls = TlsOptions {
-        certificate: certificates.apiserver.cert_pem.clone(),
-        key: certificates.apiserver.key_pem.clone(),
-        client_ca: pem.ca_cert.clone(),
-        min_version: features.serving.tls_min_version.clone(),
-        cipher_suites: features.serving.tls_cipher_suites.clone(),
-        ..Default::default()
-    }
-    .config()?;
+    let served = &certificates.apiserver;
+    let tls = TlsOptions::given(&features, &served.cert_pem, &served.key_pem, &pem.ca_cert).config()?;
+    // Whoever has the kubeconfig believes what is served, whoever vouches for it.
+    let believed = match &features.serving.tls_cert_file {
+        Some(chain) => format!("{}\n{}", pem.ca_cert.trim_end(), &**chain),
+        None => pem.ca_cert.clone(),
+    };
     let server = ApiServer::new(crate::Options {
         store: store.clone(),
         service_subnet: options.service_subnet,
@@ -204,7 +202,7 @@ async fn prepare(options: Options) -> Result<Standalone, Error> {
     let access = rkind_pki::kubeconfig::Access {
         name: "rkind",
         server: &format!("https://{endpoint}"),
-        ca_pem: &pem.ca_cert,
+        ca_pem: &believed,
         cert_pem: &certificates.admin.cert_pem,
         key_pem: &certificates.admin.key_pem,
     };

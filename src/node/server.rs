@@ -45,15 +45,8 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
     .await
     .map_err(Error::room("could not open the store"))?;
     let features = features(&node)?;
-    let tls = TlsOptions {
-        certificate: pki.apiserver.cert.clone(),
-        key: pki.apiserver.key.clone(),
-        client_ca: node.pki.ca_cert.clone(),
-        min_version: features.serving.tls_min_version.clone(),
-        cipher_suites: features.serving.tls_cipher_suites.clone(),
-        ..Default::default()
-    };
-    let tls = tls
+    let (certificate, key) = (&pki.apiserver.cert, &pki.apiserver.key);
+    let tls = TlsOptions::given(&features, certificate, key, &node.pki.ca_cert)
         .config()
         .map_err(Error::room("the API server's certificates can't be used"))?;
     let flags = crate::component_flags(&node)?;

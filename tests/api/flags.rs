@@ -4,9 +4,12 @@ use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use base64::Engine as _;
+use rustls::pki_types::{CertificateDer, ServerName, pem::PemObject as _};
 use serde_json::{Value, json};
 
 use crate::server::{Api, Server, pod, program};
+use crate::tls::self_signed;
 
 /// A folder with one file, and the file's path.
 fn file(name: &str, content: &str) -> (tempfile::TempDir, String) {
@@ -425,4 +428,108 @@ fn what_cannot_be_used_names_flag_file_and_cause() {
         let said = refusal(flags);
         assert!(said.contains(why), "{flags:?}: {said}");
     }
+}
+
+#[tokio::test]
+async fn certificates_of_ones_own() {
+    let (own, named) = (
+        self_signed(&["localhost", "127.0.0.1"]),
+        self_signed(&["api.example.com"]),
+    );
+    let strangers = rkind_pki::ClusterPki::generate().expect("an authority");
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    let write = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path.display().to_string()
+    };
+    let pair = format!(
+        "{},{}",
+        write("sni.crt", &named.certificate),
+        write("sni.key", &named.key)
+    );
+    let server = Server::start_with(&[
+        &format!("--tls-cert-file={}", write("own.crt", &own.certificate)),
+        &format!("--tls-private-key-file={}", write("own.key", &own.key)),
+        &format!("--tls-sni-cert-key={pair}"),
+        &format!("--tls-sni-cert-key={pair}:*.example.org,other.example.net"),
+        &format!(
+            "--client-ca-file={}",
+            write("ca.crt", &strangers.to_pem().ca_cert)
+        ),
+    ]);
+    // The kubeconfig believes what is served.
+    assert_eq!(
+        server.kubectl(&["get", "ns", "default", "-o", "name"]),
+        "namespace/default\n"
+    );
+    let believes = |certificate: &str, name: &str| {
+        let (der, name) = (der(certificate), name.to_owned());
+        server.client_as(move |config| {
+            config.root_cert = Some(vec![der]);
+            config.tls_server_name = Some(name);
+        })
+    };
+    // The names said count, and not those that the certificate has: clients check those.
+    for (certificate, name, fits) in [
+        (&own.certificate, "localhost", true),
+        (&named.certificate, "api.example.com", true),
+        (&own.certificate, "api.example.com", false),
+        (&named.certificate, "localhost", false),
+    ] {
+        let client = believes(certificate, name).await;
+        let asked = client.apiserver_version().await;
+        assert_eq!(asked.is_ok(), fits, "{name}: {asked:?}");
+    }
+    for (name, shown) in [
+        ("a.example.org", &named),
+        ("other.example.net", &named),
+        ("a.b.example.org", &own),
+    ] {
+        assert_eq!(
+            shown_by_name(&server, name).await,
+            der(&shown.certificate),
+            "{name}"
+        );
+    }
+    // Whom the further authority vouches for is believed, as is the administrator above.
+    let subject = rkind_pki::Subject {
+        user: "jane",
+        groups: &["devs"],
+    };
+    let leaf = strangers.ca.client(subject).expect("a certificate");
+    let encode = |pem: &str| base64::engine::general_purpose::STANDARD.encode(pem);
+    let jane = Api(server
+        .client_as(|config| {
+            config.auth_info = kube::config::AuthInfo {
+                client_certificate_data: Some(encode(&leaf.cert_pem)),
+                client_key_data: Some(encode(&leaf.key_pem).into()),
+                ..Default::default()
+            };
+        })
+        .await);
+    let user = jane.post(WHOAMI, &whoami()).await["status"]["userInfo"].clone();
+    assert_eq!(
+        (&user["username"], &user["groups"][0]),
+        (&json!("jane"), &json!("devs"))
+    );
+}
+
+fn der(pem: &str) -> Vec<u8> {
+    CertificateDer::from_pem_slice(pem.as_bytes())
+        .expect("PEM")
+        .to_vec()
+}
+
+/// The certificate that a server shows to who asks for a name.
+async fn shown_by_name(server: &Server, name: &str) -> Vec<u8> {
+    let target = rkind_tests::servers::Target::of_kubeconfig(server.kubeconfig()).expect("a target");
+    let stream = tokio::net::TcpStream::connect(target.address)
+        .await
+        .expect("it listens");
+    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(target.tls));
+    let name = ServerName::try_from(name.to_owned()).expect("a name");
+    let stream = connector.connect(name, stream).await.expect("a handshake");
+    let shown = stream.get_ref().1.peer_certificates().expect("certificates");
+    shown[0].to_vec()
 }

@@ -22,6 +22,9 @@ pub struct Authentication {
     /// Believe secrets of type bootstrap.kubernetes.io/token in kube-system
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = false, default_missing_value = "true", action = ArgAction::Set)]
     pub enable_bootstrap_token_auth: bool,
+    /// Authorities whose client certificates are believed beside the cluster's own
+    #[arg(long, value_name = "FILE", value_parser = FileText::read)]
+    pub client_ca_file: Option<FileText>,
     /// File with lines of token,user,uid,"group1,group2"
     #[arg(long, value_name = "FILE", value_parser = FileText::read)]
     pub token_auth_file: Option<FileText>,
@@ -55,6 +58,7 @@ impl Default for Authentication {
             authentication_config: None,
             oidc: None,
             enable_bootstrap_token_auth: false,
+            client_ca_file: None,
             token_auth_file: None,
             authentication_token_webhook_config_file: None,
             authentication_token_webhook_version: "v1beta1".into(),
@@ -63,6 +67,17 @@ impl Default for Authentication {
             api_audiences: Vec::new(),
             service_account_extend_token_expiration: true,
             service_account_max_token_expiration: Duration::ZERO,
+        }
+    }
+}
+
+impl Authentication {
+    /// The authorities of client certificates in PEM: the cluster's, and what else is believed.
+    #[must_use]
+    pub fn client_authorities(&self, cluster: &str) -> String {
+        match &self.client_ca_file {
+            Some(others) => format!("{}\n{}", cluster.trim_end(), &**others),
+            None => cluster.to_owned(),
         }
     }
 }

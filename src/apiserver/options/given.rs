@@ -17,7 +17,7 @@ pub struct Misuse {
 }
 
 /// What files are called among the values.
-const FILE: &str = "FILE";
+const FILES: [&str; 2] = ["FILE", "CERTIFICATE,KEY[:NAMES]"];
 
 fn command() -> Command {
     Features::augment_args(Command::new("apiserver").no_binary_name(true))
@@ -93,7 +93,9 @@ impl Features {
             let mut all = command.get_arguments();
             let known = all.find(|arg| arg.get_long() == Some(flag));
             let names = known.and_then(|arg| arg.get_value_names()).unwrap_or_default();
-            names.first().is_some_and(|name| name == FILE)
+            names
+                .first()
+                .is_some_and(|name| FILES.iter().any(|file| name == *file))
         };
         let mut wrong = Vec::new();
         for (flag, value) in flags {

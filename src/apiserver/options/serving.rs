@@ -90,6 +90,15 @@ pub struct Serving {
     /// Directives of Strict-Transport-Security, such as max-age=31536000
     #[arg(long, value_name = "DIRECTIVES", value_delimiter = ',')]
     pub strict_transport_security_directives: Vec<String>,
+    /// Certificate to serve, with what leads to its authority [default: one of the cluster's authority]
+    #[arg(long, value_name = "FILE", value_parser = FileText::read, requires = "tls_private_key_file", help_heading = "Serving")]
+    pub tls_cert_file: Option<FileText>,
+    /// Its key
+    #[arg(long, value_name = "FILE", value_parser = FileText::read, requires = "tls_cert_file", help_heading = "Serving")]
+    pub tls_private_key_file: Option<FileText>,
+    /// Further certificate for clients that ask for its names, or for those given; may be repeated
+    #[arg(long, value_name = "CERTIFICATE,KEY[:NAMES]", value_parser = NamedPair::read, help_heading = "Serving")]
+    pub tls_sni_cert_key: Vec<NamedPair>,
     /// Oldest version of TLS that clients may speak
     #[arg(long, value_name = "VERSION", value_parser = ["VersionTLS10", "VersionTLS11", "VersionTLS12", "VersionTLS13"],
         default_value = "VersionTLS12", help_heading = "Serving")]
@@ -109,9 +118,38 @@ impl Default for Serving {
             goaway_chance: 0.0,
             cors_allowed_origins: Vec::new(),
             strict_transport_security_directives: Vec::new(),
+            tls_cert_file: None,
+            tls_private_key_file: None,
+            tls_sni_cert_key: Vec::new(),
             tls_min_version: "VersionTLS12".into(),
             tls_cipher_suites: Vec::new(),
         }
+    }
+}
+
+/// A certificate with its key, in PEM, and the names that it is for.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct NamedPair {
+    pub certificate: String,
+    pub key: String,
+    /// Names, `*.` in front for all of one domain; empty: the certificate's own.
+    pub names: Vec<String>,
+}
+
+impl NamedPair {
+    /// Reads the files of `CERTIFICATE,KEY` or `CERTIFICATE,KEY:NAME,NAME`.
+    fn read(text: &str) -> Result<NamedPair, String> {
+        let (files, names) = text.split_once(':').unwrap_or((text, ""));
+        let (certificate, key) = files
+            .split_once(',')
+            .ok_or("expected comma separated certificate and key file paths")?;
+        let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+        let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
+        Ok(NamedPair {
+            certificate: read(certificate)?,
+            key: read(key)?,
+            names: names.map(str::to_ascii_lowercase).collect(),
+        })
     }
 }
 

@@ -9,6 +9,7 @@ use tower::ServiceExt as _;
 
 use super::*;
 use crate::{
+    options::NamedPair,
     outbound::{Connector, HttpClient, Trust, explain},
     tests::{eventually, fixture, fixture_of},
 };
@@ -65,7 +66,11 @@ async fn certificates_are_chosen_by_name_and_judged_after_the_handshake() {
         groups: &[],
     };
     let named = other.ca.server(subject, &["api.example.com".to_owned()]).unwrap();
-    tls.sni = vec![(named.cert_pem, named.key_pem)];
+    tls.sni = vec![NamedPair {
+        certificate: named.cert_pem,
+        key: named.key_pem,
+        names: Vec::new(),
+    }];
     let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let port = listener.local_addr().unwrap().port();
     let (stop, server) = (CancellationToken::new(), f.server.clone());

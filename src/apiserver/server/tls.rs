@@ -14,7 +14,10 @@ use rustls::{
 };
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, UnixTime, pem::PemObject};
 
-use crate::outbound::checks_signatures;
+use crate::{
+    options::{Features, FileText, NamedPair},
+    outbound::checks_signatures,
+};
 
 /// Why TLS cannot be set up.
 #[derive(Debug, thiserror::Error)]
@@ -47,10 +50,25 @@ pub struct TlsOptions {
     pub cipher_suites: Vec<String>,
     /// `--tls-sni-cert-key`: further certificate chains and keys, chosen by the name that a client
     /// asks for.
-    pub sni: Vec<(String, String)>,
+    pub sni: Vec<NamedPair>,
 }
 
 impl TlsOptions {
+    /// By flags, which may name another certificate than this one.
+    #[must_use]
+    pub fn given(features: &Features, certificate: &str, key: &str, ca: &str) -> TlsOptions {
+        let serving = &features.serving;
+        let own = |file: &Option<FileText>, otherwise: &str| file.as_deref().unwrap_or(otherwise).to_owned();
+        TlsOptions {
+            certificate: own(&serving.tls_cert_file, certificate),
+            key: own(&serving.tls_private_key_file, key),
+            client_ca: features.authentication.client_authorities(ca),
+            min_version: serving.tls_min_version.clone(),
+            cipher_suites: serving.tls_cipher_suites.clone(),
+            sni: serving.tls_sni_cert_key.clone(),
+        }
+    }
+
     /// The rustls configuration: TLS 1.2 and 1.3, h2 and http/1.1, client certificates optional.
     ///
     /// # Errors
@@ -69,9 +87,13 @@ impl TlsOptions {
         }
         let default = Arc::new(certified(&self.certificate, &self.key, &provider)?);
         let mut named = Vec::new();
-        for (chain, key) in &self.sni {
-            let key = certified(chain, key, &provider)?;
-            named.push((names(&key), Arc::new(key)));
+        for pair in &self.sni {
+            let key = certified(&pair.certificate, &pair.key, &provider)?;
+            let names = match pair.names.as_slice() {
+                [] => names(&key),
+                given => given.to_vec(),
+            };
+            named.push((names, Arc::new(key)));
         }
         let mut config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_protocol_versions(versions)?
