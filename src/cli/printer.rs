@@ -91,6 +91,7 @@ pub(crate) fn start_log(verbose: u8, quiet: &str) {
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
     let _ = tracing_subscriber::fmt()
         .with_env_filter(filter)
+        .with_ansi(console::colors_enabled_stderr())
         .with_writer(std::io::stderr)
         .try_init();
 }
