@@ -152,34 +152,6 @@ async fn racing_writers_lose_nothing() {
     );
 }
 
-#[tokio::test]
-async fn requests_for_certificates_say_who_asks() {
-    let f = fixture().await;
-    let uri = "/apis/certificates.k8s.io/v1/certificatesigningrequests";
-    let pem = "-----BEGIN CERTIFICATE REQUEST-----\n-----END CERTIFICATE REQUEST-----\n";
-    use base64::Engine as _;
-    let request = base64::engine::general_purpose::STANDARD.encode(pem);
-    let csr = json!({"apiVersion": "certificates.k8s.io/v1", "kind": "CertificateSigningRequest",
-        "metadata": {"name": "c"}, "spec": {"signerName": "example.com/s", "request": request, "usages": ["client auth"],
-        "username": "somebody-else"}});
-    let (code, made) = f.send("POST", uri, csr).await;
-    if code == StatusCode::CREATED {
-        assert_eq!(made["spec"]["username"], "kubernetes-admin");
-        let mut approved = made.clone();
-        approved["status"]["conditions"] =
-            json!([{"type": "Approved", "status": "True", "reason": "Test", "message": "m"}]);
-        let (code, answer) = f.send("PUT", &format!("{uri}/c/approval"), approved).await;
-        assert_eq!(code, StatusCode::OK, "{answer}");
-        assert!(
-            answer["status"]["conditions"][0]["lastUpdateTime"].is_string(),
-            "{answer}"
-        );
-    } else {
-        // Validation looks into the request itself.
-        assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{made}");
-    }
-}
-
 #[test]
 fn an_approval_changes_conditions_and_metadata_only() {
     let old = json!({"metadata": {"name": "c", "uid": "u"}, "spec": {"signerName": "example.com/s"},

@@ -163,6 +163,27 @@ async fn tables_and_other_versions_are_watched_too() {
         (object["apiVersion"].as_str(), object["note"].as_str()),
         (Some("events.k8s.io/v1"), Some("hello"))
     );
+    for (form, kind) in [
+        ("Table", "Table"),
+        ("PartialObjectMetadata", "PartialObjectMetadata"),
+    ] {
+        let request = Request::get("/api/v1/namespaces/default/events?watch=1")
+            .header("accept", format!("application/json;as={form};v=v1;g=meta.k8s.io"))
+            .body(Body::empty())
+            .unwrap();
+        let response = f.admin().oneshot(request).await.unwrap();
+        let mut stream = Stream {
+            body: response.into_body(),
+            buffer: Vec::new(),
+        };
+        let (event, object) = stream.next().await.unwrap();
+        assert_eq!((event.as_str(), object["kind"].as_str()), ("ADDED", Some(kind)));
+        let cells = object["rows"][0]["cells"].as_array();
+        assert_eq!(
+            cells.is_some_and(|cells| cells.contains(&json!("hello"))),
+            form == "Table"
+        );
+    }
     let chosen = f
         .get("/api/v1/events?fieldSelector=involvedObject.name%3Dp,reason%3DTest")
         .await;

@@ -11,6 +11,7 @@ cases! {
     webhooks_are_discovered: ["webhook/discovery"],
     pods_and_configmaps_are_denied: ["webhook/deny-pod-and-configmap"],
     attaching_is_denied: ["webhook/deny-attach"],
+    connections_are_judged: [],
     what_cannot_be_asked_is_refused: ["webhook/fail-closed"],
     stages_change_a_configmap: ["webhook/mutate-configmap"],
     a_changed_pod_is_defaulted: ["webhook/mutate-pod-defaults"],
@@ -170,6 +171,65 @@ async fn attaching_is_denied(g: Arc<Ground>) {
     );
     assert_eq!(request["object"]["kind"], "PodAttachOptions");
     assert_eq!(request["object"]["stdin"], true);
+}
+
+async fn connections_are_judged(g: Arc<Ground>) {
+    let (api, hook) = (&g.api, g.webhook().await);
+    let ns = api.namespace("connecting").await;
+    let mut hooks = Vec::new();
+    for (at, resource) in ["pods/*", "services/proxy"].into_iter().enumerate() {
+        let rule = rule(&["CONNECT"], "", "v1", resource);
+        let client = hook.by_url("/always-deny");
+        hooks.push(webhook(&format!("c{at}"), client, rule, only_in("connecting")));
+    }
+    configure(api, "validating", "connecting", &hooks).await;
+    let mut bound = pod("connected");
+    bound["spec"]["nodeName"] = json!("nowhere");
+    api.post(&format!("{ns}/pods"), &bound).await;
+    let service = json!({"metadata": {"name": "connected"}, "spec": {"ports": [{"port": 80}]}});
+    api.post(&format!("{ns}/services"), &service).await;
+    for (method, path, sub, options) in [
+        (
+            "POST",
+            "pods/connected/exec?command=ls&command=-l&stdout=1&container=c",
+            "exec",
+            json!({"kind": "PodExecOptions", "command": ["ls", "-l"], "stdout": true, "container": "c"}),
+        ),
+        (
+            "GET",
+            "pods/connected/portforward?ports=80&ports=81",
+            "portforward",
+            json!({"kind": "PodPortForwardOptions", "ports": [80, 81]}),
+        ),
+        (
+            "PUT",
+            "pods/connected/proxy/a/b",
+            "proxy",
+            json!({"kind": "PodProxyOptions", "path": "/a/b"}),
+        ),
+        (
+            "DELETE",
+            "services/connected/proxy/x",
+            "proxy",
+            json!({"kind": "ServiceProxyOptions", "path": "/x"}),
+        ),
+    ] {
+        let (code, _, said) = api.refused(method, &format!("{ns}/{path}"), &Value::Null).await;
+        assert_eq!(code, 400, "{path}: {said}");
+        assert!(
+            said.ends_with("denied the request: this webhook denies all requests"),
+            "{path}: {said}"
+        );
+        let (_, mut request) = hook.asked("connected").pop().expect("a review");
+        assert_eq!(
+            (&request["operation"], &request["subResource"]),
+            (&json!("CONNECT"), &json!(sub)),
+            "{path}"
+        );
+        let shown = request["object"].as_object_mut().expect("options");
+        shown.remove("apiVersion");
+        assert_eq!(request["object"], options, "{path}");
+    }
 }
 
 async fn what_cannot_be_asked_is_refused(g: Arc<Ground>) {
