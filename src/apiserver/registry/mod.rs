@@ -37,7 +37,8 @@ use crate::{
     catalog::Def,
     core::{Core, group_resource},
     error::Result,
-    request::{Media, RequestInfo, media, options::WriteOptions, route},
+    request::{Encoding, Media, RequestInfo, media, options::WriteOptions, route},
+    streams::websocket,
     user::UserInfo,
 };
 
@@ -203,7 +204,23 @@ pub(crate) async fn serve(ctx: Context, request: http::Request<Body>) -> Result<
         "list" if ctx.def.resource == "componentstatuses" => components::list(&ctx).await,
         "get" => read::get(&ctx).await,
         "list" => read::list(&ctx).await,
-        "watch" => watch::watch(&ctx).await,
+        "watch" => {
+            let response = watch::watch(&ctx).await?;
+            if !websocket::is_wanted(&ctx.headers) {
+                return Ok(response);
+            }
+            // The handshake's headers are the context's.
+            let mut request = request;
+            request.headers_mut().clone_from(&ctx.headers);
+            let protobuf = ctx.media.encoding == Encoding::Protobuf;
+            let shutdown = ctx.core.shutdown.clone();
+            Ok(websocket::watch(
+                &mut request,
+                response.into_body(),
+                protobuf,
+                shutdown,
+            ))
+        }
         "delete" => delete::delete(&ctx, request.into_body()).await,
         "deletecollection" => delete::collection(&ctx, request.into_body()).await,
         "create" if reviews::is_review(&ctx.def) => reviews::create(&ctx, request.into_body()).await,

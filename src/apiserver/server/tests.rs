@@ -1,6 +1,6 @@
 use std::time::Duration;
 
-use http::{Request, StatusCode};
+use http::{HeaderValue, Request, StatusCode};
 use http_body_util::BodyExt as _;
 use rkind_pki::{ClusterPki, ServerNames};
 use rustls_pki_types::ServerName;
@@ -246,4 +246,83 @@ async fn a_timeout_that_is_none_is_refused() {
         f.send("GET", "/api/v1/pods?timeout=5s", Value::Null).await.0,
         StatusCode::OK
     );
+}
+
+/// A watch over a WebSocket: the path, and what the client accepts.
+async fn socket(port: u16, pki: &ClusterPki, path: &str, headers: &[(&str, &str)]) -> Result<Socket, String> {
+    use tokio_tungstenite::tungstenite::client::IntoClientRequest as _;
+    let admin = pki.admin().unwrap();
+    let trust = Trust {
+        ca: pki.to_pem().ca_cert.into_bytes(),
+        insecure: false,
+        identity: Some((admin.cert_pem, admin.key_pem)),
+    };
+    let config = trust.config().unwrap();
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", port)).await.unwrap();
+    let name = ServerName::try_from("localhost").unwrap();
+    let stream = tokio_rustls::TlsConnector::from(config)
+        .connect(name, stream)
+        .await
+        .unwrap();
+    let mut request = format!("wss://localhost{path}").into_client_request().unwrap();
+    for (name, value) in headers {
+        let name = http::HeaderName::try_from(*name).unwrap();
+        request
+            .headers_mut()
+            .insert(name, HeaderValue::try_from(*value).unwrap());
+    }
+    let connected = tokio_tungstenite::client_async(request, stream).await;
+    connected.map(|(socket, _)| socket).map_err(|e| e.to_string())
+}
+
+type Socket = tokio_tungstenite::WebSocketStream<tokio_rustls::client::TlsStream<tokio::net::TcpStream>>;
+
+#[tokio::test]
+async fn a_watch_may_come_over_a_websocket() {
+    use futures::StreamExt as _;
+    use tokio_tungstenite::tungstenite::Message;
+    let pki = ClusterPki::generate().unwrap();
+    let f = fixture_of(|o| o.ca_cert = pki.to_pem().ca_cert).await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (stop, server) = (CancellationToken::new(), f.server.clone());
+    let (config, token) = (options(&pki, "server").config().unwrap(), stop.clone());
+    let served = tokio::spawn(async move { server.serve(listener, config, token).await });
+
+    let path = "/api/v1/namespaces/default/configmaps?watch=true&allowWatchBookmarks=true";
+    let mut json = socket(port, &pki, path, &[]).await.unwrap();
+    let accept = ("accept", "application/vnd.kubernetes.protobuf;stream=watch");
+    let mut protobuf = socket(port, &pki, path, &[accept]).await.unwrap();
+    for name in ["a", "b"] {
+        let map = crate::tests::config_map(name);
+        let (code, made) = f.send("POST", "/api/v1/namespaces/default/configmaps", map).await;
+        assert_eq!(code, StatusCode::CREATED, "{made}");
+    }
+    for name in ["a", "b"] {
+        let Some(Ok(Message::Text(text))) = json.next().await else {
+            panic!("no text");
+        };
+        let event: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (&event["type"], &event["object"]["metadata"]["name"]),
+            (&"ADDED".into(), &name.into())
+        );
+        let Some(Ok(Message::Binary(bytes))) = protobuf.next().await else {
+            panic!("no bytes");
+        };
+        // `WatchEvent.type`, the first field.
+        assert!(bytes.starts_with(b"\x0a\x05ADDED"), "{bytes:?}");
+    }
+    // What cannot be watched is refused as ever, and a subprotocol is taken when it is the only one.
+    let refused = socket(port, &pki, "/api/v1/nodes?watch=true&labelSelector=!!", &[]).await;
+    assert!(refused.err().is_some_and(|why| why.contains("400")));
+    let one = ("sec-websocket-protocol", "base64.binary.k8s.io");
+    assert!(socket(port, &pki, path, &[one]).await.is_ok());
+    let two = ("sec-websocket-protocol", "a, b");
+    let refused = socket(port, &pki, path, &[two]).await;
+    assert!(refused.err().is_some_and(|why| why.contains("400")));
+    stop.cancel();
+    served.await.unwrap().unwrap();
+    // The end of the server ends the watch.
+    while let Some(Ok(_)) = json.next().await {}
 }

@@ -1,14 +1,15 @@
 //! Requests that end at a kubelet or a pod: logs, exec, attach, port-forward, proxy.
 //!
 //! The API server finds where, checks, and then passes bytes: WebSocket and SPDY are spoken by the
-//! kubelet's own streaming server, except for logs and for port-forwards in messages.
+//! kubelet's own streaming server, except for logs and for port-forwards in messages. Watches, too, may come
+//! over a [`websocket`].
 
 pub(crate) mod kubelet;
 mod options;
 pub(crate) mod proxy;
 mod spdy_messages;
 pub(crate) mod tunnel;
-mod websocket;
+pub(crate) mod websocket;
 
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode, header};
