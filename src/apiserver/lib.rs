@@ -74,6 +74,7 @@ use rustls::ServerConfig;
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
+pub use admission::PluginError;
 pub use bootstrap::Authorities;
 pub use in_process::InProcess;
 pub use registry::components::Running;
@@ -112,8 +113,8 @@ pub enum Error {
     },
     #[error("{} is in use by another process", .0.display())]
     InUse(std::path::PathBuf),
-    #[error("admission plugin {0:?} is unknown")]
-    UnknownPlugin(String),
+    #[error(transparent)]
+    Plugin(#[from] PluginError),
     #[error("--runtime-config")]
     Apis(#[from] apis::Error),
     #[error("--{flag}: {} cannot be used", path.display())]
@@ -226,7 +227,7 @@ impl ApiServer {
         let signer = authn::jwt::Signer::from_pem(&options.sa_private_key, own_key)?;
         let verifier = authn::jwt::Verifier::from_pem(&options.sa_public_keys)?;
         let features = options.features;
-        let admission = admission::Chain::chosen(&features.admission).map_err(Error::UnknownPlugin)?;
+        let admission = admission::Chain::chosen(&features.admission)?;
         let front_proxy_ca = match &features
             .authentication
             .request_header

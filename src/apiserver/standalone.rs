@@ -133,7 +133,7 @@ async fn prepare(options: Options) -> Result<Standalone, Error> {
     let off = &mut features.admission.disable_admission_plugins;
     off.push("ServiceAccount".to_owned());
     // Before anything is made.
-    Chain::chosen(&features.admission).map_err(Error::UnknownPlugin)?;
+    Chain::chosen(&features.admission)?;
     Enabled::new(&features.runtime_config)?;
     std::fs::create_dir_all(dir).map_err(io(format!("create {}", dir.display())))?;
     // First the store: its lock keeps a second process off the whole folder.

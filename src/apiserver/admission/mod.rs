@@ -8,9 +8,11 @@ mod default_class;
 mod escalation;
 mod limit_ranger;
 mod namespace_lifecycle;
+mod namespace_rules;
 mod node_restriction;
 mod notes;
 mod optional;
+mod owner_references;
 mod pod_security;
 pub(crate) mod policy;
 mod priority;
@@ -27,7 +29,7 @@ pub(crate) mod webhooks;
 #[cfg(test)]
 mod tests;
 
-use std::time::Instant;
+use std::{sync::Arc, time::Instant};
 
 use async_trait::async_trait;
 use rkind_apimachinery::{field::quote, status::Status};
@@ -58,7 +60,7 @@ pub(crate) enum Operation {
 
 /// A write on its way. `object` is in stored form; for a deletion it is a copy of what is there.
 pub(crate) struct Request<'a> {
-    pub core: &'a Core,
+    pub core: &'a Arc<Core>,
     pub user: &'a UserInfo,
     pub operation: Operation,
     pub def: &'a Def,
@@ -173,39 +175,52 @@ pub(crate) struct Chain {
 }
 
 /// Plugins that run only where they are asked for. Upstream: `DefaultOffAdmissionPlugins`.
-const OFF: [&str; 7] = [
+const OFF: [&str; 11] = [
     "AlwaysAdmit",
     "AlwaysDeny",
     "AlwaysPullImages",
     "DenyServiceExternalIPs",
     "ExtendedResourceToleration",
     "LimitPodHardAntiAffinityTopology",
-    "NamespaceExists",
-];
-
-/// Upstream's plugins that there are none of here: who leaves them out has what he wants.
-const ABSENT: [&str; 7] = [
-    "EventRateLimit",
-    "ImagePolicyWebhook",
     "NamespaceAutoProvision",
-    "NodeDeclaredFeatureValidator",
+    "NamespaceExists",
     "OwnerReferencesPermissionEnforcement",
     "PodNodeSelector",
     "PodTolerationRestriction",
 ];
 
+/// Upstream's plugins that there are none of here: who leaves them out has what he wants.
+const ABSENT: [&str; 3] = [
+    "EventRateLimit",
+    "ImagePolicyWebhook",
+    "NodeDeclaredFeatureValidator",
+];
+
+/// Why plugins cannot be chosen so.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PluginError {
+    #[error("admission plugin {0:?} is unknown")]
+    Unknown(String),
+    /// One of upstream's that this server has not.
+    #[error("admission plugin {0:?} is not served here")]
+    NotServed(String),
+}
+
 /// All plugins.
 fn all() -> (Mutating, Validating) {
     (
         vec![
+            Box::new(optional::NamespaceAutoProvision),
             Box::new(namespace_lifecycle::NamespaceLifecycle),
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
             Box::new(node_restriction::NodeRestriction),
             Box::new(taint_nodes::TaintNodesByCondition),
             Box::new(optional::AlwaysPullImages),
+            Box::new(namespace_rules::PodNodeSelector),
             Box::new(priority::Priority),
             Box::new(tolerations::DefaultTolerationSeconds),
+            Box::new(namespace_rules::PodTolerationRestriction),
             Box::new(optional::ExtendedResourceToleration),
             Box::new(default_class::DEFAULT_STORAGE_CLASS),
             Box::new(storage::StorageObjectInUseProtection),
@@ -224,7 +239,10 @@ fn all() -> (Mutating, Validating) {
             Box::new(service_account::ServiceAccount),
             Box::new(optional::AlwaysPullImages),
             Box::new(pod_security::PodSecurity),
+            Box::new(namespace_rules::PodNodeSelector),
             Box::new(priority::Priority),
+            Box::new(namespace_rules::PodTolerationRestriction),
+            Box::new(owner_references::OwnerReferencesPermissionEnforcement),
             Box::new(storage::PersistentVolumeClaimResize),
             Box::new(runtime_class::RuntimeClass),
             Box::new(certificates::Approval),
@@ -246,7 +264,7 @@ impl Chain {
     ///
     /// # Errors
     /// The first name that no plugin has, or that is to be run and isn't here.
-    pub(crate) fn chosen(options: &options::Admission) -> std::result::Result<Self, String> {
+    pub(crate) fn chosen(options: &options::Admission) -> std::result::Result<Self, PluginError> {
         let (mut mutating, mut validating) = all();
         let (off, on) = (
             &options.disable_admission_plugins,
@@ -264,7 +282,10 @@ impl Chain {
             .find(|name| !has(name) && !absent(name) && !name.is_empty());
         let on_unknown = on.iter().find(|name| !has(name) && !name.is_empty());
         if let Some(unknown) = on_unknown.or(off_unknown) {
-            return Err(unknown.clone());
+            return Err(match absent(unknown) {
+                true => PluginError::NotServed(unknown.clone()),
+                false => PluginError::Unknown(unknown.clone()),
+            });
         }
         let stays = |name: &str| {
             let left_out = OFF.contains(&name) || off.iter().any(|off| off == name);

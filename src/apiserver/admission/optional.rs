@@ -7,12 +7,17 @@ use rkind_apimachinery::{
     field::Error,
     field::Path,
     meta::{self, GroupResource},
+    resources,
     status::Status,
 };
 use serde_json::{Value, json};
 
 use super::{Admit, Operation, Request, Validate};
-use crate::error::Result;
+use crate::{
+    error::Result,
+    registry::{create::Write, rules::recheck},
+    request::options::FieldValidation,
+};
 
 /// Lets everything be.
 pub(super) struct AlwaysAdmit;
@@ -272,5 +277,38 @@ impl Validate for NamespaceExists {
             }
         }
         Ok(())
+    }
+}
+
+/// A namespace that something is created in is there. Upstream: `plugin/pkg/admission/namespace/autoprovision`.
+pub(super) struct NamespaceAutoProvision;
+
+#[async_trait]
+impl Admit for NamespaceAutoProvision {
+    fn name(&self) -> &'static str {
+        "NamespaceAutoProvision"
+    }
+
+    async fn admit(&self, request: &mut Request<'_>) -> Result<()> {
+        let is_concerned = request.operation == Operation::Create && request.def.namespaced;
+        if !is_concerned
+            || request.dry_run
+            || request
+                .core
+                .cached("core/namespaces", request.namespace)
+                .is_some()
+        {
+            return Ok(());
+        }
+        let def = resources::find("", "v1", "namespaces").ok_or_else(Status::unknown_resource)?;
+        let namespace =
+            json!({"apiVersion": "v1", "kind": "Namespace", "metadata": {"name": request.namespace}});
+        let write = Write::internal(request.core, def, "");
+        let (mut namespace, _) = recheck(&write.def, namespace, FieldValidation::Strict)?;
+        meta::remove(&mut namespace, "creationTimestamp");
+        match write.create(namespace).await {
+            Err(error) if error.reason != "AlreadyExists" => Err(request.forbidden(&error.message)),
+            _ => Ok(()),
+        }
     }
 }

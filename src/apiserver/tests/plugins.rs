@@ -1,6 +1,7 @@
 //! Plugins: which run, and what single ones refuse.
 
 use super::*;
+use crate::admission::PluginError;
 
 const PODS: &str = "/api/v1/namespaces/default/pods";
 const CLASSES: &str = "/apis/scheduling.k8s.io/v1/priorityclasses";
@@ -86,10 +87,23 @@ fn plugins_have_upstreams_names() {
     assert_eq!(chosen(&[], &all), Ok(()));
     assert_eq!(chosen(&["AlwaysPullImages", "NodeRestriction"], &[]), Ok(()));
     // What upstream has no plugin for is not left out, and what is not here does not seem to run.
-    for name in ["RBACEscalation", "Imaginary"] {
-        assert_eq!(chosen(&[], &[name]), Err(name.to_owned()));
+    for name in ["RBACEscalation", "Imaginary", "SecurityContextDeny"] {
+        assert_eq!(chosen(&[], &[name]), Err(PluginError::Unknown(name.to_owned())));
     }
-    assert_eq!(chosen(&["EventRateLimit"], &[]), Err("EventRateLimit".to_owned()));
+    let absent = [
+        "EventRateLimit",
+        "ImagePolicyWebhook",
+        "NodeDeclaredFeatureValidator",
+    ];
+    for name in absent {
+        assert_eq!(chosen(&[name], &[]), Err(PluginError::NotServed(name.to_owned())));
+    }
+    let served: Vec<&str> = all
+        .iter()
+        .copied()
+        .filter(|name| !absent.contains(name))
+        .collect();
+    assert_eq!(chosen(&served, &[]), Ok(()));
 }
 
 #[tokio::test]
@@ -284,4 +298,131 @@ async fn a_status_decides_nothing_and_needs_the_right_to_sign() {
     let (code, answer) = f.send("PUT", &format!("{REQUESTS}/c/approval"), both).await;
     assert_eq!(code, StatusCode::UNPROCESSABLE_ENTITY, "{answer}");
     assert!(message(&answer).contains("Approved and Denied conditions are mutually exclusive"));
+}
+
+#[tokio::test]
+async fn a_namespace_that_is_missing_is_made() {
+    let f = with(&["NamespaceAutoProvision"], &[]).await;
+    let uri = "/api/v1/namespaces/new/configmaps";
+    let dry = f
+        .send("POST", &format!("{uri}?dryRun=All"), config_map("c"))
+        .await;
+    assert_eq!(dry.0, StatusCode::NOT_FOUND);
+    let (code, answer) = f.send("POST", uri, config_map("c")).await;
+    assert_eq!(code, StatusCode::CREATED, "{answer}");
+    let namespace = f.get("/api/v1/namespaces/new").await;
+    assert_eq!(namespace["status"]["phase"], "Active", "{namespace}");
+    assert_eq!(
+        namespace["metadata"]["labels"]["kubernetes.io/metadata.name"],
+        "new"
+    );
+}
+
+#[tokio::test]
+async fn pods_keep_to_the_annotations_of_their_namespace() {
+    let f = with(&["PodNodeSelector", "PodTolerationRestriction"], &[]).await;
+    account(&f, json!({})).await;
+    let annotate = async |key: &str, value: &str| {
+        let mut annotations = json!({});
+        annotations[format!("scheduler.alpha.kubernetes.io/{key}")] = json!(value);
+        let patch = json!({"metadata": {"annotations": annotations}});
+        assert_eq!(
+            f.merge("/api/v1/namespaces/default", patch).await.0,
+            StatusCode::OK
+        );
+    };
+    annotate("node-selector", "env=test, disk = ssd").await;
+    annotate("defaultTolerations", r#"[{"key": "a", "operator": "Exists"}]"#).await;
+    let mut wanted = pod("p");
+    wanted["spec"]["nodeSelector"] = json!({"own": "1", "env": "test"});
+    wanted["spec"]["containers"][0]["resources"] = json!({"requests": {"cpu": "1m"}});
+    let (code, made) = f.send("POST", PODS, wanted.clone()).await;
+    assert_eq!(code, StatusCode::CREATED, "{made}");
+    assert_eq!(
+        made["spec"]["nodeSelector"],
+        json!({"own": "1", "env": "test", "disk": "ssd"})
+    );
+    let tolerations = made["spec"]["tolerations"].as_array().unwrap();
+    for one in [
+        json!({"key": "a", "operator": "Exists"}),
+        json!({"key": "node.kubernetes.io/memory-pressure", "operator": "Exists", "effect": "NoSchedule"}),
+    ] {
+        assert!(tolerations.contains(&one), "{tolerations:?}");
+    }
+    let mut contrary = pod("q");
+    contrary["spec"]["nodeSelector"] = json!({"env": "live"});
+    let (code, answer) = f.send("POST", PODS, contrary).await;
+    assert_eq!(code, StatusCode::FORBIDDEN, "{answer}");
+    assert_eq!(
+        message(&answer),
+        "pods \"q\" is forbidden: pod node label selector conflicts with its namespace node label selector"
+    );
+    annotate("tolerationsWhitelist", r#"[{"key": "b", "operator": "Exists"}]"#).await;
+    let (code, answer) = f.send("POST", PODS, pod("q")).await;
+    assert_eq!(code, StatusCode::INTERNAL_SERVER_ERROR, "{answer}");
+    assert_eq!(
+        message(&answer),
+        "pod tolerations (possibly merged with namespace default tolerations) conflict with its namespace whitelist"
+    );
+    annotate("node-selector", "a=b=c").await;
+    let (_, answer) = f.send("POST", PODS, pod("q")).await;
+    assert_eq!(message(&answer), "invalid selector: [a b c]");
+}
+
+#[tokio::test]
+async fn who_may_not_finalize_an_owner_holds_nobody_up() {
+    let f = with(&["OwnerReferencesPermissionEnforcement"], &[]).await;
+    let role = |rules: Value| json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRole", "metadata": {"name": "r"}, "rules": rules});
+    let maps = json!({"apiGroups": [""], "resources": ["configmaps"], "verbs": ["create", "update", "get"]});
+    let binding = json!({"apiVersion": "rbac.authorization.k8s.io/v1", "kind": "ClusterRoleBinding", "metadata": {"name": "r"},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": "r"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "joe"}]});
+    for (resource, object) in [
+        ("clusterroles", role(json!([maps]))),
+        ("clusterrolebindings", binding),
+    ] {
+        let uri = format!("/apis/rbac.authorization.k8s.io/v1/{resource}");
+        assert_eq!(f.send("POST", &uri, object).await.0, StatusCode::CREATED);
+    }
+    let owned = |name: &str, kind: &str, blocks: bool| {
+        let mut map = config_map(name);
+        map["metadata"]["ownerReferences"] = json!([{"apiVersion": "apps/v1", "kind": kind, "name": "o", "uid": "u",
+            "blockOwnerDeletion": blocks}]);
+        map
+    };
+    let uri = "/api/v1/namespaces/default/configmaps";
+    let joe = async |method: &str, uri: &str, object: Value| {
+        let joe = f.server.in_process(UserInfo::new("joe", &[]));
+        f.send_as(joe, method, uri, object, &[]).await
+    };
+    // Who creates an object may say whose it is, but not what waits for it.
+    assert_eq!(
+        joe("POST", uri, owned("a", "Deployment", false)).await.0,
+        StatusCode::CREATED
+    );
+    let (code, answer) = joe("POST", uri, owned("b", "Deployment", true)).await;
+    assert_eq!(code, StatusCode::FORBIDDEN, "{answer}");
+    let why = "configmaps \"b\" is forbidden: cannot set blockOwnerDeletion if an ownerReference refers to a resource you can't set finalizers on: , <nil>";
+    assert_eq!(message(&answer), why);
+    let (_, answer) = joe("POST", uri, owned("b", "Nothing", true)).await;
+    assert!(
+        message(&answer).ends_with("cannot find RESTMapping for APIVersion apps/v1 Kind Nothing: no matches for kind \"Nothing\" in version \"apps/v1\""),
+        "{answer}"
+    );
+    // Who changes whose it is must be able to delete it.
+    let (_, answer) = joe("PUT", &format!("{uri}/a"), config_map("a")).await;
+    assert!(
+        message(&answer).contains("cannot set an ownerRef on a resource you can't delete"),
+        "{answer}"
+    );
+    // With the right to finalize the owners it is fine.
+    let finalize =
+        json!({"apiGroups": ["apps"], "resources": ["deployments/finalizers"], "verbs": ["update"]});
+    let roles = "/apis/rbac.authorization.k8s.io/v1/clusterroles/r";
+    assert_eq!(
+        f.send("PUT", roles, role(json!([maps, finalize]))).await.0,
+        StatusCode::OK
+    );
+    let (code, answer) = joe("POST", uri, owned("b", "Deployment", true)).await;
+    assert_eq!(code, StatusCode::CREATED, "{answer}");
 }

@@ -106,7 +106,7 @@ impl From<rkind_apiserver::Error> for Failure {
                 ExitStatus::Failure,
                 Some("stop the server that runs on it, or name another folder with --data-dir"),
             ),
-            Error::UnknownPlugin(_)
+            Error::Plugin(_)
             | Error::Apis(_)
             | Error::File { .. }
             | Error::Authentication(_)
