@@ -8,7 +8,7 @@ mod series;
 mod timings;
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
     sync::{
         Arc,
@@ -35,6 +35,9 @@ struct Watched {
 
 /// Watches by group, version and resource.
 type Watches = BTreeMap<(&'static str, &'static str, &'static str), Arc<Watched>>;
+
+/// A resource of a version on its way out: group, version, resource, subresource.
+type Deprecated = (&'static str, &'static str, &'static str, &'static str);
 
 /// How authentication and authorization ended.
 #[derive(Default)]
@@ -71,6 +74,7 @@ pub(crate) struct Metrics {
     pub reloads: Reloads,
     pub webhooks: admission::Webhooks,
     requests: series::Requests,
+    deprecated: Mutex<BTreeSet<Deprecated>>,
     watches: Mutex<Watches>,
     reads: AtomicI64,
     writes: AtomicI64,
@@ -112,9 +116,23 @@ impl Metrics {
         Inflight(count)
     }
 
-    /// A request was answered; `served` says whether what it is for is served here.
-    pub(crate) fn finish(&self, info: &RequestInfo, served: bool, code: u16, took: Duration) {
-        self.requests.count(info, served, code, took);
+    /// A request was answered, with `size` bytes where that is known; `served` says whether what it is for
+    /// is served here.
+    pub(crate) fn finish(
+        &self,
+        info: &RequestInfo,
+        served: bool,
+        code: u16,
+        took: Duration,
+        size: Option<u64>,
+    ) {
+        self.requests.count(info, served, code, took, size);
+    }
+
+    /// Somebody asked for what is on its way out.
+    pub(crate) fn deprecated(&self, def: &ResourceDef, sub: &'static str) {
+        let key = (def.group, def.version, def.resource, sub);
+        self.deprecated.lock().insert(key);
     }
 
     /// A watch has begun.
@@ -128,7 +146,11 @@ impl Metrics {
     /// Everything in text form. `objects` are the stored objects by resource.
     pub(crate) fn render(&self, objects: &[(String, usize)]) -> String {
         let mut out = String::with_capacity(16 * 1024);
-        let (requests, durations) = self.requests.tables();
+        let series::Tables {
+            requests,
+            durations,
+            sizes,
+        } = self.requests.tables();
         let watches = self.watches.lock().clone();
         head(
             &mut out,
@@ -153,6 +175,25 @@ impl Metrics {
                 let labels = format!("component=\"apiserver\"{dry_run},{}", labels.text());
                 durations.write(&mut out, name, &labels, least);
             }
+        }
+        let name = "apiserver_response_sizes";
+        head(&mut out, name, "histogram", "Response sizes in bytes, of reads.");
+        for (labels, sizes) in &sizes {
+            let labels = format!("component=\"apiserver\",{}", labels.text());
+            sizes.write(&mut out, name, &labels, 0.0);
+        }
+        let name = "apiserver_requested_deprecated_apis";
+        head(
+            &mut out,
+            name,
+            "gauge",
+            "Deprecated APIs that have been requested.",
+        );
+        for (group, version, resource, sub) in &*self.deprecated.lock() {
+            let labels = format!(
+                "group=\"{group}\",removed_release=\"\",resource=\"{resource}\",subresource=\"{sub}\",version=\"{version}\""
+            );
+            line(&mut out, name, &labels, 1);
         }
         let name = "apiserver_longrunning_requests";
         head(&mut out, name, "gauge", "Watches being served.");

@@ -102,8 +102,9 @@ async fn answer(core: Arc<Core>, request: Request<Body>) -> Response<Body> {
         response = pending.answered(response, long).await;
     }
     let served = core.catalog.now().serves(&info);
-    core.metrics
-        .finish(&info, served, response.status().as_u16(), started.elapsed());
+    let size = http_body::Body::size_hint(response.body()).exact();
+    let code = response.status().as_u16();
+    core.metrics.finish(&info, served, code, started.elapsed(), size);
     tracing::debug!(
         ?peer, verb = %info.verb, path = %info.path, code = response.status().as_u16(),
         took_us = started.elapsed().as_micros() as u64, "request"
@@ -303,6 +304,9 @@ async fn resource(
         None => crate::machinery::deprecated(&render::served_gvk(&def)),
         Some(own) => own.version().deprecated,
     };
+    if deprecated.is_some() {
+        core.metrics.deprecated(&def, sub.unwrap_or_default());
+    }
     let ctx = Context {
         core: core.clone(),
         info: info.clone(),

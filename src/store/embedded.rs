@@ -276,6 +276,12 @@ impl Store for EmbeddedStore {
         self.shared.hub.snapshot().oldest()
     }
 
+    fn size(&self) -> Option<u64> {
+        // A file that has just been replaced is none any more.
+        let files = self.dir.read_dir().ok()?.flatten();
+        Some(files.filter_map(|file| Some(file.metadata().ok()?.len())).sum())
+    }
+
     fn health(&self) -> Result<()> {
         match self.shared.failed.get() {
             Some(error) => Err(error.clone()),

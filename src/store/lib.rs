@@ -125,6 +125,11 @@ pub trait Store: Send + Sync + 'static {
     /// Whether writes can be acknowledged at all; the error says why not. For health checks.
     fn health(&self) -> Result<()>;
 
+    /// Bytes that it takes on this machine's disk; `None` for one that is elsewhere.
+    fn size(&self) -> Option<u64> {
+        None
+    }
+
     /// Whether a key's value, read before, should be written anew although it does not change: its
     /// stored form is an older one (an encryption key was replaced).
     fn is_stale(&self, _key: &str) -> bool {

@@ -250,6 +250,10 @@ impl Store for Encrypted {
         self.shared.below.health()
     }
 
+    fn size(&self) -> Option<u64> {
+        self.shared.below.size()
+    }
+
     fn is_stale(&self, key: &str) -> bool {
         self.shared.stale.read().contains(key)
     }

@@ -52,6 +52,7 @@ impl Histogram {
         // Writing to a string does not fail.
         for (n, bound) in self.buckets.iter().zip(self.bounds) {
             if *bound >= least {
+                let bound = number(*bound);
                 let _ = writeln!(out, "{name}_bucket{{{labels},le=\"{bound}\"}} {n}");
             }
         }
@@ -59,4 +60,14 @@ impl Histogram {
         let _ = writeln!(out, "{name}_sum{{{labels}}} {}", self.sum);
         let _ = writeln!(out, "{name}_count{{{labels}}} {}", self.count);
     }
+}
+
+/// As Go's client library writes a bound: `100000`, but `1e+06`.
+fn number(bound: f64) -> String {
+    if bound < 1e6 {
+        return bound.to_string();
+    }
+    let text = format!("{bound:e}");
+    let (digits, exponent) = text.split_once('e').unwrap_or((&text, "0"));
+    format!("{digits}e+{exponent:0>2}")
 }

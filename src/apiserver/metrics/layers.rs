@@ -66,6 +66,11 @@ pub(crate) fn render(core: &Core) -> String {
     );
     line(&mut out, name, "", core.tokens.stale());
     core.metrics.reloads.render(&mut out);
+    if let Some(size) = core.store.size() {
+        let name = "apiserver_storage_size_bytes";
+        head(&mut out, name, "gauge", "Bytes that the store takes on disk.");
+        line(&mut out, name, "storage_cluster_id=\"etcd-0\"", size);
+    }
     out
 }
 

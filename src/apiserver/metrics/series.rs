@@ -20,6 +20,8 @@ const BUCKETS: [f64; 23] = [
     0.005, 0.025, 0.05, 0.1, 0.2, 0.4, 0.6, 0.8, 1.0, 1.25, 1.5, 2.0, 3.0, 4.0, 5.0, 6.0, 8.0, 10.0, 15.0,
     20.0, 30.0, 45.0, 60.0,
 ];
+/// Upper bounds of `apiserver_response_sizes`, in bytes.
+const SIZES: [f64; 7] = [1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9];
 /// Definitions come and go: series beyond so many are not counted.
 const MOST: usize = 10_000;
 
@@ -43,6 +45,11 @@ impl Labels {
 
     pub(super) fn is_watch(&self) -> bool {
         self.verb == "WATCH"
+    }
+
+    /// Only of these the size is told.
+    fn is_read(&self) -> bool {
+        matches!(self.verb, "GET" | "LIST")
     }
 }
 
@@ -98,6 +105,9 @@ struct Series {
     /// Requests by the first bucket that they fit in; the last is beyond all bounds.
     buckets: [AtomicU64; BUCKETS.len() + 1],
     nanoseconds: AtomicU64,
+    /// Answers whose length is known, as `buckets`, and the sum of their bytes.
+    sizes: [AtomicU64; SIZES.len() + 1],
+    bytes: AtomicU64,
 }
 
 impl Series {
@@ -114,11 +124,16 @@ impl Series {
         }
     }
 
-    fn count(&self, took: Duration) {
+    fn count(&self, took: Duration, size: Option<u64>) {
         let seconds = took.as_secs_f64();
         let bucket = BUCKETS.iter().position(|bound| seconds <= *bound);
         self.buckets[bucket.unwrap_or(BUCKETS.len())].fetch_add(1, Relaxed);
         self.nanoseconds.fetch_add(took.as_nanos() as u64, Relaxed);
+        if let Some(size) = size.filter(|_| self.labels.is_read()) {
+            let bucket = SIZES.iter().position(|bound| size as f64 <= *bound);
+            self.sizes[bucket.unwrap_or(SIZES.len())].fetch_add(1, Relaxed);
+            self.bytes.fetch_add(size, Relaxed);
+        }
     }
 }
 
@@ -130,9 +145,16 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// A request was answered. Paths are the clients' to choose: those for a resource that is not `served`
+    /// A request was answered, with so many bytes where that is known. Paths are the clients' to choose: those for a resource that is not `served`
     /// are counted together, without its name.
-    pub(super) fn count(&self, info: &RequestInfo, served: bool, code: u16, took: Duration) {
+    pub(super) fn count(
+        &self,
+        info: &RequestInfo,
+        served: bool,
+        code: u16,
+        took: Duration,
+        size: Option<u64>,
+    ) {
         let mut key = Key::of(info, code);
         if !served {
             for part in [
@@ -170,40 +192,75 @@ impl Requests {
                 code,
                 buckets: Default::default(),
                 nanoseconds: AtomicU64::new(0),
+                sizes: Default::default(),
+                bytes: AtomicU64::new(0),
             });
             known.entry(hash).or_default().push(series.clone());
             Some(series)
         });
         if let Some(series) = series {
-            series.count(took);
+            series.count(took, size);
         }
     }
 
-    /// Numbers of requests by labels and code, and how long they took by labels, watches left out; both
-    /// sorted.
-    #[allow(clippy::type_complexity, reason = "two tables, named by the line above")]
-    pub(super) fn tables(&self) -> (BTreeMap<(Labels, u16), u64>, BTreeMap<Labels, Histogram>) {
+    /// Numbers of requests by labels and code; how long they took by labels, watches left out; how large the
+    /// answers to reads were. All sorted.
+    pub(super) fn tables(&self) -> Tables {
         let mut requests = BTreeMap::new();
-        let mut sums = BTreeMap::<Labels, (Vec<u64>, f64)>::new();
+        let mut durations = BTreeMap::<Labels, Sum>::new();
+        let mut sizes = BTreeMap::<Labels, Sum>::new();
         for series in self.known.read().values().flatten() {
-            let counts: Vec<u64> = series.buckets.iter().map(|n| n.load(Relaxed)).collect();
-            requests.insert((series.labels.clone(), series.code), counts.iter().sum());
-            let (all, seconds) = sums
-                .entry(series.labels.clone())
-                .or_insert_with(|| (vec![0; counts.len()], 0.0));
-            for (all, count) in all.iter_mut().zip(counts) {
-                *all += count;
-            }
-            *seconds += series.nanoseconds.load(Relaxed) as f64 / 1e9;
+            let labels = &series.labels;
+            let count: u64 = series.buckets.iter().map(|n| n.load(Relaxed)).sum();
+            requests.insert((labels.clone(), series.code), count);
+            let seconds = series.nanoseconds.load(Relaxed) as f64 / 1e9;
+            durations
+                .entry(labels.clone())
+                .or_default()
+                .add(&series.buckets, seconds);
+            let bytes = series.bytes.load(Relaxed) as f64;
+            sizes.entry(labels.clone()).or_default().add(&series.sizes, bytes);
         }
-        let durations = sums
-            .into_iter()
-            .filter(|(labels, _)| !labels.is_watch())
-            .filter_map(|(labels, (counts, seconds))| {
-                Some((labels, Histogram::of(&BUCKETS, counts, seconds)?))
-            });
-        (requests, durations.collect())
+        durations.retain(|labels, _| !labels.is_watch());
+        Tables {
+            requests,
+            durations: histograms(&BUCKETS, durations),
+            sizes: histograms(&SIZES, sizes),
+        }
     }
+}
+
+/// What [`Requests`] has counted.
+pub(super) struct Tables {
+    pub requests: BTreeMap<(Labels, u16), u64>,
+    /// In seconds.
+    pub durations: BTreeMap<Labels, Histogram>,
+    /// In bytes.
+    pub sizes: BTreeMap<Labels, Histogram>,
+}
+
+/// Observations between bounds, of several series, and their sum.
+#[derive(Default)]
+struct Sum {
+    counts: Vec<u64>,
+    total: f64,
+}
+
+impl Sum {
+    fn add(&mut self, counts: &[AtomicU64], total: f64) {
+        self.counts.resize(counts.len(), 0);
+        for (all, count) in self.counts.iter_mut().zip(counts) {
+            *all += count.load(Relaxed);
+        }
+        self.total += total;
+    }
+}
+
+/// Without those that have no observations.
+fn histograms(bounds: &'static [f64], sums: BTreeMap<Labels, Sum>) -> BTreeMap<Labels, Histogram> {
+    let all = sums.into_iter();
+    all.filter_map(|(labels, sum)| Some((labels, Histogram::of(bounds, sum.counts, sum.total)?)))
+        .collect()
 }
 
 #[cfg(test)]
@@ -216,10 +273,11 @@ mod tests {
         for name in ["a", "b%22%0A", "c"] {
             let path = format!("/apis/{name}/v1/namespaces/x/{name}/y/{name}");
             let info = RequestInfo::parse(&http::Method::GET, &path, None);
-            requests.count(&info, false, 404, Duration::ZERO);
+            requests.count(&info, false, 404, Duration::ZERO, None);
         }
-        let (counts, _) = requests.tables();
-        let all: Vec<_> = counts
+        let all: Vec<_> = requests
+            .tables()
+            .requests
             .iter()
             .map(|((labels, _), n)| (labels.text(), *n))
             .collect();
@@ -231,10 +289,14 @@ mod tests {
     fn buckets_hold_what_is_smaller() {
         let requests = Requests::default();
         let info = RequestInfo::parse(&http::Method::GET, "/api/v1/namespaces/a/pods/b", None);
-        requests.count(&info, true, 200, Duration::from_micros(31_250));
-        requests.count(&info, true, 404, Duration::from_micros(62_500));
-        requests.count(&info, true, 404, Duration::from_secs(100));
-        let (counts, durations) = requests.tables();
+        requests.count(&info, true, 200, Duration::from_micros(31_250), Some(1000));
+        requests.count(&info, true, 404, Duration::from_micros(62_500), Some(2_000_000));
+        requests.count(&info, true, 404, Duration::from_secs(100), None);
+        let Tables {
+            requests: counts,
+            durations,
+            sizes,
+        } = requests.tables();
         let codes: Vec<_> = counts.into_iter().map(|((_, code), n)| (code, n)).collect();
         assert_eq!(codes, [(200, 1), (404, 2)]);
         let (labels, all) = durations.into_iter().next().unwrap();
@@ -251,5 +313,16 @@ mod tests {
             assert!(text.lines().any(|l| l == line), "{line} in {text}");
         }
         assert!(!text.contains("0.05"), "{text}");
+        let mut text = String::new();
+        sizes.values().next().unwrap().write(&mut text, "s", "", 0.0);
+        for line in [
+            "s_bucket{,le=\"1000\"} 1",
+            "s_bucket{,le=\"1e+06\"} 1",
+            "s_bucket{,le=\"1e+07\"} 2",
+            "s_sum{} 2001000",
+            "s_count{} 2",
+        ] {
+            assert!(text.lines().any(|l| l == line), "{line} in {text}");
+        }
     }
 }
