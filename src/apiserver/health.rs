@@ -57,7 +57,7 @@ pub(crate) fn object_counts(core: &Core) -> Vec<(String, usize)> {
 type Check = (String, Option<String>);
 
 /// What is set up before the server answers at all, by upstream's names and in upstream's order.
-const HOOKS: [&str; 24] = [
+const HOOKS: [&str; 28] = [
     "start-apiserver-admission-initializer",
     "generic-apiserver-start-informers",
     "priority-and-fairness-config-consumer",
@@ -68,6 +68,10 @@ const HOOKS: [&str; 24] = [
     "crd-informer-synced",
     "start-system-namespaces-controller",
     "start-cluster-authentication-info-controller",
+    "start-kube-apiserver-identity-lease-controller",
+    "start-kube-apiserver-identity-lease-garbage-collector",
+    "start-legacy-token-tracking-controller",
+    "start-service-ip-repair-controllers",
     "rbac/bootstrap-roles",
     "scheduling/bootstrap-system-priority-classes",
     "priority-and-fairness-config-producer",

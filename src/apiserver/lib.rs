@@ -317,6 +317,10 @@ impl ApiServer {
         tokio::spawn(expiry::run(core.clone()));
         tokio::spawn(admission::policy::type_check::keep(core.clone()));
         tokio::spawn(bootstrap::keep(core.clone()));
+        let identity = bootstrap::identity::Identity::new();
+        identity.renew(&core).await.map_err(Error::Bootstrap)?;
+        tokio::spawn(identity.keep(core.clone()));
+        services::repair::mend(&core).await.map_err(Error::Bootstrap)?;
         tokio::spawn(services::repair::run(core.clone()));
         for (subject, file) in followed {
             tokio::spawn(reload::follow(core.clone(), subject, file));

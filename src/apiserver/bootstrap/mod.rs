@@ -1,6 +1,7 @@
 //! What a cluster has from its first second: namespaces, roles, priority classes, the `kubernetes`
 //! Service. All of it is made idempotently at every start.
 
+pub(crate) mod identity;
 mod policy;
 
 #[cfg(test)]
@@ -79,7 +80,17 @@ pub(crate) async fn run(core: &Arc<Core>, authorities: &Authorities) -> Result<(
         ensure(core, "scheduling.k8s.io", "v1", "priorityclasses", "", object).await?;
     }
     authentication(core, authorities).await?;
+    token_tracking(core).await?;
     kubernetes_service(core).await
+}
+
+/// Since when the use of service accounts' Secrets is recorded: what was not used since may be removed
+/// (KEP-2799). Upstream: `pkg/controlplane/controller/legacytokentracking`.
+async fn token_tracking(core: &Arc<Core>) -> Result<()> {
+    let since = jiff::Timestamp::now().strftime("%Y-%m-%d").to_string();
+    let object = json!({"metadata": {"name": "kube-apiserver-legacy-service-account-token-tracking"},
+        "data": {"since": since}});
+    ensure(core, "", "v1", "configmaps", "kube-system", object).await
 }
 
 /// How often the `kubernetes` Service is looked after.

@@ -148,7 +148,7 @@ fn plan(
 ///
 /// # Errors
 /// Of the first write that fails for another reason than that somebody was faster.
-async fn mend(core: &Arc<Core>) -> Result<Option<i64>> {
+pub(crate) async fn mend(core: &Arc<Core>) -> Result<Option<i64>> {
     let all = |resource: &str| core.cache.cacher(resource).map(|cacher| cacher.snapshot(0));
     // Records before Services: one that is being written is then missing at most, and not made twice; one
     // that is being deleted is an orphan at most, and deleted by whom it ought to be.
