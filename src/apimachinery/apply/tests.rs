@@ -463,6 +463,7 @@ fn what_is_put_back_keeps_its_owner() {
         ..request("controller", second, &status)
     };
     let mut object = with(json!({"replicas": 1}));
+    object["status"] = json!({});
     track(&request("kubectl", 1, &main), None, &mut object);
     let mut reported = object.clone();
     reported["status"] = json!({"replicas": 1});

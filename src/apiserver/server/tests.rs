@@ -289,7 +289,7 @@ async fn a_watch_may_come_over_a_websocket() {
     let (config, token) = (options(&pki, "server").config().unwrap(), stop.clone());
     let served = tokio::spawn(async move { server.serve(listener, config, token).await });
 
-    let path = "/api/v1/namespaces/default/configmaps?watch=true&allowWatchBookmarks=true";
+    let path = "/api/v1/namespaces/default/configmaps?watch=true";
     let mut json = socket(port, &pki, path, &[]).await.unwrap();
     let accept = ("accept", "application/vnd.kubernetes.protobuf;stream=watch");
     let mut protobuf = socket(port, &pki, path, &[accept]).await.unwrap();
