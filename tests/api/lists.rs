@@ -114,7 +114,8 @@ async fn forms() {
     // What items are is said once, at the list.
     let list = api.get(&maps).await;
     let pretty = api.get(&format!("{maps}?pretty=true")).await;
-    assert_eq!(list, pretty);
+    // Whatever else is written in between: the lists' own versions may differ.
+    assert_eq!(list["items"], pretty["items"]);
     assert_eq!(
         (&list["apiVersion"], &list["kind"]),
         (&json!("v1"), &json!("ConfigMapList"))
