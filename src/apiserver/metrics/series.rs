@@ -145,8 +145,8 @@ pub(super) struct Requests {
 }
 
 impl Requests {
-    /// A request was answered, with so many bytes where that is known. Paths are the clients' to choose: those for a resource that is not `served`
-    /// are counted together, without its name.
+    /// A request was answered, with so many bytes where that is known. Paths are the clients' to choose:
+    /// those for a resource that is not `served` are counted together, without its name.
     pub(super) fn count(
         &self,
         info: &RequestInfo,

@@ -201,6 +201,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         });
         let later = async {
             match later {
+                // A record's age is all that is waited for: no event tells of it.
                 Some(seconds) => tokio::time::sleep(Duration::from_secs(seconds.unsigned_abs())).await,
                 None => std::future::pending().await,
             }
@@ -215,6 +216,7 @@ pub(crate) async fn run(core: Arc<Core>) {
         }
         tokio::select! {
             () = core.shutdown.cancelled() => return,
+            // Changes come in crowds, and what they come to is looked at once for all.
             () = tokio::time::sleep(COLLECT) => {}
         }
     }

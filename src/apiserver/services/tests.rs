@@ -117,14 +117,22 @@ fn a_type_without_node_ports_loses_those_it_had() {
     }
 }
 
-/// A store whose answers to creations wait, after the creation is done.
-struct Held {
+/// A store in which creations meet with something.
+struct Meddled {
     below: Arc<dyn Store>,
-    answers: tokio::sync::Semaphore,
+    with: Meddling,
+}
+
+enum Meddling {
+    /// The answer about an object named `held` waits, after the creation is done.
+    Hold(tokio::sync::Semaphore),
+    /// Somebody else records the first address that is chosen for `victim`, just before its server does;
+    /// says whether that has happened.
+    Steal(std::sync::atomic::AtomicBool),
 }
 
 #[async_trait::async_trait]
-impl Store for Held {
+impl Store for Meddled {
     fn revision(&self) -> Revision {
         self.below.revision()
     }
@@ -147,9 +155,19 @@ impl Store for Held {
         self.below.range(prefix, after, limit, at).await
     }
     async fn create(&self, key: &str, value: Bytes) -> rkind_store::Result<Revision> {
+        if let Meddling::Steal(done) = &self.with {
+            let is_record = key.starts_with("/registry/networking.k8s.io/ipaddresses/");
+            let ours = value.windows(8).any(|text| text == b"\"victim\"");
+            if is_record && ours && !done.swap(true, std::sync::atomic::Ordering::SeqCst) {
+                let other = String::from_utf8_lossy(&value).replace("\"victim\"", "\"thief\"");
+                self.below.create(key, other.into()).await?;
+            }
+        }
         let revision = self.below.create(key, value).await?;
-        if key.ends_with("/held") {
-            let _permit = self.answers.acquire().await;
+        if let Meddling::Hold(answers) = &self.with
+            && key.ends_with("/held")
+        {
+            let _permit = answers.acquire().await;
         }
         Ok(revision)
     }
@@ -175,9 +193,9 @@ impl Store for Held {
 async fn what_was_committed_stays_taken_when_nobody_waits() {
     let mut held = None;
     let f = fixture_of(|options| {
-        let store = Arc::new(Held {
+        let store = Arc::new(Meddled {
             below: options.store.clone(),
-            answers: tokio::sync::Semaphore::new(0),
+            with: Meddling::Hold(tokio::sync::Semaphore::new(0)),
         });
         held = Some(store.clone());
         options.store = store;
@@ -201,7 +219,10 @@ async fn what_was_committed_stays_taken_when_nobody_waits() {
     .await;
     asked.abort();
     assert!(asked.await.unwrap_err().is_cancelled());
-    held.answers.add_permits(1);
+    let Meddling::Hold(answers) = &held.with else {
+        unreachable!("made above");
+    };
+    answers.add_permits(1);
     let (code, error) = f.send("POST", uri, service("other")).await;
     assert_eq!(code, http::StatusCode::UNPROCESSABLE_ENTITY, "{error}");
     assert!(
@@ -334,69 +355,14 @@ async fn what_has_no_counterpart_is_repaired() {
     .await;
 }
 
-/// A store in which somebody else records the first address that is chosen, just before its server does.
-struct Stolen {
-    below: Arc<dyn Store>,
-    done: std::sync::atomic::AtomicBool,
-}
-
-#[async_trait::async_trait]
-impl Store for Stolen {
-    fn revision(&self) -> Revision {
-        self.below.revision()
-    }
-    fn oldest(&self) -> Revision {
-        self.below.oldest()
-    }
-    fn health(&self) -> rkind_store::Result<()> {
-        self.below.health()
-    }
-    async fn get(&self, key: &str, at: Option<Revision>) -> rkind_store::Result<(Option<Entry>, Revision)> {
-        self.below.get(key, at).await
-    }
-    async fn range(
-        &self,
-        prefix: &str,
-        after: Option<&str>,
-        limit: usize,
-        at: Option<Revision>,
-    ) -> rkind_store::Result<rkind_store::Range> {
-        self.below.range(prefix, after, limit, at).await
-    }
-    async fn create(&self, key: &str, value: Bytes) -> rkind_store::Result<Revision> {
-        let is_record = key.starts_with("/registry/networking.k8s.io/ipaddresses/");
-        let ours = value.windows(8).any(|text| text == b"\"victim\"");
-        if is_record && ours && !self.done.swap(true, std::sync::atomic::Ordering::SeqCst) {
-            let other = String::from_utf8_lossy(&value).replace("\"victim\"", "\"thief\"");
-            self.below.create(key, other.into()).await?;
-        }
-        self.below.create(key, value).await
-    }
-    async fn update(&self, key: &str, expected: Revision, value: Bytes) -> rkind_store::Result<Revision> {
-        self.below.update(key, expected, value).await
-    }
-    async fn delete(&self, key: &str, expected: Revision) -> rkind_store::Result<Revision> {
-        self.below.delete(key, expected).await
-    }
-    async fn watch(&self, prefix: &str, from: Revision) -> rkind_store::Result<WatchStream> {
-        self.below.watch(prefix, from).await
-    }
-    async fn progress(&self, prefix: &str) -> rkind_store::Result<()> {
-        self.below.progress(prefix).await
-    }
-    async fn compact(&self, revision: Revision) -> rkind_store::Result<()> {
-        self.below.compact(revision).await
-    }
-}
-
 /// Another server was faster with an address: the Service gets another one, or is told when it wanted that.
 #[tokio::test]
 async fn an_address_that_goes_to_another_server_is_chosen_anew() {
     let mut stolen = None;
     let f = fixture_of(|options| {
-        let store = Arc::new(Stolen {
+        let store = Arc::new(Meddled {
             below: options.store.clone(),
-            done: Default::default(),
+            with: Meddling::Steal(Default::default()),
         });
         stolen = Some(store.clone());
         options.store = store;
@@ -415,10 +381,11 @@ async fn an_address_that_goes_to_another_server_is_chosen_anew() {
     assert_ne!(of("thief"), service["spec"]["clusterIP"]);
 
     f.send("DELETE", &format!("{SERVICES}/victim"), Value::Null).await;
-    stolen
-        .unwrap()
-        .done
-        .store(false, std::sync::atomic::Ordering::SeqCst);
+    let stolen = stolen.unwrap();
+    let Meddling::Steal(done) = &stolen.with else {
+        unreachable!("made above");
+    };
+    done.store(false, std::sync::atomic::Ordering::SeqCst);
     let (code, answer) = made(&f, "victim", json!({"clusterIP": "10.96.7.7"})).await;
     assert_eq!(code, 422, "{answer}");
 }
