@@ -24,11 +24,9 @@ use crate::pod::PodExt;
 
 mod container_logs;
 pub(crate) mod logs;
-mod spdy;
 mod stats;
 mod streams;
 mod upstream;
-mod websocket;
 
 pub(crate) type Body = BoxBody<Bytes, std::io::Error>;
 type Query = Vec<(String, String)>;

@@ -214,6 +214,9 @@ impl Cluster<'_> {
             );
             let (code, _, said) = self.kubectl(websockets, &["exec", "p", "--", "fail"], "");
             assert!(code != 0 && said.contains("it failed"), "{websockets}: {said}");
+            // kubectl falls back to SPDY where messages are refused, and says so.
+            let (code, _, said) = self.kubectl(websockets, &["exec", "-v=6", "p", "--", "echo"], "");
+            assert!(code == 0 && !said.contains("fallback"), "{websockets}: {said}");
             let (code, said, done) = self.kubectl(websockets, &["attach", "-i", "p"], "hello");
             assert_eq!(code, 0, "{websockets}: {done}");
             assert!(said.contains("attached tty=false\nhello"), "{websockets}: {said}");
@@ -230,6 +233,17 @@ impl Cluster<'_> {
                 .await;
             assert_eq!((code, said.as_str()), (400, "Upgrade request required"), "{sub}");
         }
+    }
+
+    /// What upstream's kubelet refuses before it speaks SPDY is said in messages: there the handshake is over.
+    fn refused_in_messages(&self) {
+        let said = self.messages("exec?command=ls", &["v5.channel.k8s.io"]);
+        let [said, end] = said.as_slice() else {
+            panic!("{said:?}");
+        };
+        let why = "Internal error occurred: unable to upgrade connection: you must specify at least 1 of stdin, stdout, stderr";
+        assert!(said.starts_with("\"\\x03{") && said.contains(why), "{said}");
+        assert_eq!(end, "closed");
     }
 
     /// The kube crate speaks WebSocket on its own.
@@ -447,6 +461,7 @@ pub(crate) async fn walk(server: &Server) -> Vec<String> {
     cluster.logs().await;
     cluster.websockets();
     cluster.commands().await;
+    cluster.refused_in_messages();
     cluster.commands_of_the_kube_crate().await;
     cluster.port_forward().await;
     cluster.proxies().await;

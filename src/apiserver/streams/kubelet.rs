@@ -113,7 +113,12 @@ impl KubeletClient {
         mut request: http::Request<Body>,
     ) -> Result<http::Response<Incoming>> {
         let at = authority(&node.host, node.port);
-        let asked = format!("Get \"https://{at}{}\"", request.uri());
+        // Go's name of a method in an error.
+        let method = match *request.method() {
+            http::Method::POST => "Post",
+            _ => "Get",
+        };
+        let asked = format!("{method} \"https://{at}{}\"", request.uri());
         if let Ok(host) = http::HeaderValue::from_str(&at) {
             request.headers_mut().insert(http::header::HOST, host);
         }

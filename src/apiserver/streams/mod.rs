@@ -1,19 +1,21 @@
 //! Requests that end at a kubelet or a pod: logs, exec, attach, port-forward, proxy.
 //!
 //! The API server finds where, checks, and then passes bytes: WebSocket and SPDY are spoken by the
-//! kubelet's own streaming server, except for logs and for port-forwards in messages. Watches, too, may come
-//! over a [`websocket`].
+//! kubelet's own streaming server, except for logs, for port-forwards in messages and for commands in version 5,
+//! which kubelets know as SPDY only. Watches, too, may come over a [`websocket`].
 
 pub(crate) mod kubelet;
 mod options;
 pub(crate) mod proxy;
 mod spdy_messages;
+mod translate;
 pub(crate) mod tunnel;
 pub(crate) mod websocket;
 
 use axum::body::Body;
 use http::{Method, Request, Response, StatusCode, header};
 use rkind_apimachinery::{meta, status::Status};
+use rkind_remotecommand::StreamOptions;
 use serde_json::Value;
 
 use crate::{
@@ -156,6 +158,15 @@ pub(crate) async fn connect(ctx: &Context, sub: &str, mut request: Request<Body>
     if sub == "portforward" && spdy_messages::is_wanted(request.headers()) {
         let sender = ctx.core.kubelet.connect(&address).await?;
         return spdy_messages::serve(sender, &path, &mut request, shutdown).await;
+    }
+    if sub != "portforward" && translate::is_wanted(request.headers()) {
+        let options = StreamOptions::parse(&pairs);
+        let command = translate::Command {
+            address,
+            path,
+            options,
+        };
+        return translate::serve(&ctx.core, command, &mut request, shutdown);
     }
     // WebSocket begins with GET, SPDY with whatever the client chose.
     let method = if request.method() == Method::GET {

@@ -9,12 +9,12 @@ use hyper::body::Incoming;
 use hyper_util::rt::TokioIo;
 use k8s_openapi::api::core::v1::Pod;
 use rkind_cri::v1;
+use rkind_remotecommand::StreamOptions;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::upstream::{self, Upstream};
-use super::websocket::{self, StreamOptions};
 use super::{Body, Refusal};
 use crate::agent::Agent;
 use crate::observed::Observed;
@@ -170,7 +170,7 @@ async fn remote_command(
             let chosen = if protocols.is_empty() {
                 Some("channel.k8s.io")
             } else {
-                websocket::PROTOCOLS
+                rkind_remotecommand::PROTOCOLS
                     .into_iter()
                     .find(|p| protocols.iter().any(|offered| offered == p))
             };
@@ -189,7 +189,8 @@ async fn remote_command(
                 };
                 let socket =
                     WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-                if let Err(error) = websocket::remote_command(socket, upstream.stream, options, chosen).await
+                if let Err(error) =
+                    rkind_remotecommand::remote_command(socket, upstream.stream, options, chosen).await
                 {
                     tracing::debug!(%error, "a stream ended early");
                 }
@@ -244,7 +245,7 @@ pub(super) async fn port_forward(
                 };
                 let socket =
                     WebSocketStream::from_raw_socket(TokioIo::new(upgraded), Role::Server, None).await;
-                if let Err(error) = websocket::tunnel(socket, upstream.stream).await {
+                if let Err(error) = rkind_remotecommand::tunnel(socket, upstream.stream).await {
                     tracing::debug!(%error, "a port-forward ended early");
                 }
             });

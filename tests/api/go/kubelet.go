@@ -5,7 +5,6 @@ import (
 	"context"
 	"crypto/tls"
 	"crypto/x509"
-	"encoding/json"
 	"fmt"
 	"io"
 	"net"
@@ -14,9 +13,7 @@ import (
 	"strings"
 	"time"
 
-	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/types"
-	"k8s.io/apimachinery/pkg/util/httpstream/wsstream"
 	protocols "k8s.io/apimachinery/pkg/util/remotecommand"
 	"k8s.io/client-go/tools/remotecommand"
 	"k8s.io/kubelet/pkg/cri/streaming/portforward"
@@ -28,8 +25,8 @@ const (
 	creation = 10 * time.Second
 )
 
-// kubelet answers what an API server asks of a node, with upstream's own streaming code; what
-// upstream's kubelet does not speak (version 5 over WebSocket) it speaks by itself.
+// kubelet answers what an API server asks of a node, with upstream's own streaming code. As upstream's it does
+// not speak version 5 over WebSocket.
 //
 // Its certificate, key and the authority of its clients are files. Its port goes to standard output.
 func kubelet(certificate, key, clientCA string) error {
@@ -89,47 +86,7 @@ func serveCommand(w http.ResponseWriter, req *http.Request, parts []string, comm
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
-	if strings.Contains(req.Header.Get("Sec-WebSocket-Protocol"), protocols.StreamProtocolV5Name) {
-		serveVersion5(w, req, command, options)
-		return
-	}
 	streaming.ServeExec(w, req, echo{}, parts[2], "", parts[3], command, options, idle, creation, protocols.SupportedStreamingProtocols)
-}
-
-// serveVersion5 speaks v5.channel.k8s.io: the first byte of a message is its channel, the status goes to
-// the error channel, and a client closes standard input alone.
-func serveVersion5(w http.ResponseWriter, req *http.Request, command []string, options *streaming.Options) {
-	channel := func(wanted bool, kind wsstream.ChannelType) wsstream.ChannelType {
-		if wanted {
-			return kind
-		}
-		return wsstream.IgnoreChannel
-	}
-	conn := wsstream.NewConn(map[string]wsstream.ChannelProtocolConfig{
-		protocols.StreamProtocolV5Name: {Binary: true, Channels: []wsstream.ChannelType{
-			channel(options.Stdin, wsstream.ReadChannel),
-			channel(options.Stdout, wsstream.WriteChannel),
-			channel(options.Stderr, wsstream.WriteChannel),
-			wsstream.WriteChannel,
-			channel(options.TTY, wsstream.ReadChannel),
-		}},
-	})
-	conn.SetIdleTimeout(idle)
-	_, channels, err := conn.Open(w, req)
-	if err != nil {
-		return
-	}
-	defer conn.Close()
-	var input io.Reader
-	if options.Stdin {
-		input = channels[protocols.StreamStdIn]
-	}
-	status := metav1.Status{Status: metav1.StatusSuccess}
-	if err := (echo{}).ExecInContainer(req.Context(), "", "", "", command, input, channels[protocols.StreamStdOut], channels[protocols.StreamStdErr], options.TTY, nil, 0); err != nil {
-		status = metav1.Status{Status: metav1.StatusFailure, Message: err.Error()}
-	}
-	text, _ := json.Marshal(status)
-	_, _ = channels[protocols.StreamErr].Write(text)
 }
 
 // echo says what it is asked to run, then what it is told.

@@ -1,4 +1,4 @@
-//! WebSocket clients of exec, attach and port-forward, over the runtime's SPDY connection.
+//! WebSocket clients of exec, attach and port-forward, over a server's SPDY connection.
 //!
 //! `v5.channel.k8s.io`: the first byte of a binary message is its channel (0 stdin, 1 stdout,
 //! 2 stderr, 3 error, 4 resize, 255 close of another); v4 knows no closing; without a version the error
@@ -17,7 +17,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
-use super::spdy::{self, Decoder, Encoder, Frame, SpdyError};
+use crate::spdy::{self, Decoder, Encoder, Frame, SpdyError};
 
 const ERROR: u8 = 3;
 const CLOSE: u8 = 255;
@@ -60,16 +60,17 @@ impl Outcome {
 
 /// Which streams a request asked for.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub(crate) struct StreamOptions {
-    pub(crate) stdin: bool,
-    pub(crate) stdout: bool,
-    pub(crate) stderr: bool,
-    pub(crate) tty: bool,
+pub struct StreamOptions {
+    pub stdin: bool,
+    pub stdout: bool,
+    pub stderr: bool,
+    pub tty: bool,
 }
 
 impl StreamOptions {
     /// From a query in the node agent's own or the API's words.
-    pub(crate) fn parse(query: &[(String, String)]) -> Self {
+    #[must_use]
+    pub fn parse(query: &[(String, String)]) -> Self {
         let any = |names: [&str; 2]| {
             query
                 .iter()
@@ -102,7 +103,7 @@ impl StreamOptions {
 }
 
 /// Subprotocols of remotecommand that are spoken here, best first.
-pub(crate) const PROTOCOLS: [&str; 5] = [
+pub const PROTOCOLS: [&str; 5] = [
     "v5.channel.k8s.io",
     "v4.channel.k8s.io",
     "v4.base64.channel.k8s.io",
@@ -110,8 +111,12 @@ pub(crate) const PROTOCOLS: [&str; 5] = [
     "base64.channel.k8s.io",
 ];
 
-/// Copies between a WebSocket client and the runtime until either ends.
-pub(super) async fn remote_command<C, U>(
+/// Copies between a WebSocket client that speaks `protocol`, one of [`PROTOCOLS`], and a server that speaks SPDY
+/// with `v4.channel.k8s.io`, until either ends.
+///
+/// # Errors
+/// When a connection breaks or the server's frames are none.
+pub async fn remote_command<C, U>(
     socket: WebSocketStream<C>,
     upstream: U,
     options: StreamOptions,
@@ -276,7 +281,10 @@ async fn farewell<C>(
 }
 
 /// SPDY carried in binary messages: unwraps both ways.
-pub(super) async fn tunnel<C, U>(socket: WebSocketStream<C>, upstream: U) -> Result<(), SpdyError>
+///
+/// # Errors
+/// When a connection breaks.
+pub async fn tunnel<C, U>(socket: WebSocketStream<C>, upstream: U) -> Result<(), SpdyError>
 where
     C: AsyncRead + AsyncWrite + Unpin,
     U: AsyncRead + AsyncWrite,

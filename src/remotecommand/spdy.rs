@@ -15,7 +15,7 @@ const FIN: u8 = 1;
 
 /// What went wrong on a SPDY connection.
 #[derive(Debug, thiserror::Error)]
-pub(crate) enum SpdyError {
+pub enum SpdyError {
     #[error("the SPDY connection broke")]
     Io(#[from] std::io::Error),
     #[error("malformed SPDY frame: {0}")]
