@@ -1,8 +1,8 @@
 //! OpenAPI v2 and v3 documents, made from the schema and the table of resources.
 //!
 //! In: resources, built-in and custom; for custom ones, their definitions. Out: JSON trees that kubectl's
-//! apply, explain, diff and server-side validation read, and v2 in gnostic's protobuf form, which is the only
-//! one that client-go's `OpenAPISchema` accepts. Names, extensions (`x-kubernetes-*`) and operations are
+//! apply, explain, diff and server-side validation read, and both in gnostic's protobuf form, which for v2 is
+//! the only one that client-go's `OpenAPISchema` accepts. Names, extensions (`x-kubernetes-*`) and operations are
 //! upstream's; texts come from [`Descriptions`], which [`Texts`] are.
 //!
 //! Making a document takes milliseconds: the caller keeps the bytes.
@@ -19,7 +19,7 @@ use serde_json::{Map, Value, json};
 use crate::resources::ResourceDef;
 use definitions::Definitions;
 
-pub use gnostic::v2_to_protobuf;
+pub use gnostic::{v2_to_protobuf, v3::v3_to_protobuf};
 pub use texts::Texts;
 
 /// What clients put into Accept for [`v2_to_protobuf`]'s bytes: older ones the second form.
@@ -30,6 +30,15 @@ pub const V2_PROTOBUF_ACCEPT: [&str; 2] = [
 
 /// The Content-Type of those bytes: clients can't parse the form with `@` there.
 pub const V2_PROTOBUF: &str = V2_PROTOBUF_ACCEPT[0];
+
+/// As [`V2_PROTOBUF_ACCEPT`], for [`v3_to_protobuf`]'s bytes.
+pub const V3_PROTOBUF_ACCEPT: [&str; 2] = [
+    "application/com.github.proto-openapi.spec.v3.v1.0+protobuf",
+    "application/com.github.proto-openapi.spec.v3@v1.0+protobuf",
+];
+
+/// The Content-Type of those bytes.
+pub const V3_PROTOBUF: &str = V3_PROTOBUF_ACCEPT[0];
 
 /// Where texts for humans come from.
 pub trait Descriptions {

@@ -488,6 +488,16 @@ pub(crate) const OPENAPI_V2_PROTOBUF: [&str; 2] = openapi::V2_PROTOBUF_ACCEPT;
 /// The media type of the answer.
 pub(crate) const OPENAPI_V2_PROTOBUF_ANSWER: &str = openapi::V2_PROTOBUF;
 
+/// An OpenAPI v3 document as protobuf.
+pub(crate) fn openapi_v3_protobuf(document: &Value) -> Vec<u8> {
+    openapi::v3_to_protobuf(document)
+}
+
+/// Media types by which clients ask for [`openapi_v3_protobuf`], in lower case.
+pub(crate) const OPENAPI_V3_PROTOBUF: [&str; 2] = openapi::V3_PROTOBUF_ACCEPT;
+/// The media type of the answer.
+pub(crate) const OPENAPI_V3_PROTOBUF_ANSWER: &str = openapi::V3_PROTOBUF;
+
 /// That the served version of a kind is on its way out.
 pub(crate) fn deprecated(gvk: &Gvk) -> Option<&'static str> {
     warnings::deprecated(gvk)

@@ -1,7 +1,9 @@
-//! The v2 document in gnostic's protobuf form, which client-go asks for.
+//! Documents in gnostic's protobuf form: v2, which client-go asks for, and [`v3`].
 //!
 //! Only the members that our documents have are known here: field numbers are those of upstream's
 //! `OpenAPIv2.proto`.
+
+pub(super) mod v3;
 
 use serde_json::{Map, Value};
 

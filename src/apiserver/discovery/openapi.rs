@@ -28,6 +28,7 @@ pub(crate) struct Document {
     /// build, for custom resources it follows their schemas.
     hash: String,
     bytes: OnceLock<Bytes>,
+    protobuf: OnceLock<Bytes>,
 }
 
 /// The OpenAPI documents of one state of the catalog, as bytes.
@@ -67,6 +68,7 @@ impl Documents {
                         version: def.version,
                         hash,
                         bytes: OnceLock::new(),
+                        protobuf: OnceLock::new(),
                     })
                 });
                 (path, document)
@@ -184,11 +186,11 @@ pub(crate) fn v3(catalog: &Snapshot, path: &str, query: Option<&str>, headers: &
         return bare(StatusCode::NOT_FOUND);
     };
     let vary = HeaderValue::from_static("Accept");
-    if asked_for(headers, &[]).is_none() {
+    let Some(form) = asked_for(headers, &machinery::OPENAPI_V3_PROTOBUF) else {
         let mut response = bare(StatusCode::NOT_ACCEPTABLE);
         response.headers_mut().insert(header::VARY, vary);
         return response;
-    }
+    };
     let hash = query_value(query, "hash").unwrap_or_default();
     if !hash.is_empty() && hash != document.hash {
         let mut response = bare(StatusCode::MOVED_PERMANENTLY);
@@ -199,13 +201,22 @@ pub(crate) fn v3(catalog: &Snapshot, path: &str, query: Option<&str>, headers: &
         response.headers_mut().insert(header::VARY, vary);
         return response;
     }
-    let bytes = document.bytes.get_or_init(|| {
+    let tree = || {
         let (group, version) = (document.group, document.version);
         let own = |def: &&Def| def.custom().is_none() || (def.group == group && def.version == version);
         let (resources, custom) = parts(catalog.all().iter().filter(own), Form::V3);
-        bytes(&machinery::openapi_v3(group, version, &resources, &custom))
-    });
-    let mut response = with_tag(bytes.clone(), JSON, headers);
+        machinery::openapi_v3(group, version, &resources, &custom)
+    };
+    let (bytes, content_type) = match form {
+        Asked::Json => (document.bytes.get_or_init(|| bytes(&tree())), JSON),
+        Asked::Protobuf => (
+            document
+                .protobuf
+                .get_or_init(|| machinery::openapi_v3_protobuf(&tree()).into()),
+            machinery::OPENAPI_V3_PROTOBUF_ANSWER,
+        ),
+    };
+    let mut response = with_tag(bytes.clone(), content_type, headers);
     if !hash.is_empty() {
         let keep = HeaderValue::from_static("public, immutable");
         let year = std::time::Duration::from_secs(365 * 24 * 60 * 60);

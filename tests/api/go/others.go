@@ -3,7 +3,10 @@ package main
 import (
 	"context"
 	"fmt"
+	"reflect"
 
+	openapi_v3 "github.com/google/gnostic-models/openapiv3"
+	"google.golang.org/protobuf/proto"
 	authenticationv1 "k8s.io/api/authentication/v1"
 	authorizationv1 "k8s.io/api/authorization/v1"
 	corev1 "k8s.io/api/core/v1"
@@ -11,6 +14,7 @@ import (
 	apierrors "k8s.io/apimachinery/pkg/api/errors"
 	metav1 "k8s.io/apimachinery/pkg/apis/meta/v1"
 	"k8s.io/apimachinery/pkg/apis/meta/v1/unstructured"
+	"k8s.io/apimachinery/pkg/runtime"
 	"k8s.io/apimachinery/pkg/runtime/schema"
 	"k8s.io/apimachinery/pkg/types"
 	"k8s.io/client-go/discovery"
@@ -18,6 +22,7 @@ import (
 	"k8s.io/client-go/kubernetes"
 	"k8s.io/client-go/rest"
 	"k8s.io/client-go/restmapper"
+	"sigs.k8s.io/yaml"
 )
 
 var dynamicChecks = []check{
@@ -28,6 +33,7 @@ var discoveryChecks = []check{
 	{"discovery_aggregated", discoveryAggregated},
 	{"rest_mapper", restMapper},
 	{"openapi", openAPI},
+	{"openapi_v3_protobuf", openAPIV3InProtobuf},
 	{"server_version", serverVersion},
 }
 
@@ -138,6 +144,47 @@ func openAPI(ctx context.Context, c *clients) error {
 		return err
 	}
 	return expect(len(document.Definitions.AdditionalProperties) > 500 && len(bytes) > 10_000, "%d definitions, %d bytes", len(document.Definitions.AdditionalProperties), len(bytes))
+}
+
+// openAPIV3InProtobuf holds the two forms of a document against each other, read by upstream's parsers.
+func openAPIV3InProtobuf(_ context.Context, c *clients) error {
+	paths, err := c.typed.Discovery().OpenAPIV3().Paths()
+	if err != nil {
+		return err
+	}
+	for _, path := range []string{"api/v1", "apis/apps/v1", "apis/apiextensions.k8s.io/v1"} {
+		text, err := paths[path].Schema(runtime.ContentTypeJSON)
+		if err != nil {
+			return err
+		}
+		wanted, err := openapi_v3.ParseDocument(text)
+		if err != nil {
+			return err
+		}
+		bytes, err := paths[path].Schema("application/com.github.proto-openapi.spec.v3@v1.0+protobuf")
+		if err != nil {
+			return err
+		}
+		var got openapi_v3.Document
+		if err := proto.Unmarshal(bytes, &got); err != nil {
+			return err
+		}
+		both := [2]any{}
+		for i, document := range []*openapi_v3.Document{wanted, &got} {
+			// What is of any type is text in YAML, in which a value has several forms.
+			text, err := document.YAMLValue("")
+			if err != nil {
+				return err
+			}
+			if err := yaml.Unmarshal(text, &both[i]); err != nil {
+				return err
+			}
+		}
+		if !reflect.DeepEqual(both[0], both[1]) {
+			return fmt.Errorf("%s: JSON and protobuf differ", path)
+		}
+	}
+	return nil
 }
 
 func serverVersion(ctx context.Context, c *clients) error {
