@@ -161,6 +161,11 @@ pub fn track_new(r: &Request<'_>, new: &mut Value) -> Option<String> {
     }
 }
 
+/// Puts entries of `metadata.managedFields` in upstream's order.
+pub fn in_order(entries: &mut [Value]) {
+    managers::sort(entries);
+}
+
 /// Puts owners that [`track_new`] gave into their object.
 pub fn place(owners: &str, object: &mut Value) {
     if let Ok(owners) = serde_json::from_str::<Value>(owners) {
@@ -326,7 +331,7 @@ fn attempt(
     {
         let c = typed::compare(&r.empty(), live, shape);
         let set = r.owned(c.added.joined(c.modified));
-        let id = Id::new("before-first-apply", false, r.api_version, "");
+        let id = Id::new("before-first-apply", false, r.api_version, r.subresource);
         let time = Some(meta::time(r.now));
         all.0.insert(
             id,

@@ -129,7 +129,7 @@ impl Managers {
                 Value::Object(m)
             })
             .collect();
-        list.sort_by(|a, b| order(a).cmp(&order(b)));
+        sort(&mut list);
         meta::set(object, "managedFields", Value::Array(list));
     }
 
@@ -218,7 +218,7 @@ pub(super) fn record(entries: &mut Vec<Value>, changed: &Set, mine: &Set, id: &I
     if !found && !mine.is_empty() {
         entries.push(updater(id, mine.encode(), now));
     }
-    entries.sort_by(|a, b| order(a).cmp(&order(b)));
+    sort(entries);
 }
 
 /// The entry of a plain update in wire form.
@@ -236,6 +236,11 @@ pub(super) fn updater(id: &Id, fields: Value, now: Timestamp) -> Value {
         m["subresource"] = id.subresource.as_str().into();
     }
     m
+}
+
+/// Puts entries in upstream's order.
+pub(super) fn sort(entries: &mut [Value]) {
+    entries.sort_by(|a, b| order(a).cmp(&order(b)));
 }
 
 /// Upstream's order: appliers first, then by time, name, version, subresource.

@@ -9,7 +9,7 @@ use rkind_apimachinery::{
 use serde_json::Value;
 
 use super::{convert, create::Write};
-use crate::error::Result;
+use crate::{error::Result, machinery};
 
 /// The owners of a new object's fields while they are not part of it: as many fields as the object has, which
 /// nearly nothing on its way looks at.
@@ -41,6 +41,20 @@ pub(crate) fn created(write: &Write, new: &mut Value) -> Owners {
     let ignored = apply::ignored(write.rules().status, write.sub);
     let version = api_version(def.group, def.version);
     Owners(apply::track_new(&request(write, &version, &ignored), new))
+}
+
+/// Records who asks a question, which is answered and stored nowhere; `type_name` is the question's type.
+///
+/// # Errors
+/// None but that the type is not in the schema.
+pub(crate) fn asked(write: &Write, version: &str, type_name: &str, question: &mut Value) -> Result<()> {
+    let ignored = apply::Set::new();
+    let request = apply::Request {
+        def: Some(machinery::type_def(type_name)?),
+        ..request(write, version, &ignored)
+    };
+    apply::track(&request, None, question);
+    Ok(())
 }
 
 fn request<'a>(write: &'a Write, api_version: &'a str, ignored: &'a apply::Set) -> apply::Request<'a> {

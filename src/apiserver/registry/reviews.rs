@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::{
     Context,
     create::{check_namespace, decode},
-    read_body,
+    managed, read_body,
     render::{self, Payload},
 };
 use crate::{error::Result, machinery::strings, request::Shape, user::UserInfo};
@@ -35,9 +35,9 @@ pub(crate) async fn create(ctx: &Context, body: Body) -> Result<Response<Body>> 
     if ctx.def.namespaced {
         check_namespace(&ctx.def, &ctx.info.namespace, &mut review)?;
     }
-    super::create::Write::of(ctx, options)
-        .admit_creation("", &mut review)
-        .await?;
+    let write = super::create::Write::of(ctx, options);
+    write.admit_creation("", &mut review).await?;
+    managed::asked(&write, &ctx.def.api_version(), ctx.def.type_name, &mut review)?;
     let status = match ctx.def.kind {
         "SelfSubjectAccessReview" | "SubjectAccessReview" | "LocalSubjectAccessReview" => {
             access::answer(ctx, &review).await?

@@ -1,7 +1,8 @@
 //! `autoscaling/v1 Scale` of whatever has `spec.replicas`.
 
+use jiff::Timestamp;
 use rkind_apimachinery::{
-    codec,
+    apply, codec,
     field::{Error, ErrorList, Path, quote},
     jsonpath, meta,
     selector::LabelSelector,
@@ -9,8 +10,10 @@ use rkind_apimachinery::{
 };
 use serde_json::{Value, json};
 
-use crate::{catalog::Def, crd::family::Scale, error::Result};
+use super::create::Write;
+use crate::{catalog::Def, crd::family::Scale, error::Result, machinery};
 
+mod owners;
 #[cfg(test)]
 mod tests;
 
@@ -170,4 +173,56 @@ pub(crate) fn set(def: &Def, object: &mut Value, scale: &Value) {
     if !uid.is_empty() {
         meta::set(object, "uid", uid);
     }
+}
+
+/// Records that who updates a scale owns the replicas of the object behind it: `new` is `old` with the
+/// scale's wish.
+///
+/// # Errors
+/// None but that a type is not in the schema.
+pub(crate) fn updated(write: &Write, old: &Value, new: &mut Value) -> Result<()> {
+    let def = &write.def;
+    let (mut before, mut after) = (of(def, old)?, of(def, new)?);
+    owners::lend(def, old, &mut before);
+    by(write, |request| {
+        apply::track(request, Some(&before), &mut after);
+        Ok(())
+    })?;
+    owners::give_back(def, new, &after);
+    Ok(())
+}
+
+/// The outcome of applying a scale to an object (both in the served version).
+///
+/// # Errors
+/// 409 naming the replicas when others own them, unless forced; and that of `check`.
+pub(crate) fn applied(
+    write: &Write,
+    live: &Value,
+    config: &Value,
+    check: impl FnOnce(&Value) -> Result<()>,
+) -> Result<Value> {
+    let def = &write.def;
+    let mut scale = of(def, live)?;
+    owners::lend(def, live, &mut scale);
+    let scale = by(write, |request| {
+        Ok(apply::apply(request, Some(&scale), config, write.options.force)?)
+    })?;
+    check(&scale)?;
+    let mut new = live.clone();
+    set(def, &mut new, &scale);
+    owners::give_back(def, &mut new, &scale);
+    Ok(new)
+}
+
+/// Runs with a write to a scale as those see it who track owners.
+fn by<T>(write: &Write, run: impl FnOnce(&apply::Request<'_>) -> Result<T>) -> Result<T> {
+    run(&apply::Request {
+        def: Some(machinery::type_def(TYPE)?),
+        api_version: owners::VERSION,
+        manager: &write.options.field_manager,
+        subresource: "scale",
+        now: Timestamp::now(),
+        ignored: &apply::Set::new(),
+    })
 }

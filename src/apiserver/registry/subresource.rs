@@ -4,7 +4,7 @@ use axum::body::Body;
 use http::{Response, StatusCode};
 use rkind_apimachinery::{
     field::{Error, ErrorList, Path},
-    meta::{self, Gvk},
+    meta::{self, Gvk, api_version},
     status::Status,
 };
 use serde_json::{Value, json};
@@ -97,28 +97,34 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
         .await;
     }
     let mut write = Write::of(ctx, ctx.write_options("UpdateOptions")?);
+    // A scale has owners of its own.
+    write.untracked = true;
+    let writer = write.clone();
+    let changed = |old: &Value, wanted: &Value| -> Result<Value> {
+        check(wanted, name)?;
+        let mut new = old.clone();
+        scale::set(&ctx.def, &mut new, wanted);
+        scale::updated(&writer, old, &mut new)?;
+        Ok(new)
+    };
     let updated = if ctx.info.verb == "update" {
         let (wanted, _) = body(ctx, request).await?;
-        check(&wanted, name)?;
         write.retry = meta::resource_version(&wanted).is_empty();
-        write.change(name, |old| changed(ctx, old, &wanted)).await?
+        write.change(name, |old| changed(old, &wanted)).await?
     } else {
         let kind = patch::media_type(ctx)?;
         let bytes = read_body(request).await?;
         write.retry = true;
         if kind == patch::APPLY {
-            let updated = apply_scale(ctx, write, name, &bytes).await?;
-            let scale = Payload::Tree(reply(updated.payload).await?);
-            return render::object(ctx, StatusCode::OK, scale, &[]).await;
+            apply_scale(ctx, write, name, &bytes).await?
+        } else {
+            write
+                .change(name, |old| {
+                    let live = scale::of(&ctx.def, old)?;
+                    changed(old, &patch::patched(kind, &live, &bytes, scale::TYPE)?)
+                })
+                .await?
         }
-        write
-            .change(name, |old| {
-                let live = scale::of(&ctx.def, old)?;
-                let patched = patch::patched(kind, &live, &bytes, scale::TYPE)?;
-                check(&patched, name)?;
-                changed(ctx, old, &patched)
-            })
-            .await?
     };
     let scale = Payload::Tree(reply(updated.payload).await?);
     render::object(ctx, StatusCode::OK, scale, &[]).await
@@ -127,32 +133,17 @@ async fn serve_scale(ctx: &Context, request: Body) -> Result<Response<Body>> {
 /// Server-side apply of a scale: who applies it owns the replicas of the object behind it.
 async fn apply_scale(ctx: &Context, mut write: Write, name: &str, bytes: &[u8]) -> Result<update::Updated> {
     write.options = ctx.write_options(APPLY_OPTIONS)?;
-    let wanted = machinery::decode_loose(bytes, crate::request::Encoding::Yaml, "")?;
-    check(&wanted, name)?;
+    let config = machinery::decode_loose(bytes, crate::request::Encoding::Yaml, "")?;
+    check(&config, name)?;
     let def = write.def.clone();
-    let mut config = json!({"apiVersion": def.api_version(), "kind": def.kind, "metadata": {"name": name}});
-    if def.namespaced {
-        config["metadata"]["namespace"] = json!(write.namespace);
-    }
-    scale::set(&def, &mut config, &wanted);
-    for field in ["uid", "resourceVersion"] {
-        meta::remove(&mut config, field);
-    }
-    write.untracked = true;
     let applier = write.clone();
     write
         .change(name, move |old| {
             let served = convert::to_served(&def, old.clone());
-            let object = managed::applied(&applier, Some(&served), &config)?;
+            let object = scale::applied(&applier, &served, &config, |scale| check(scale, name))?;
             Ok(convert::to_stored(&def, object))
         })
         .await
-}
-
-fn changed(ctx: &Context, old: &Value, wanted: &Value) -> Result<Value> {
-    let mut new = old.clone();
-    scale::set(&ctx.def, &mut new, wanted);
-    Ok(new)
 }
 
 /// A stored object in the form that writes work on.
@@ -315,12 +306,21 @@ async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
     }
     let write = Write::of(ctx, ctx.write_options("CreateOptions")?);
     write.admit_creation(name, &mut review).await?;
+    let seconds = review["spec"]["expirationSeconds"].as_i64().unwrap_or(3600);
+    review["spec"]["expirationSeconds"] = json!(seconds);
+    if let Some(sub) = ctx.subresource() {
+        managed::asked(
+            &write,
+            &api_version(sub.group, sub.version),
+            sub.type_name,
+            &mut review,
+        )?;
+    }
     let spec = review["spec"].clone();
     let mut audiences = machinery::strings(&spec["audiences"]);
     if audiences.is_empty() {
         audiences = ctx.core.tokens.audiences().to_vec();
     }
-    let seconds = spec["expirationSeconds"].as_i64().unwrap_or(3600);
     let mut errors = ErrorList::new();
     let path = Path::new("spec").child("expirationSeconds");
     if seconds < 600 {
@@ -366,6 +366,7 @@ async fn token(ctx: &Context, request: Body) -> Result<Response<Body>> {
     let review_meta = meta::metadata_mut(&mut review);
     review_meta.insert("name".into(), json!(name));
     review_meta.insert("namespace".into(), json!(namespace));
+    review_meta.insert("uid".into(), json!(meta::uid(&account)));
     review_meta.insert("creationTimestamp".into(), json!(meta::now()));
     review["spec"]["audiences"] = json!(audiences);
     review["spec"]["expirationSeconds"] = json!(seconds);

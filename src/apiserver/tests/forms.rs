@@ -181,3 +181,62 @@ async fn an_applied_scale_owns_the_replicas() {
         "{answer}"
     );
 }
+
+/// As kube-apiserver answers the same requests.
+#[tokio::test]
+async fn owners_of_a_scale_are_those_of_the_replicas() {
+    let f = fixture().await;
+    let at = format!("{APPS}/deployments/d");
+    let scale = |replicas: i64| json!({"apiVersion": "autoscaling/v1", "kind": "Scale", "metadata": {"name": "d", "namespace": "default"}, "spec": {"replicas": replicas}});
+    let apply = async |query: &str, replicas: i64| {
+        let uri = format!("{at}/scale?fieldManager={query}");
+        let headers = [("content-type", "application/apply-patch+yaml")];
+        let (code, answer) = f
+            .send_as(f.admin(), "PATCH", &uri, scale(replicas), &headers)
+            .await;
+        let message = answer["message"].as_str().unwrap_or_default();
+        let message = message.strip_prefix("Apply failed with 1 conflict: conflict with ");
+        (code.as_u16(), message.unwrap_or_default().to_owned())
+    };
+    let owners = async || -> Vec<String> {
+        let stored = f.get(&at).await;
+        let entries = stored["metadata"]["managedFields"].as_array();
+        let has = |entry: &&Value| !entry["fieldsV1"]["f:spec"]["f:replicas"].is_null();
+        let owners = entries.into_iter().flatten().filter(has).map(|entry| {
+            assert_eq!(entry["apiVersion"], "apps/v1", "{entry}");
+            let text = |field: &str| entry[field].as_str().unwrap_or_default().to_owned();
+            format!(
+                "{} {} {}",
+                text("manager"),
+                text("operation"),
+                text("subresource")
+            )
+        });
+        owners.collect()
+    };
+    let first = "\"before-first-apply\" with subresource \"scale\" using autoscaling/v1: .spec.replicas";
+    let untracked = |mut object: Value| {
+        object["metadata"]["managedFields"] = json!([{}]);
+        object
+    };
+    let all = format!("{APPS}/deployments?fieldManager=maker");
+    let (_, made) = f.send("POST", &all, deployment("d")).await;
+    f.send("PUT", &at, untracked(made)).await;
+    assert_eq!(owners().await, [""; 0]);
+    assert_eq!(apply("scaler", 9).await, (409, first.to_owned()));
+    assert_eq!(apply("scaler", 1).await.0, 200);
+    assert_eq!(
+        owners().await,
+        ["scaler Apply scale", "before-first-apply Update scale"]
+    );
+    assert_eq!(apply("scaler", 9).await, (409, first.to_owned()));
+    assert_eq!(apply("other&force=true", 7).await.0, 200);
+    assert_eq!(owners().await, ["other Apply scale"]);
+    let other = "\"other\" with subresource \"scale\": .spec.replicas";
+    assert_eq!(apply("scaler", 9).await, (409, other.to_owned()));
+    f.send("PUT", &format!("{at}/scale?fieldManager=putter"), scale(6))
+        .await;
+    assert_eq!(owners().await, ["putter Update scale"]);
+    let putter = "\"putter\" with subresource \"scale\" using autoscaling/v1: .spec.replicas";
+    assert_eq!(apply("scaler", 7).await, (409, putter.to_owned()));
+}

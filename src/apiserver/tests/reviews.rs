@@ -145,3 +145,61 @@ async fn reviews_are_validated() {
         assert_eq!((code, message), (422, wanted.as_str()), "{kind} {spec}");
     }
 }
+
+/// Questions are stored nowhere, and yet it is said who asked what.
+#[tokio::test]
+async fn questions_have_owners() {
+    let f = fixture().await;
+    let account = json!({"metadata": {"name": "a"}});
+    let accounts = "/api/v1/namespaces/default/serviceaccounts";
+    let (_, account) = f.send("POST", accounts, account).await;
+    let resource = json!({"verb": "get", "resource": "pods"});
+    let of_resource = json!({"f:resourceAttributes": {".": {}, "f:resource": {}, "f:verb": {}}});
+    for (path, spec, owned, subresource) in [
+        (
+            "/apis/authentication.k8s.io/v1/tokenreviews",
+            json!({"token": "t"}),
+            json!({"f:token": {}}),
+            Value::Null,
+        ),
+        (
+            "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews",
+            json!({"resourceAttributes": resource}),
+            of_resource,
+            Value::Null,
+        ),
+        (
+            "/api/v1/namespaces/default/serviceaccounts/a/token",
+            json!({"audiences": ["x"]}),
+            json!({"f:audiences": {}, "f:expirationSeconds": {}}),
+            json!("token"),
+        ),
+    ] {
+        let uri = format!("{path}?fieldManager=me");
+        let (code, answer) = f.send("POST", &uri, json!({"spec": spec})).await;
+        assert_eq!(code, 201, "{answer}");
+        let metadata = &answer["metadata"];
+        let [entry] = metadata["managedFields"].as_array().unwrap().as_slice() else {
+            panic!("{answer}");
+        };
+        assert_eq!(
+            (&entry["manager"], &entry["operation"]),
+            (&json!("me"), &json!("Update"))
+        );
+        assert_eq!(entry["apiVersion"], answer["apiVersion"], "{path}");
+        assert_eq!(entry["fieldsV1"], json!({"f:spec": owned}), "{path}");
+        assert_eq!(entry["subresource"], subresource, "{path}");
+        if path.ends_with("token") {
+            assert_eq!(metadata["uid"], account["metadata"]["uid"]);
+        }
+    }
+    for path in [
+        "/apis/authentication.k8s.io/v1/selfsubjectreviews",
+        "/apis/authorization.k8s.io/v1/selfsubjectrulesreviews",
+    ] {
+        let (_, answer) = f
+            .send("POST", path, json!({"spec": {"namespace": "default"}}))
+            .await;
+        assert_eq!(answer["metadata"]["managedFields"], Value::Null, "{answer}");
+    }
+}
