@@ -207,16 +207,18 @@ async fn stages(
         route::no_sniff(&mut response);
         return Ok(response);
     }
+    if let Some(backend) = core.aggregation.backend(&info.path) {
+        return Ok(aggregation::proxy::serve(core, &backend, &user, parts, body).await);
+    }
+    // Other bodies are objects, written down once they are read.
     if let Some(recording) = &recording
         && recording.level() >= audit::Level::Request
+        && matches!(info.verb.as_str(), "patch" | "delete" | "deletecollection")
         && !is_long(info)
     {
         let bytes = registry::read_body(body).await?;
         recording.request_body(&bytes, &parts);
         body = Body::from(bytes);
-    }
-    if let Some(backend) = core.aggregation.backend(&info.path) {
-        return Ok(aggregation::proxy::serve(core, &backend, &user, parts, body).await);
     }
     if info.is_resource {
         resource(core, info, user, parts, body).await

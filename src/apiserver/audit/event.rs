@@ -9,7 +9,7 @@ use std::{
 use axum::body::Body;
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
-use serde_json::{Value, json};
+use serde_json::{Map, Value, json};
 
 use super::{Facts, Level, Recording, Stage};
 use crate::{machinery, registry::reviews::user_info};
@@ -27,6 +27,17 @@ pub(super) fn object(body: &Bytes, content_type: Option<&str>) -> Option<Value> 
         return machinery::protobuf_any(body);
     }
     serde_json::from_slice(body).ok()
+}
+
+/// Options as upstream writes them down: in the version that it works with.
+pub(super) fn delete_options(options: Map<String, Value>) -> Value {
+    let mut object = json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/__internal"});
+    for (name, value) in options {
+        if object.get(&name).is_none() {
+            object[name] = value;
+        }
+    }
+    object
 }
 
 fn micro(at: jiff::Timestamp) -> String {

@@ -65,10 +65,19 @@ pub(crate) fn annotate(key: &str, value: &str) {
     });
 }
 
-/// Tells the request's audit event which object its body is about: a creation's path does not say.
-pub(crate) fn about(object: &Value) {
+/// Tells the request's audit event which object its body is: a creation's path does not say its name. `shown`
+/// makes the form of it that the event has, where it has one.
+pub(crate) fn about(object: &Value, shown: impl FnOnce() -> Value) {
     let _ = CURRENT.try_with(|recording| {
-        recording.facts.lock().name = meta::name(object).to_owned();
+        let wanted = {
+            let mut facts = recording.facts.lock();
+            facts.name = meta::name(object).to_owned();
+            facts.level >= Level::Request
+        };
+        if wanted {
+            let object = shown();
+            recording.facts.lock().request_object = Some(object);
+        }
     });
 }
 
@@ -200,13 +209,20 @@ impl Recording {
         self.facts.lock().level
     }
 
-    /// The body that came.
+    /// The body that came, of a request whose body is no object of its resource: a patch as it was sent,
+    /// options of a deletion.
     pub(crate) fn request_body(&self, body: &Bytes, parts: &Parts) {
         let kind = parts
             .headers
             .get(header::CONTENT_TYPE)
             .and_then(|v| v.to_str().ok());
-        self.facts.lock().request_object = event::object(body, kind);
+        let object = event::object(body, kind);
+        self.facts.lock().request_object = match object {
+            Some(Value::Object(options)) if self.info.verb.starts_with("delete") => {
+                Some(event::delete_options(options))
+            }
+            object => object,
+        };
     }
 
     /// The answer: its body too, where the policy wants it.

@@ -328,3 +328,75 @@ async fn a_log_that_is_behind_is_awaited() {
     log.flush().await;
     assert_eq!(written.load(Ordering::Relaxed), many);
 }
+
+/// As kube-apiserver writes the same requests down.
+#[tokio::test]
+async fn objects_are_written_down_as_they_are_read() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("audit.log");
+    let f = fixture_of(|o| {
+        let rules = "omitStages: [RequestReceived]\nrules: [{level: Request}]\n";
+        o.features.audit.audit_policy_file = Some(format!("{HEAD}{rules}").into());
+        o.features.audit.audit_log_path = Some(path.clone());
+    })
+    .await;
+    let ns = "/api/v1/namespaces/default";
+    let scaler = json!({"scaleTargetRef": {"kind": "D", "name": "d"}, "maxReplicas": 2, "targetCPUUtilizationPercentage": 50});
+    let merge = [("content-type", "application/merge-patch+json")];
+    for (method, path, body, wanted) in [
+        (
+            "POST",
+            format!("{ns}/configmaps"),
+            json!({"metadata": {"name": "c"}, "data": {"a": "b"}, "more": 1}),
+            json!({"kind": "ConfigMap", "apiVersion": "v1", "metadata": {"name": "c"}, "data": {"a": "b"}}),
+        ),
+        (
+            "POST",
+            format!("{ns}/services"),
+            json!({"metadata": {"name": "s"}, "spec": {"ports": [{"port": 80}]}}),
+            json!({"kind": "Service", "apiVersion": "v1", "metadata": {"name": "s"}, "status": {"loadBalancer": {}},
+                "spec": {"ports": [{"protocol": "TCP", "port": 80, "targetPort": 80}], "type": "ClusterIP",
+                    "sessionAffinity": "None", "internalTrafficPolicy": "Cluster"}}),
+        ),
+        (
+            "POST",
+            "/apis/autoscaling/v1/namespaces/default/horizontalpodautoscalers".to_owned(),
+            json!({"metadata": {"name": "h"}, "spec": scaler}),
+            json!({"kind": "HorizontalPodAutoscaler", "apiVersion": "autoscaling/v1", "metadata": {"name": "h"},
+                "spec": {"scaleTargetRef": {"kind": "D", "name": "d"}, "minReplicas": 1, "maxReplicas": 2,
+                    "targetCPUUtilizationPercentage": 50}, "status": {"currentReplicas": 0, "desiredReplicas": 0}}),
+        ),
+        (
+            "POST",
+            format!("{ns}/pods/p/eviction"),
+            json!({"metadata": {"name": "p"}}),
+            json!({"kind": "Eviction", "apiVersion": "policy/v1", "metadata": {"name": "p"}}),
+        ),
+        (
+            "PATCH",
+            format!("{ns}/configmaps/c"),
+            json!({"data": {"a": "d"}}),
+            json!({"data": {"a": "d"}}),
+        ),
+        (
+            "DELETE",
+            format!("{ns}/configmaps/c"),
+            json!({"propagationPolicy": "Background"}),
+            json!({"kind": "DeleteOptions", "apiVersion": "meta.k8s.io/__internal", "propagationPolicy": "Background"}),
+        ),
+    ] {
+        let headers = if method == "PATCH" { &merge[..] } else { &[] };
+        f.send_as(f.admin(), method, &path, body, headers).await;
+        let written = eventually("the event", async || {
+            let text = std::fs::read_to_string(dir.path().join("audit.log")).unwrap_or_default();
+            let mut events = text
+                .lines()
+                .filter_map(|line| serde_json::from_str::<Value>(line).ok());
+            events.find(|event| {
+                event["requestURI"] == path.as_str() && (method != "DELETE" || event["verb"] == "delete")
+            })
+        })
+        .await;
+        assert_eq!(written["requestObject"], wanted, "{method} {path}");
+    }
+}

@@ -335,7 +335,13 @@ pub(crate) fn decode(
 ) -> Result<(Value, Vec<String>)> {
     let encoding = body_encoding(&ctx.headers).ok_or_else(unsupported_media)?;
     let decoded = rules::decode(&ctx.def, body, encoding, validation)?;
-    audit::about(&decoded.0);
+    audit::about(&decoded.0, || {
+        let mut served = convert::to_served(&ctx.def, decoded.0.clone());
+        if ctx.def.custom().is_none() {
+            machinery::normalize(&render::served_gvk(&ctx.def), &mut served);
+        }
+        served
+    });
     Ok(decoded)
 }
 

@@ -74,6 +74,11 @@ pub(super) async fn body(ctx: &Context, body: Body) -> Result<(Value, Vec<String
     let (mut object, warnings) =
         machinery::decode(&bytes, encoding, &expected, type_name, options.field_validation)?;
     machinery::default(&expected, &mut object);
+    crate::audit::about(&object, || {
+        let mut shown = object.clone();
+        machinery::normalize(&expected, &mut shown);
+        shown
+    });
     Ok((object, warnings))
 }
 
