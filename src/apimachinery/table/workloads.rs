@@ -53,8 +53,19 @@ fn deployment(r: Row<'_>) -> Vec<Value> {
         r.age(),
         names,
         images,
-        selector(&r.o["spec"]["selector"]).into(),
+        selected(&r.o["spec"]["selector"]).into(),
     ]
+}
+
+/// The selector of a Deployment, which upstream tells in other words than those of other workloads.
+fn selected(selector: &Value) -> String {
+    if selector.is_null() {
+        return String::new();
+    }
+    match crate::selector::LabelSelector::from_meta(selector) {
+        Ok(selector) => selector.to_string(),
+        Err(_) => "<invalid>".to_owned(),
+    }
 }
 
 pub(super) fn replicated(r: Row<'_>, selector: String) -> Vec<Value> {
