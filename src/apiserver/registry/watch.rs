@@ -237,22 +237,19 @@ impl Encoder {
         let shaped = match self.media.shape {
             Shape::Object => value,
             Shape::PartialMetadata => table::partial_metadata(&value),
-            Shape::Table => {
-                let version = value["metadata"]["resourceVersion"].clone();
-                let include = self.include.as_deref();
-                let mut table = table::of(
-                    &self.def,
-                    std::iter::once(value),
-                    json!({"resourceVersion": version}),
-                    include,
-                );
-                if std::mem::replace(&mut self.columns_sent, true) {
-                    table["columnDefinitions"] = Value::Null;
-                }
-                table
-            }
+            Shape::Table => self.table(value),
         };
         Ok(self.frame(kind, &shaped))
+    }
+
+    fn table(&mut self, object: Value) -> Value {
+        let meta = json!({"resourceVersion": object["metadata"]["resourceVersion"]});
+        let include = self.include.as_deref();
+        let mut table = table::of(&self.def, std::iter::once(object), meta, include);
+        if std::mem::replace(&mut self.columns_sent, true) {
+            table["columnDefinitions"] = Value::Null;
+        }
+        table
     }
 
     fn bookmark(&mut self, revision: Revision, initial_end: bool) -> Bytes {
@@ -269,20 +266,8 @@ impl Encoder {
             Shape::PartialMetadata => {
                 json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata})
             }
-            Shape::Table => {
-                let object = json!({"kind": "PartialObjectMetadata", "apiVersion": "meta.k8s.io/v1", "metadata": metadata});
-                let mut table = table::of(
-                    &self.def,
-                    std::iter::empty(),
-                    json!({"resourceVersion": revision.to_string()}),
-                    None,
-                );
-                table["rows"] = json!([{"cells": [], "object": object}]);
-                if std::mem::replace(&mut self.columns_sent, true) {
-                    table["columnDefinitions"] = Value::Null;
-                }
-                table
-            }
+            // A row as that of an empty object.
+            Shape::Table => self.table(json!({"metadata": metadata})),
         };
         self.frame("BOOKMARK", &value)
     }

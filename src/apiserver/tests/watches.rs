@@ -254,3 +254,56 @@ async fn many_watchers_see_everything_in_order() {
     }
     assert!(orders.windows(2).all(|pair| pair[0] == pair[1]));
 }
+
+/// Cells as kube-apiserver sends them.
+#[tokio::test]
+async fn a_bookmarks_row_is_that_of_an_empty_object() {
+    let f = fixture().await;
+    for (path, cells) in [
+        (
+            "/api/v1/pods",
+            json!([
+                "",
+                "0/0",
+                "",
+                "0",
+                "<unknown>",
+                "<none>",
+                "<none>",
+                "<none>",
+                "<none>"
+            ]),
+        ),
+        (
+            "/api/v1/services",
+            json!(["", "", "<none>", "<unknown>", "<none>", "<unknown>", "<none>"]),
+        ),
+        (
+            "/apis/apps/v1/deployments",
+            json!(["", "0/0", 0, 0, "<unknown>", "", "", ""]),
+        ),
+        ("/api/v1/configmaps", json!(["", 0, "<unknown>"])),
+        ("/api/v1/secrets", json!(["", "", 0, "<unknown>"])),
+    ] {
+        let uri = format!(
+            "{path}?watch=1&allowWatchBookmarks=true&sendInitialEvents=true&resourceVersionMatch=NotOlderThan&fieldSelector=metadata.name%3Dnobody"
+        );
+        let request = Request::get(uri)
+            .header("accept", "application/json;as=Table;v=v1;g=meta.k8s.io")
+            .body(Body::empty())
+            .unwrap();
+        let response = f.admin().oneshot(request).await.unwrap();
+        let mut stream = Stream {
+            body: response.into_body(),
+            buffer: Vec::new(),
+        };
+        let (event, table) = stream.next().await.unwrap();
+        assert_eq!((event.as_str(), &table["kind"]), ("BOOKMARK", &json!("Table")));
+        let row = &table["rows"][0];
+        assert_eq!(row["cells"], cells, "{path}");
+        assert_eq!(row["object"]["kind"], "PartialObjectMetadata");
+        let metadata = &row["object"]["metadata"];
+        assert_eq!(metadata["annotations"]["k8s.io/initial-events-end"], "true");
+        assert_eq!(metadata["resourceVersion"], table["metadata"]["resourceVersion"]);
+    }
+}
