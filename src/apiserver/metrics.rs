@@ -1,7 +1,7 @@
 //! Counters in Prometheus' text form, under upstream's names.
 
 pub(crate) mod admission;
-mod histogram;
+pub(crate) mod histogram;
 pub(crate) mod layers;
 mod process;
 mod series;

@@ -208,29 +208,68 @@ pub(crate) fn metrics(flow: &FlowControl) -> String {
             }
         }
     }
+    let name = "apiserver_flowcontrol_request_wait_duration_seconds";
+    let help = "Length of time a request spent waiting in its queue";
+    head(&mut out, name, "histogram", help);
+    for schema in &config.schemas {
+        for (executed, waits) in ["false", "true"].iter().zip(&*schema.counters.waits.lock()) {
+            let labels = format!(
+                "execute=\"{executed}\",flow_schema=\"{}\",priority_level=\"{}\"",
+                schema.name, schema.level.name
+            );
+            if !waits.is_empty() {
+                waits.write(&mut out, name, &labels, 0.0);
+            }
+        }
+    }
     let mut levels: Vec<_> = config.levels.values().collect();
     levels.sort_by(|a, b| a.name.cmp(&b.name));
-    type Seats = fn(&State) -> usize;
-    let gauges: [(&str, &str, Seats); 4] = [
+    type Seats = fn(&State) -> f64;
+    let gauges: [(&str, &str, Seats); 9] = [
         (
             "apiserver_flowcontrol_nominal_limit_seats",
             "Nominal number of execution seats configured for each priority level",
-            |s| s.bounds.nominal,
+            |s| s.bounds.nominal as f64,
         ),
         (
             "apiserver_flowcontrol_lower_limit_seats",
             "Configured lower bound on number of execution seats available to each priority level",
-            |s| s.bounds.least,
+            |s| s.bounds.least as f64,
         ),
         (
             "apiserver_flowcontrol_upper_limit_seats",
             "Configured upper bound on number of execution seats available to each priority level",
-            |s| s.bounds.most,
+            |s| s.bounds.most as f64,
         ),
         (
             "apiserver_flowcontrol_current_limit_seats",
             "current derived number of execution seats available to each priority level",
-            |s| s.limit,
+            |s| s.limit as f64,
+        ),
+        (
+            "apiserver_flowcontrol_demand_seats_average",
+            "Time-weighted average, over last adjustment period, of demand_seats",
+            |s| s.demand.told.average,
+        ),
+        (
+            "apiserver_flowcontrol_demand_seats_high_watermark",
+            "High watermark, over last adjustment period, of demand_seats",
+            |s| s.demand.told.most as f64,
+        ),
+        (
+            "apiserver_flowcontrol_demand_seats_smoothed",
+            "Smoothed seat demands",
+            |s| s.demand.told.smooth,
+        ),
+        (
+            "apiserver_flowcontrol_demand_seats_stdev",
+            "Time-weighted standard deviation, over last adjustment period, of demand_seats",
+            |s| s.demand.told.deviation,
+        ),
+        (
+            "apiserver_flowcontrol_target_seats",
+            "Seat allocation targets",
+            |s| s.target,
         ),
     ];
     for (name, help, value) in gauges {

@@ -105,6 +105,8 @@ pub(super) struct State {
     now: f64,
     ids: u64,
     pub demand: Demand,
+    /// Seats that the last adjustment aimed at; of an exempt level none.
+    pub target: f64,
 }
 
 #[derive(Default)]
@@ -264,6 +266,7 @@ impl Level {
                 now: 0.0,
                 ids: 0,
                 demand: Demand::new(Instant::now()),
+                target: 0.0,
             }),
         };
         level.configure(spec);

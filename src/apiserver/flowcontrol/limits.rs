@@ -17,7 +17,18 @@ pub(super) struct Demand {
     sum: f64,
     squares: f64,
     most: usize,
-    smooth: f64,
+    /// As of the last adjustment.
+    pub told: Told,
+}
+
+/// What a level's demand was between two adjustments, in seats.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Told {
+    pub average: f64,
+    pub deviation: f64,
+    pub most: usize,
+    /// A smooth estimate of what is wanted.
+    pub smooth: f64,
 }
 
 impl Demand {
@@ -29,7 +40,7 @@ impl Demand {
             sum: 0.0,
             squares: 0.0,
             most: 0,
-            smooth: 0.0,
+            told: Told::default(),
         }
     }
 
@@ -52,20 +63,26 @@ impl Demand {
         self.since = now;
     }
 
-    /// The highest demand since the last call, and a smooth estimate of what is wanted.
-    fn take(&mut self, now: Instant) -> (usize, f64) {
+    /// What the demand was since the last call.
+    pub(super) fn take(&mut self, now: Instant) -> Told {
         self.pass(now);
         let seconds = now.saturating_duration_since(self.began).as_secs_f64().max(1e-9);
         let average = self.sum / seconds;
         let deviation = (self.squares / seconds - average * average).max(0.0).sqrt();
-        let envelope = (average + deviation).min(self.most as f64);
-        self.smooth = envelope.max(DECAY * self.smooth + (1.0 - DECAY) * envelope);
         let most = self.most;
+        let envelope = (average + deviation).min(most as f64);
+        let smooth = envelope.max(DECAY * self.told.smooth + (1.0 - DECAY) * envelope);
+        self.told = Told {
+            average,
+            deviation,
+            most,
+            smooth,
+        };
         self.began = now;
         self.sum = 0.0;
         self.squares = 0.0;
         self.most = self.current;
-        (most, self.smooth)
+        self.told
     }
 }
 
@@ -104,7 +121,7 @@ pub(super) fn lend<'a>(levels: impl Iterator<Item = &'a Arc<Level>>, seats: usiz
     let mut left = seats as f64;
     for level in &levels {
         let mut state = level.state.lock();
-        let (most, smooth) = state.demand.take(now);
+        let Told { most, smooth, .. } = state.demand.take(now);
         let bounds = state.bounds;
         if level.is_exempt() {
             // It is never limited; what it uses is not there for others.
@@ -112,10 +129,12 @@ pub(super) fn lend<'a>(levels: impl Iterator<Item = &'a Arc<Level>>, seats: usiz
             continue;
         }
         let least = bounds.least.max(bounds.nominal.min(most)) as f64;
+        let target = smooth.max(least);
+        state.target = target;
         wishes.push(Wish {
             least,
             most: bounds.most as f64,
-            target: smooth.max(least),
+            target,
         });
     }
     let limited = levels.iter().filter(|l| !l.is_exempt());

@@ -40,6 +40,7 @@ use rkind_apimachinery::status::Status;
 use crate::{
     cacher::{Cache, Cacher},
     error::Result,
+    metrics::histogram::Histogram,
     options,
     request::{RequestInfo, info::query_value},
     user::UserInfo,
@@ -66,7 +67,6 @@ pub(crate) struct Flow {
 }
 
 /// What is counted of a FlowSchema's requests; outlives a change of the schema.
-#[derive(Default)]
 struct Counters {
     dispatched: AtomicU64,
     /// By [`level::Refusal`].
@@ -74,6 +74,26 @@ struct Counters {
     waiting: AtomicI64,
     executing: AtomicI64,
     seats: AtomicI64,
+    /// How long who waited did: those that were refused then, and those that were served.
+    waits: Mutex<[Histogram; 2]>,
+}
+
+/// Upper bounds of `apiserver_flowcontrol_request_wait_duration_seconds`.
+const WAITS: &[f64] = &[
+    0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 15.0, 30.0,
+];
+
+impl Default for Counters {
+    fn default() -> Self {
+        Counters {
+            dispatched: AtomicU64::default(),
+            refused: Default::default(),
+            waiting: AtomicI64::default(),
+            executing: AtomicI64::default(),
+            seats: AtomicI64::default(),
+            waits: Mutex::new([Histogram::new(WAITS), Histogram::new(WAITS)]),
+        }
+    }
 }
 
 /// The configuration at one moment.
@@ -172,9 +192,15 @@ impl FlowControl {
             None => {
                 let _waiting = Waiting::new(counters);
                 let flow = schema.distinguisher(user, info);
-                level
+                let began = Instant::now();
+                let entered = level
                     .enter(width, schema.hash(flow), (&schema.name, flow), self.patience)
-                    .await
+                    .await;
+                // Who is refused at once has not waited.
+                if matches!(entered, Ok(_) | Err(level::Refusal::TimeOut)) {
+                    counters.waits.lock()[usize::from(entered.is_ok())].observe(began.elapsed());
+                }
+                entered
             }
         };
         match ticket {

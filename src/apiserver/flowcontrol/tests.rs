@@ -5,12 +5,12 @@ use serde_json::{Value, json};
 
 use super::{
     level::{Bounds, Level, Refusal, Spec, deal},
-    limits::{Wish, share},
+    limits::{self, Wish, share},
     *,
 };
 use crate::{
     UserInfo,
-    tests::{Fixture, eventually, fixture},
+    tests::{Fixture, eventually, fixture, fixture_of},
 };
 
 const API: &str = "/apis/flowcontrol.apiserver.k8s.io/v1";
@@ -380,5 +380,63 @@ async fn a_level_of_ones_own_is_enforced() {
     for path in ["dump_queues", "dump_requests"] {
         let text = f.get(&format!("/debug/api_priority_and_fairness/{path}")).await;
         assert!(text.as_str().unwrap().starts_with("PriorityLevelName,"), "{text}");
+    }
+}
+
+#[test]
+fn demand_is_told_as_of_the_last_adjustment() {
+    let began = Instant::now();
+    let mut demand = limits::Demand::new(began);
+    demand.set(4);
+    let told = demand.take(Instant::now() + Duration::from_secs(10));
+    assert_eq!(told.most, 4);
+    assert!(told.average > 3.9 && told.average <= 4.0, "{told:?}");
+    assert!(told.deviation < 0.5, "{told:?}");
+    assert!(
+        (told.smooth - (told.average + told.deviation).min(4.0)).abs() < 1e-9,
+        "{told:?}"
+    );
+    // What is no more wanted is forgotten slowly.
+    demand.set(0);
+    let later = demand.take(Instant::now() + Duration::from_secs(3600));
+    assert!(later.average < told.average && later.smooth > 0.0, "{later:?}");
+}
+
+#[tokio::test]
+async fn waits_are_counted_by_their_end() {
+    let f = fixture_of(|o| o.features.serving.request_timeout = Duration::from_secs(4)).await;
+    let schema = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "FlowSchema", "metadata": {"name": "few"},
+        "spec": {"priorityLevelConfiguration": {"name": "few"}, "matchingPrecedence": 50,
+            "rules": [{"subjects": [{"kind": "User", "user": {"name": "jane"}}],
+                "resourceRules": [{"verbs": ["*"], "apiGroups": ["*"], "resources": ["*"], "namespaces": ["*"], "clusterScope": true}]}]}});
+    let queue = json!({"queues": 1, "handSize": 1, "queueLengthLimit": 10});
+    let level = json!({"apiVersion": "flowcontrol.apiserver.k8s.io/v1", "kind": "PriorityLevelConfiguration", "metadata": {"name": "few"},
+        "spec": {"type": "Limited", "limited": {"nominalConcurrencyShares": 0, "borrowingLimitPercent": 0,
+            "limitResponse": {"type": "Queue", "queuing": queue}}}});
+    for (kind, object) in [("flowschemas", schema), ("prioritylevelconfigurations", level)] {
+        let (code, made) = f.send("POST", &format!("{API}/{kind}"), object).await;
+        assert_eq!(code, StatusCode::CREATED, "{made}");
+    }
+    let jane = || {
+        f.server
+            .in_process(UserInfo::new("jane", &["system:authenticated"]))
+    };
+    eventually("no seat", async || {
+        let (code, _) = f.send_as(jane(), "GET", "/api/v1/pods", Value::Null, &[]).await;
+        (code == StatusCode::TOO_MANY_REQUESTS).then_some(())
+    })
+    .await;
+    let text = f.get("/metrics").await;
+    let text = text.as_str().unwrap();
+    let waits = "apiserver_flowcontrol_request_wait_duration_seconds";
+    let labels = "execute=\"false\",flow_schema=\"few\",priority_level=\"few\"";
+    for line in [
+        format!("{waits}_count{{{labels}}} 1"),
+        format!("{waits}_bucket{{{labels},le=\"0\"}} 0"),
+        format!("{waits}_bucket{{{labels},le=\"30\"}} 1"),
+        "apiserver_flowcontrol_demand_seats_average{priority_level=\"few\"} ".to_owned(),
+        "apiserver_flowcontrol_target_seats{priority_level=\"few\"} ".to_owned(),
+    ] {
+        assert!(text.contains(&line), "{line} is not in\n{text}");
     }
 }

@@ -3,7 +3,7 @@
 use std::{fmt::Write as _, time::Duration};
 
 /// How many observations were at most as large as each bound.
-pub(super) struct Histogram {
+pub(crate) struct Histogram {
     bounds: &'static [f64],
     buckets: Vec<u64>,
     count: u64,
@@ -12,7 +12,7 @@ pub(super) struct Histogram {
 
 impl Histogram {
     /// Without observations; `bounds` rise.
-    pub(super) fn new(bounds: &'static [f64]) -> Self {
+    pub(crate) fn new(bounds: &'static [f64]) -> Self {
         Histogram {
             bounds,
             buckets: vec![0; bounds.len()],
@@ -37,8 +37,13 @@ impl Histogram {
         })
     }
 
+    /// Whether nothing was counted.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.count == 0
+    }
+
     /// Counts a duration, in seconds.
-    pub(super) fn observe(&mut self, took: Duration) {
+    pub(crate) fn observe(&mut self, took: Duration) {
         let seconds = took.as_secs_f64();
         for (bucket, bound) in self.buckets.iter_mut().zip(self.bounds) {
             *bucket += u64::from(seconds <= *bound);
@@ -48,7 +53,7 @@ impl Histogram {
     }
 
     /// Its lines; `labels` as they stand between braces. Of the buckets, those from `least` up.
-    pub(super) fn write(&self, out: &mut String, name: &str, labels: &str, least: f64) {
+    pub(crate) fn write(&self, out: &mut String, name: &str, labels: &str, least: f64) {
         // Writing to a string does not fail.
         for (n, bound) in self.buckets.iter().zip(self.bounds) {
             if *bound >= least {
