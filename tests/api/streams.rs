@@ -417,21 +417,52 @@ impl Cluster<'_> {
         let service = json!({"metadata": {"name": "web"}, "spec": {"ports": [{"name": "http", "port": 80}]}});
         api.post(&format!("{ns}/services"), &service).await;
         let path = format!("{ns}/services/web:http/proxy/a");
+        let (code, _, said) = api.refused("GET", &path, &Value::Null).await;
+        assert_eq!((code, said.as_str()), (404, "services \"web\" not found"));
+        // An endpoint that is no pod of the namespace could be anything.
+        let mut slice = json!({"metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
+            "endpoints": [{"addresses": [address.ip()], "conditions": {"ready": true}}], "ports": [{"name": "http", "port": port}]});
+        let slices = format!("/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices");
+        api.post(&slices, &slice).await;
         let (code, reason, said) = api.refused("GET", &path, &Value::Null).await;
         assert_eq!((code, reason.as_str()), (503, "ServiceUnavailable"));
-        assert!(
-            said.contains("no endpoints available for service \"web\""),
-            "{said}"
-        );
-        let slice = json!({"metadata": {"name": "web-1", "labels": {"kubernetes.io/service-name": "web"}}, "addressType": "IPv4",
-            "endpoints": [{"addresses": [address.ip()], "conditions": {"ready": true}}], "ports": [{"name": "http", "port": port}]});
-        api.post(
-            &format!("/apis/discovery.k8s.io/v1/namespaces/{NAMESPACE}/endpointslices"),
-            &slice,
-        )
-        .await;
-        for name in ["web:http", "web:80", "web"] {
+        assert_eq!(said, "no endpoints available for service \"web:http\"");
+        slice["metadata"]["name"] = json!("web-2");
+        slice["endpoints"][0]["targetRef"] = json!({"kind": "Pod", "namespace": NAMESPACE, "name": "p"});
+        api.post(&slices, &slice).await;
+        for name in ["web:http", "web:80"] {
             proxied(api, &format!("{ns}/services/{name}/proxy/a"), "/a").await;
+        }
+        for (path, code, wanted) in [
+            // A port with a name is not found without it.
+            (
+                format!("{ns}/services/web/proxy/a"),
+                503,
+                "no endpoints available for service \"web\"",
+            ),
+            (
+                format!("{ns}/services/web:81/proxy/a"),
+                503,
+                "no service port 81 found for service \"web\"",
+            ),
+            (
+                format!("{ns}/services/ftp:web:80/proxy"),
+                400,
+                "invalid service request \"ftp:web:80\"",
+            ),
+            (
+                format!("{ns}/pods/ftp:p:1/proxy"),
+                400,
+                "invalid pod request \"ftp:p:1\"",
+            ),
+            (
+                "/api/v1/nodes/ftp:streaming:1/proxy".to_owned(),
+                400,
+                "invalid node request \"ftp:streaming:1\"",
+            ),
+        ] {
+            let (found, _, said) = api.refused("GET", &path, &Value::Null).await;
+            assert_eq!((found, said.as_str()), (code, wanted), "{path}");
         }
         // What is on this machine only is not for everybody who may write a status.
         let inner = json!({"metadata": {"name": "inner"}, "status": {"addresses": [{"type": "InternalIP", "address": "127.0.0.1"}]}});
@@ -441,6 +472,12 @@ impl Cluster<'_> {
             .await;
         assert_eq!((code, said.as_str()), (400, "address not allowed"));
         proxied(api, &format!("/api/v1/nodes/streaming:{port}/proxy/a"), "/a").await;
+        // What there is no address of is said before a page is asked to come with a slash.
+        api.post(&format!("{ns}/pods"), &pod("bare")).await;
+        let (code, _, said) = api
+            .refused("GET", &format!("{ns}/pods/bare/proxy"), &Value::Null)
+            .await;
+        assert_eq!((code, said.as_str()), (400, "address not allowed"));
         for inner in ["127.0.0.1", "169.254.169.254"] {
             api.merge(
                 &format!("{POD}/status"),

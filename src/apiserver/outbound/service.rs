@@ -46,8 +46,37 @@ fn number(ports: &Value, name: &str) -> Option<u16> {
     u16::try_from(named.next()?["port"].as_u64()?).ok()
 }
 
+/// A ready address of a Service.
+pub(crate) struct Endpoint {
+    pub host: String,
+    pub port: u16,
+    /// Kind, namespace and name of what it is the address of; empty for nothing.
+    pub target: (String, String, String),
+}
+
+impl Endpoint {
+    fn new(host: &Value, port: u16, target: &Value) -> Option<Endpoint> {
+        let text = |field: &str| target[field].as_str().unwrap_or_default().to_owned();
+        Some(Endpoint {
+            host: host.as_str()?.to_owned(),
+            port,
+            target: (text("kind"), text("namespace"), text("name")),
+        })
+    }
+}
+
+/// Ready addresses of a Service's port, by the port's name.
+pub(crate) fn endpoints(cache: &Cache, namespace: &str, name: &str, port: &str) -> Vec<Endpoint> {
+    let targets = sliced(cache, namespace, name, port);
+    if targets.is_empty() {
+        listed(cache, namespace, name, port)
+    } else {
+        targets
+    }
+}
+
 /// Ready addresses in the Service's EndpointSlices.
-pub(crate) fn sliced(cache: &Cache, namespace: &str, name: &str, port: &str) -> Vec<(String, u16)> {
+pub(crate) fn sliced(cache: &Cache, namespace: &str, name: &str, port: &str) -> Vec<Endpoint> {
     let mut targets = Vec::new();
     let Some(slices) = cache.cacher("discovery.k8s.io/endpointslices") else {
         return targets;
@@ -65,14 +94,15 @@ pub(crate) fn sliced(cache: &Cache, namespace: &str, name: &str, port: &str) -> 
                 continue;
             }
             let addresses = endpoint["addresses"].as_array().into_iter().flatten();
-            targets.extend(addresses.filter_map(Value::as_str).map(|a| (a.to_owned(), port)));
+            let target = &endpoint["targetRef"];
+            targets.extend(addresses.filter_map(|address| Endpoint::new(address, port, target)));
         }
     }
     targets
 }
 
 /// Ready addresses in the Service's Endpoints, which nothing may have mirrored to slices.
-fn listed(cache: &Cache, namespace: &str, name: &str, port: &str) -> Vec<(String, u16)> {
+fn listed(cache: &Cache, namespace: &str, name: &str, port: &str) -> Vec<Endpoint> {
     let Some(object) = cache
         .cacher("core/endpoints")
         .and_then(|c| c.get(&format!("{namespace}/{name}")))
@@ -85,11 +115,7 @@ fn listed(cache: &Cache, namespace: &str, name: &str, port: &str) -> Vec<(String
             continue;
         };
         let addresses = subset["addresses"].as_array().into_iter().flatten();
-        targets.extend(
-            addresses
-                .filter_map(|a| a["ip"].as_str())
-                .map(|a| (a.to_owned(), port)),
-        );
+        targets.extend(addresses.filter_map(|a| Endpoint::new(&a["ip"], port, &a["targetRef"])));
     }
     targets
 }
@@ -113,12 +139,8 @@ pub(crate) fn all(cache: &Cache, namespace: &str, name: &str, port: u16) -> Vec<
         return Vec::new();
     };
     let port_name = chosen["name"].as_str().unwrap_or_default();
-    let targets = sliced(cache, namespace, name, port_name);
-    if targets.is_empty() {
-        listed(cache, namespace, name, port_name)
-    } else {
-        targets
-    }
+    let targets = endpoints(cache, namespace, name, port_name).into_iter();
+    targets.map(|target| (target.host, target.port)).collect()
 }
 
 /// Whether anything says where a Service leads to.

@@ -1,6 +1,6 @@
 //! Connections to kubelets: HTTPS with the API server's client certificate.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use hyper::{body::Incoming, client::conn::http1::SendRequest};
@@ -24,6 +24,8 @@ pub(crate) struct NodeAddress {
     /// IP address or host name.
     pub host: String,
     pub port: u16,
+    /// What the host name led to, where that was looked at.
+    pub at: Option<IpAddr>,
 }
 
 /// Address of a node's kubelet, from its status.
@@ -58,7 +60,7 @@ pub(crate) fn node_address(core: &Core, name: &str) -> Result<NodeAddress> {
         .and_then(|p| u16::try_from(p).ok())
         .filter(|p| *p != 0)
         .unwrap_or(10250);
-    Ok(NodeAddress { host, port })
+    Ok(NodeAddress { host, port, at: None })
 }
 
 /// Connects to kubelets.
@@ -136,7 +138,10 @@ impl KubeletClient {
         let name = ServerName::try_from(node.host.clone());
         let name = name.map_err(|_| format!("{at} is no valid address"))?;
         let connect = async {
-            let stream = TcpStream::connect((node.host.as_str(), node.port)).await?;
+            let stream = match node.at {
+                Some(at) => TcpStream::connect((at, node.port)).await?,
+                None => TcpStream::connect((node.host.as_str(), node.port)).await?,
+            };
             let _ = stream.set_nodelay(true);
             tls.connect(name, stream).await
         };

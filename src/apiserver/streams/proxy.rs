@@ -1,17 +1,16 @@
 //! pods/proxy, services/proxy and nodes/proxy. Upstream: `apimachinery/pkg/util/proxy`.
 
 mod links;
+mod targets;
 
 use std::{net::IpAddr, sync::Arc, time::Duration};
 
 use axum::body::Body;
 use http::{HeaderValue, Method, Request, Response, StatusCode, Uri, header};
 use hyper_util::rt::TokioIo;
-use rand::seq::IndexedRandom as _;
 use rkind_apimachinery::status::Status;
 use rustls::ClientConfig;
 use rustls_pki_types::ServerName;
-use serde_json::Value;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 
@@ -19,7 +18,7 @@ use super::{kubelet, tunnel};
 use crate::{
     error::Result,
     outbound::{AnyCertificate, dial_error},
-    registry::{Context, judge::admit_connect, read},
+    registry::{Context, judge::admit_connect},
 };
 
 /// Headers that end at this hop, and credentials that were for this server.
@@ -69,7 +68,7 @@ pub(super) fn authority(host: &str, port: u16) -> String {
 /// 400, 403, 404, 503, or that the backend cannot be reached.
 pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<Response<Body>> {
     admit_connect(ctx).await?;
-    let (scheme, name, port) = split(ctx.info.path_name());
+    let goal = goal(ctx).await?;
     let raw = request.uri().path();
     let prefix = raw
         .match_indices('/')
@@ -89,39 +88,12 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
         path.push_str(query);
     }
     let inner = forwarded(&request, &path)?;
-    let backend;
-    let sender = if ctx.def.resource == "nodes" {
-        let address = kubelet::node_address(&ctx.core, name)?;
-        let addresses = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
-        let addresses =
-            addresses.map_err(|e| Status::bad_request(format!("lookup {}: {e}", address.host)))?;
-        for found in addresses {
-            allowed(found.ip())?;
-        }
-        match port.parse() {
-            // Another port of the node is not the kubelet's to vouch for.
-            Ok(port) if port != address.port => {
-                let target = Target {
-                    https: scheme == "https",
-                    host: address.host,
-                    port,
-                };
-                backend = target.authority();
-                connect(&target).await?
-            }
-            _ => {
-                backend = authority(&address.host, address.port);
-                ctx.core.kubelet.connect(&address).await?
-            }
-        }
-    } else {
-        let target = if ctx.def.resource == "pods" {
-            pod(ctx, scheme, name, port).await?
-        } else {
-            service(ctx, scheme, name, port).await?
-        };
-        backend = target.authority();
-        connect(&target).await?
+    let (backend, sender) = match &goal {
+        Goal::Kubelet(address) => (
+            authority(&address.host, address.port),
+            ctx.core.kubelet.connect(address).await?,
+        ),
+        Goal::Other(target) => (target.authority(), connect(target).await?),
     };
     if upgrade {
         let mut upgrade = tunnel::upgrade_request(request.method().clone(), &path, request.headers())?;
@@ -156,6 +128,45 @@ pub(crate) async fn serve(ctx: &Context, mut request: Request<Body>) -> Result<R
         host,
     };
     Ok(links::rewritten(response, &place).await)
+}
+
+/// What a proxied request is for.
+enum Goal {
+    /// With this server's own certificate.
+    Kubelet(kubelet::NodeAddress),
+    Other(Target),
+}
+
+async fn goal(ctx: &Context) -> Result<Goal> {
+    let kind = ctx.def.singular;
+    let asked = targets::split(ctx.info.path_name(), kind)?;
+    let (scheme, name, port) = asked;
+    Ok(Goal::Other(match kind {
+        "pod" => targets::pod(ctx, asked).await?,
+        "service" => targets::service(ctx, asked).await?,
+        _ => {
+            let mut address = kubelet::node_address(&ctx.core, name)?;
+            let found = tokio::net::lookup_host((address.host.as_str(), address.port)).await;
+            let found = found.map_err(|e| Status::bad_request(format!("lookup {}: {e}", address.host)))?;
+            let found: Vec<IpAddr> = found.map(|found| found.ip()).collect();
+            for found in &found {
+                allowed(*found)?;
+            }
+            match port.parse() {
+                // Another port of the node is not the kubelet's to vouch for. What was looked at is what is
+                // dialled: a name may lead elsewhere a moment later.
+                Ok(port) if port != address.port => Target {
+                    https: scheme == "https",
+                    host: found.first().map_or(address.host, ToString::to_string),
+                    port,
+                },
+                _ => {
+                    address.at = found.first().copied();
+                    return Ok(Goal::Kubelet(address));
+                }
+            }
+        }
+    }))
 }
 
 /// To the same place with a slash at the end.
@@ -213,118 +224,6 @@ fn allowed(address: IpAddr) -> Result<()> {
         return Err(Status::bad_request("address not allowed").into());
     }
     Ok(())
-}
-
-/// `[scheme:]name[:port]`.
-fn split(text: &str) -> (&str, &str, &str) {
-    let parts: Vec<&str> = text.split(':').collect();
-    match parts.as_slice() {
-        [scheme @ ("http" | "https"), name, port] => (scheme, name, port),
-        [name, port] => ("", name, port),
-        _ => ("", text, ""),
-    }
-}
-
-async fn pod(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Target> {
-    let pod = read::current(&ctx.core, &ctx.def, &ctx.info.namespace, name)
-        .await?
-        .to_value();
-    let containers = pod["spec"]["containers"].as_array().cloned().unwrap_or_default();
-    let ports = || {
-        containers
-            .iter()
-            .flat_map(|c| c["ports"].as_array().into_iter().flatten())
-    };
-    let number = if port.is_empty() {
-        ports().find_map(|p| p["containerPort"].as_u64()).unwrap_or(80)
-    } else {
-        match port.parse() {
-            Ok(number) => number,
-            Err(_) => ports()
-                .find(|p| p["name"] == port)
-                .and_then(|p| p["containerPort"].as_u64())
-                .ok_or_else(|| {
-                    Status::bad_request(format!("address not allowed: pod {name} has no port {port:?}"))
-                })?,
-        }
-    };
-    let host: IpAddr = pod["status"]["podIP"]
-        .as_str()
-        .and_then(|ip| ip.parse().ok())
-        .ok_or_else(|| Status::bad_request("address not allowed"))?;
-    allowed(host)?;
-    Ok(Target {
-        https: scheme == "https",
-        host: host.to_string(),
-        port: u16::try_from(number).unwrap_or(80),
-    })
-}
-
-async fn service(ctx: &Context, scheme: &str, name: &str, port: &str) -> Result<Target> {
-    let namespace = &ctx.info.namespace;
-    let service = read::current(&ctx.core, &ctx.def, namespace, name)
-        .await?
-        .to_value();
-    let ports = service["spec"]["ports"].as_array().cloned().unwrap_or_default();
-    let number = port.parse().ok();
-    let chosen = ports
-        .iter()
-        .find(|p| {
-            port.is_empty() && ports.len() == 1
-                || p["name"] == port
-                || number.is_some() && p["port"].as_u64() == number
-        })
-        .or(if port.is_empty() { ports.first() } else { None })
-        .ok_or_else(|| {
-            Status::service_unavailable(format!("no service port {port:?} found for service {name:?}"))
-        })?;
-    let port_name = chosen["name"].as_str().unwrap_or_default();
-    let slices = ctx
-        .core
-        .cache
-        .cacher("discovery.k8s.io/endpointslices")
-        .ok_or_else(Status::unknown_resource)?;
-    let complete = ctx.core.cache.catch_up().await?;
-    let snapshot = slices.snapshot(complete);
-    let mut targets: Vec<(String, u16)> = Vec::new();
-    for slice in snapshot.range(&format!("{namespace}/"), None) {
-        if slice.labels().get("kubernetes.io/service-name") != Some(name) {
-            continue;
-        }
-        let slice = slice.to_value();
-        let wanted = |p: &&Value| p["name"].as_str().unwrap_or_default() == port_name;
-        let Some(number) = slice["ports"]
-            .as_array()
-            .into_iter()
-            .flatten()
-            .find(wanted)
-            .and_then(|p| p["port"].as_u64())
-        else {
-            continue;
-        };
-        for endpoint in slice["endpoints"].as_array().into_iter().flatten() {
-            if endpoint["conditions"]["ready"] == false {
-                continue;
-            }
-            for address in endpoint["addresses"]
-                .as_array()
-                .into_iter()
-                .flatten()
-                .filter_map(Value::as_str)
-            {
-                targets.push((address.into(), u16::try_from(number).unwrap_or(0)));
-            }
-        }
-    }
-    let (host, port) = targets
-        .choose(&mut rand::rng())
-        .cloned()
-        .ok_or_else(|| Status::service_unavailable(format!("no endpoints available for service {name:?}")))?;
-    Ok(Target {
-        https: scheme == "https",
-        host,
-        port,
-    })
 }
 
 async fn connect(target: &Target) -> Result<hyper::client::conn::http1::SendRequest<Body>> {
