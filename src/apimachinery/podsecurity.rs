@@ -3,7 +3,7 @@
 //! `k8s.io/pod-security-admission/policy`.
 //!
 //! ```text
-//! let (policy, errors) = Policy::of(namespace_labels);
+//! let (policy, errors) = Policy::of(namespace_labels, &Policy::default());
 //! let found = podsecurity::evaluate(policy.enforce, &annotations, &pod_spec);
 //! found.detail()   -> host namespaces (hostNetwork=true), privileged (container "c" must not set …)
 //! ```
@@ -38,7 +38,7 @@ impl Level {
 }
 
 /// A level as a Kubernetes version defined it.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct LevelVersion {
     pub level: Level,
     /// Minor version; `None` for the newest.
@@ -46,11 +46,6 @@ pub struct LevelVersion {
 }
 
 impl LevelVersion {
-    const PRIVILEGED: Self = LevelVersion {
-        level: Level::Privileged,
-        minor: None,
-    };
-
     /// Whether the standard is that of version 1.`minor` or newer.
     fn since(self, minor: u32) -> bool {
         self.minor.is_none_or(|own| own >= minor)
@@ -72,7 +67,7 @@ impl fmt::Display for LevelVersion {
 }
 
 /// What a namespace asks for.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Policy {
     /// Pods that violate it are refused.
     pub enforce: LevelVersion,
@@ -94,14 +89,14 @@ fn minor_of(text: &str) -> Option<Option<u32>> {
 }
 
 impl Policy {
-    /// Of a namespace's labels. What cannot be read enforces `restricted` and warns of nothing.
+    /// Of a namespace's labels, and of `defaults` what they do not say. What cannot be read enforces
+    /// `restricted` and warns of nothing.
     #[must_use]
-    pub fn of(labels: Option<&Map<String, Value>>) -> (Policy, ErrorList) {
+    pub fn of(labels: Option<&Map<String, Value>>, defaults: &Policy) -> (Policy, ErrorList) {
         let label = |key: &str| labels?.get(&format!("{PREFIX}{key}"))?.as_str();
         let mut errors = ErrorList::new();
         let path = Path::new("metadata").child("labels");
-        let mut read = |mode: &str, fallback: Level| {
-            let mut out = LevelVersion::PRIVILEGED;
+        let mut read = |mode: &str, mut out: LevelVersion, fallback: Level| {
             if let Some(text) = label(mode) {
                 out.level = Level::parse(text).unwrap_or_else(|| {
                     let detail = "must be one of privileged, baseline, restricted";
@@ -123,17 +118,62 @@ impl Policy {
             }
             out
         };
-        let enforce = read("enforce", Level::Restricted);
-        let audit = read("audit", Level::Privileged);
-        let mut warn = read("warn", Level::Privileged);
+        let enforce = read("enforce", defaults.enforce, Level::Restricted);
+        let audit = read("audit", defaults.audit, Level::Privileged);
+        let mut warn = read("warn", defaults.warn, Level::Privileged);
         // Who enforces more than it warns of wants to be warned of what will be refused.
-        if label("warn").is_none() && enforce.level > warn.level {
+        if label("enforce").is_some() && label("warn").is_none() && enforce.level > warn.level {
             warn.level = enforce.level;
             if label("warn-version").is_none() {
                 warn.minor = enforce.minor;
             }
         }
         (Policy { enforce, audit, warn }, errors)
+    }
+
+    /// Of the `defaults` of a `PodSecurityConfiguration`: a level and a version for each mode.
+    ///
+    /// # Errors
+    /// What is no level or version, and fields that are unknown.
+    pub fn configured(defaults: &Map<String, Value>) -> Result<Policy, ErrorList> {
+        let mut policy = Policy::default();
+        let mut errors = ErrorList::new();
+        let path = Path::new("defaults");
+        for (key, value) in defaults {
+            let text = value.as_str().unwrap_or_default();
+            let (mode, version) = match key.strip_suffix("-version") {
+                Some(mode) => (mode, true),
+                None => (key.as_str(), false),
+            };
+            let own = match mode {
+                "enforce" => &mut policy.enforce,
+                "audit" => &mut policy.audit,
+                "warn" => &mut policy.warn,
+                _ => {
+                    errors.push(Error::not_supported(
+                        &path,
+                        key.as_str(),
+                        &["enforce", "audit", "warn"],
+                    ));
+                    continue;
+                }
+            };
+            let (read, detail) = if version {
+                let read = minor_of(text).map(|minor| own.minor = minor);
+                (read, "must be \"latest\" or \"v1.x\"")
+            } else {
+                let read = Level::parse(text).map(|level| own.level = level);
+                (read, "must be one of privileged, baseline, restricted")
+            };
+            if read.is_none() {
+                errors.push(Error::invalid(&path.child(key), text, detail));
+            }
+        }
+        if errors.is_empty() {
+            Ok(policy)
+        } else {
+            Err(errors)
+        }
     }
 
     /// Whether nothing is forbidden, noted or warned of.

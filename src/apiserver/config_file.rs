@@ -1,6 +1,7 @@
 //! Files that configure a stage: YAML or JSON with an `apiVersion` and a `kind`.
 
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use crate::machinery;
 
@@ -17,7 +18,14 @@ impl Kind {
     /// # Errors
     /// Text that is no YAML, another kind or version, or fields that do not fit.
     pub(crate) fn read<T: DeserializeOwned>(&self, text: &str) -> Result<T, String> {
-        let mut tree = machinery::yaml(text)?;
+        self.of(machinery::yaml(text)?)
+    }
+
+    /// As [`Kind::read`], of a file's tree.
+    ///
+    /// # Errors
+    /// Another kind or version, or fields that do not fit.
+    pub(crate) fn of<T: DeserializeOwned>(&self, mut tree: Value) -> Result<T, String> {
         let versions = self
             .versions
             .iter()

@@ -40,6 +40,8 @@ pub(crate) struct Settings {
     pub advertise_address: IpAddr,
     /// Port at `advertise_address`.
     pub advertise_port: u16,
+    /// Where discovery says that the keys of service accounts' tokens are.
+    pub jwks_uri: String,
     /// Deadline of what is neither a watch nor a stream.
     pub request_timeout: Duration,
     /// Seconds that a watch lives at least, and at most twice of that, unless its client says.

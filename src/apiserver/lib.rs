@@ -249,12 +249,20 @@ impl ApiServer {
             .kubelet_client
             .as_ref()
             .map(|(c, k)| (c.as_str(), k.as_str()));
-        let kubelet = streams::kubelet::KubeletClient::new(&options.ca_cert, kubelet_pair)?;
+        let preferred = features.kubelets.kubelet_preferred_address_types;
+        let kubelet = streams::kubelet::KubeletClient::new(&options.ca_cert, kubelet_pair, preferred)?;
         let settings = core::Settings {
             service_subnet: options.service_subnet,
             node_port_range: options.node_port_range,
             advertise_address: options.advertise_address,
             advertise_port: options.advertise_port,
+            jwks_uri: features
+                .authentication
+                .service_account_jwks_uri
+                .unwrap_or_else(|| {
+                    let at = std::net::SocketAddr::new(options.advertise_address, options.advertise_port);
+                    format!("https://{at}/openid/v1/jwks")
+                }),
             request_timeout: features.serving.request_timeout,
             min_request_timeout: features.serving.min_request_timeout,
             shutdown_delay: features.serving.shutdown_delay_duration,

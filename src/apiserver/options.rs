@@ -5,11 +5,13 @@
 //!
 //! Two defaults are kubeadm's: the order of authorizers, and the headers of the front proxy.
 
+mod admission;
 mod audit;
 mod authentication;
 mod authorization;
 mod file;
 mod given;
+mod kubelets;
 mod serving;
 
 #[cfg(test)]
@@ -17,12 +19,14 @@ mod tests;
 
 use clap::{ArgAction, Args};
 
+pub use admission::{Admission, AdmissionControl};
 pub use audit::Audit;
 pub use authentication::{Authentication, Oidc, RequestHeader};
 pub use authorization::Authorization;
-pub use file::FileText;
+pub use file::{FileText, Unreadable};
 pub use given::Misuse;
-pub use serving::{Admission, Aggregation, FlowControl, NamedPair, Serving};
+pub use kubelets::Kubelets;
+pub use serving::{Aggregation, FlowControl, NamedPair, Serving};
 
 use crate::Error;
 
@@ -51,6 +55,8 @@ pub struct Features {
     pub encryption_provider_config_automatic_reload: bool,
     #[command(flatten)]
     pub aggregation: Aggregation,
+    #[command(flatten)]
+    pub kubelets: Kubelets,
     #[command(flatten)]
     pub serving: Serving,
 }

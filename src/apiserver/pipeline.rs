@@ -369,7 +369,10 @@ async fn path(core: &Arc<Core>, info: &RequestInfo, user: &UserInfo, parts: Part
         "/openapi/v3" => openapi::v3_root(&core.catalog.now(), headers),
         "/.well-known/openid-configuration" | "/.well-known/openid-configuration/" => {
             only_get()?;
-            public(render::json(&authn::openid::configuration(&core.tokens), headers))
+            public(render::json(
+                &authn::openid::configuration(&core.tokens, &core.settings.jwks_uri),
+                headers,
+            ))
         }
         "/openid/v1/jwks" | "/openid/v1/jwks/" => {
             only_get()?;

@@ -3,6 +3,7 @@
 mod apply;
 mod auth;
 mod clients;
+mod configured;
 mod crds;
 mod crud;
 mod evictions;

@@ -104,7 +104,13 @@ async fn listen(node: &NodeConfig) -> Result<(TcpListener, SocketAddr), Error> {
 fn features(node: &NodeConfig) -> Result<Features, Error> {
     let own = node.extra_config.get(extra::APISERVER).into_iter().flatten();
     let own = own.map(|(flag, value)| (flag.as_str(), value.as_str()));
-    let kubeadm = [("enable-bootstrap-token-auth", "true")];
+    let kubeadm = [
+        ("enable-bootstrap-token-auth", "true"),
+        (
+            "kubelet-preferred-address-types",
+            "InternalIP,ExternalIP,Hostname",
+        ),
+    ];
     Features::given(kubeadm.into_iter().chain(own))
         .map_err(Error::room("the API server's flags can't be used"))
 }

@@ -168,7 +168,7 @@ fn versions_forbid_what_was_known_then() {
 #[test]
 fn labels_make_a_policy() {
     let of = |labels: Value| {
-        let (policy, errors) = Policy::of(labels.as_object());
+        let (policy, errors) = Policy::of(labels.as_object(), &Policy::default());
         let shown = [policy.enforce, policy.audit, policy.warn].map(|lv| lv.to_string());
         (shown, errors.iter().map(ToString::to_string).collect::<Vec<_>>())
     };

@@ -6,6 +6,8 @@ mod certificates;
 pub(crate) mod conditions;
 mod default_class;
 mod escalation;
+mod event_rate_limit;
+mod image_policy;
 mod limit_ranger;
 mod namespace_lifecycle;
 mod namespace_rules;
@@ -41,7 +43,7 @@ use crate::{
     core::{Core, group_resource},
     error::Result,
     metrics::admission::Plugins,
-    options,
+    options::{self, AdmissionControl},
     registry::managed::Owners,
     user::UserInfo,
 };
@@ -175,12 +177,14 @@ pub(crate) struct Chain {
 }
 
 /// Plugins that run only where they are asked for. Upstream: `DefaultOffAdmissionPlugins`.
-const OFF: [&str; 11] = [
+const OFF: [&str; 13] = [
     "AlwaysAdmit",
     "AlwaysDeny",
     "AlwaysPullImages",
     "DenyServiceExternalIPs",
+    EVENT_RATE_LIMIT,
     "ExtendedResourceToleration",
+    IMAGE_POLICY_WEBHOOK,
     "LimitPodHardAntiAffinityTopology",
     "NamespaceAutoProvision",
     "NamespaceExists",
@@ -190,11 +194,13 @@ const OFF: [&str; 11] = [
 ];
 
 /// Upstream's plugins that there are none of here: who leaves them out has what he wants.
-const ABSENT: [&str; 3] = [
-    "EventRateLimit",
-    "ImagePolicyWebhook",
-    "NodeDeclaredFeatureValidator",
-];
+const ABSENT: [&str; 1] = ["NodeDeclaredFeatureValidator"];
+
+const EVENT_RATE_LIMIT: &str = "EventRateLimit";
+const IMAGE_POLICY_WEBHOOK: &str = "ImagePolicyWebhook";
+const POD_SECURITY: &str = "PodSecurity";
+/// Plugins that read a configuration. The first two do nothing without one.
+const CONFIGURED: [&str; 3] = [EVENT_RATE_LIMIT, IMAGE_POLICY_WEBHOOK, POD_SECURITY];
 
 /// Why plugins cannot be chosen so.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -204,10 +210,32 @@ pub enum PluginError {
     /// One of upstream's that this server has not.
     #[error("admission plugin {0:?} is not served here")]
     NotServed(String),
+    /// A plugin that does nothing without a configuration.
+    #[error("admission plugin {0:?} has no configuration")]
+    NoConfiguration(&'static str),
+    #[error("--admission-control-config-file: plugin {plugin}: {why}")]
+    Configuration { plugin: String, why: String },
 }
 
-/// All plugins.
-fn all() -> (Mutating, Validating) {
+impl PluginError {
+    /// What to do about it.
+    #[must_use]
+    pub fn hint(&self) -> &'static str {
+        match self {
+            PluginError::Unknown(_) => {
+                "names are those of https://kubernetes.io/docs/reference/access-authn-authz/admission-controllers/"
+            }
+            PluginError::NotServed(_) => "leave it out of --enable-admission-plugins",
+            PluginError::NoConfiguration(_) => "name a file with one in --admission-control-config-file",
+            PluginError::Configuration { .. } => {
+                "the file is an AdmissionConfiguration: https://kubernetes.io/docs/reference/config-api/apiserver-config.v1/"
+            }
+        }
+    }
+}
+
+/// All plugins but those that do nothing without a configuration.
+fn all(pod_security: pod_security::PodSecurity) -> (Mutating, Validating) {
     (
         vec![
             Box::new(optional::NamespaceAutoProvision),
@@ -238,7 +266,7 @@ fn all() -> (Mutating, Validating) {
             Box::new(limit_ranger::LimitRanger),
             Box::new(service_account::ServiceAccount),
             Box::new(optional::AlwaysPullImages),
-            Box::new(pod_security::PodSecurity),
+            Box::new(pod_security),
             Box::new(namespace_rules::PodNodeSelector),
             Box::new(priority::Priority),
             Box::new(namespace_rules::PodTolerationRestriction),
@@ -258,6 +286,14 @@ fn all() -> (Mutating, Validating) {
     )
 }
 
+/// A plugin by its configuration, or which plugin's is wrong.
+fn with<T>(plugin: &str, made: std::result::Result<T, String>) -> std::result::Result<T, PluginError> {
+    made.map_err(|why| PluginError::Configuration {
+        plugin: plugin.to_owned(),
+        why,
+    })
+}
+
 impl Chain {
     /// All plugins that upstream runs by default or that are enabled, but those that are disabled and not
     /// enabled; what is no plugin upstream can't be left out.
@@ -265,12 +301,20 @@ impl Chain {
     /// # Errors
     /// The first name that no plugin has, or that is to be run and isn't here.
     pub(crate) fn chosen(options: &options::Admission) -> std::result::Result<Self, PluginError> {
-        let (mut mutating, mut validating) = all();
+        let given = options.admission_control_config_file.as_ref();
+        let configuration = |plugin: &str| given.and_then(|given| given.of(plugin));
+        let (mut mutating, mut validating) = all(match configuration(POD_SECURITY) {
+            Some(own) => with(POD_SECURITY, pod_security::PodSecurity::new(own))?,
+            None => pod_security::PodSecurity::default(),
+        });
         let (off, on) = (
             &options.disable_admission_plugins,
             &options.enable_admission_plugins,
         );
         let has = |name: &str| {
+            if CONFIGURED.contains(&name) {
+                return true;
+            }
             let mut mutating = mutating.iter().map(|plugin| plugin.name());
             let mut validating = validating.iter().map(|plugin| plugin.name());
             mutating.any(|own| own == name) || validating.any(|own| own == name)
@@ -291,8 +335,32 @@ impl Chain {
             let left_out = OFF.contains(&name) || off.iter().any(|off| off == name);
             !left_out || on.iter().any(|on| on == name)
         };
+        // Configuration of what is not run is nobody's; of what is, it must be read.
+        for (plugin, own) in given.into_iter().flat_map(AdmissionControl::plugins) {
+            if !own.is_null() && !CONFIGURED.contains(&plugin) && stays(plugin) {
+                let why = "has no configuration here; leave it out of the file".to_owned();
+                let plugin = plugin.to_owned();
+                return Err(PluginError::Configuration { plugin, why });
+            }
+        }
         mutating.retain(|plugin| stays(plugin.name()));
         validating.retain(|plugin| stays(plugin.name()));
+        for (name, before) in [
+            (IMAGE_POLICY_WEBHOOK, POD_SECURITY),
+            (EVENT_RATE_LIMIT, "OwnerReferencesPermissionEnforcement"),
+        ] {
+            if !stays(name) {
+                continue;
+            }
+            let own = configuration(name).ok_or(PluginError::NoConfiguration(name))?;
+            let plugin: Box<dyn Validate> = match name {
+                EVENT_RATE_LIMIT => Box::new(with(name, event_rate_limit::EventRateLimit::new(own))?),
+                _ => Box::new(with(name, image_policy::ImagePolicyWebhook::new(own))?),
+            };
+            // In upstream's order, as far as its neighbours run.
+            let at = validating.iter().position(|other| other.name() == before);
+            validating.insert(at.unwrap_or(0), plugin);
+        }
         // Upstream's registry asks this itself, whatever the plugins are.
         validating.insert(0, Box::new(escalation::Escalation));
         Ok(Chain {

@@ -1,7 +1,7 @@
 //! The pod security standards of namespaces are held. Upstream: `k8s.io/pod-security-admission/admission`.
 //!
-//! What a standard forbids is [`rkind_apimachinery::podsecurity`]'s; no namespace, user or runtime
-//! class is exempt, and a namespace without labels is privileged.
+//! What a standard forbids is [`rkind_apimachinery::podsecurity`]'s. Unless the plugin is configured otherwise, no
+//! namespace, user or runtime class is exempt, and a namespace without labels is privileged.
 
 use std::{
     collections::BTreeMap,
@@ -15,10 +15,11 @@ use rkind_apimachinery::{
     podsecurity::{Level, LevelVersion, Policy, Violations, evaluate},
     status::Status,
 };
-use serde_json::Value;
+use serde::Deserialize;
+use serde_json::{Map, Value};
 
 use super::{Operation, Request, Validate};
-use crate::error::Result;
+use crate::{config_file::Kind, error::Result};
 
 /// How many pods of a namespace are looked at when its standard changes, and for how long.
 const MOST_PODS: usize = 3000;
@@ -39,7 +40,71 @@ const OTHERS: [&str; 8] = [
     "status",
 ];
 
-pub(super) struct PodSecurity;
+const KIND: Kind = Kind {
+    name: "PodSecurityConfiguration",
+    group: "pod-security.admission.config.k8s.io",
+    versions: &["v1"],
+};
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Configuration {
+    #[serde(default)]
+    defaults: Map<String, Value>,
+    #[serde(default)]
+    exemptions: Exemptions,
+}
+
+/// Who and what no standard holds for.
+#[derive(Default, Deserialize)]
+#[serde(default, rename_all = "camelCase", deny_unknown_fields)]
+struct Exemptions {
+    usernames: Vec<String>,
+    namespaces: Vec<String>,
+    runtime_classes: Vec<String>,
+}
+
+#[derive(Default)]
+pub(super) struct PodSecurity {
+    /// Of what namespaces do not say.
+    defaults: Policy,
+    exemptions: Exemptions,
+}
+
+impl PodSecurity {
+    /// By the plugin's configuration.
+    ///
+    /// # Errors
+    /// What is wrong with it.
+    pub(super) fn new(configuration: &Value) -> Result<Self, String> {
+        let read: Configuration = KIND.of(configuration.clone())?;
+        let defaults = Policy::configured(&read.defaults).map_err(|errors| {
+            let errors: Vec<String> = errors.iter().map(ToString::to_string).collect();
+            errors.join(", ")
+        })?;
+        Ok(PodSecurity {
+            defaults,
+            exemptions: read.exemptions,
+        })
+    }
+
+    /// Whether a request is exempt; why is noted.
+    fn exempts(&self, request: &Request<'_>, pod: &Value) -> bool {
+        let has = |list: &[String], name: &str| !name.is_empty() && list.iter().any(|own| own == name);
+        let class = pod["spec"]["runtimeClassName"].as_str().unwrap_or_default();
+        let why = if has(&self.exemptions.namespaces, request.namespace) {
+            "namespace"
+        } else if has(&self.exemptions.usernames, &request.user.name) {
+            "user"
+        } else if has(&self.exemptions.runtime_classes, class) {
+            "runtimeClass"
+        } else {
+            return false;
+        };
+        request.notes.annotate(format!("{LABELS}exempt"), why);
+        true
+    }
+}
 
 #[async_trait]
 impl Validate for PodSecurity {
@@ -52,17 +117,17 @@ impl Validate for PodSecurity {
             return Ok(());
         }
         match (request.def.group, request.def.resource) {
-            ("", "namespaces") if request.sub.is_empty() => namespace(request),
-            ("", "pods") if !OTHERS.contains(&request.sub) => pod(request),
+            ("", "namespaces") if request.sub.is_empty() => self.namespace(request),
+            ("", "pods") if !OTHERS.contains(&request.sub) => self.pod(request),
             ("", "replicationcontrollers")
             | ("apps", "replicasets" | "deployments" | "statefulsets" | "daemonsets")
             | ("batch", "jobs")
                 if request.sub.is_empty() =>
             {
-                template(request, &request.object["spec"]["template"])
+                self.template(request, &request.object["spec"]["template"])
             }
-            ("", "podtemplates") => template(request, &request.object["template"]),
-            ("batch", "cronjobs") if request.sub.is_empty() => template(
+            ("", "podtemplates") => self.template(request, &request.object["template"]),
+            ("batch", "cronjobs") if request.sub.is_empty() => self.template(
                 request,
                 &request.object["spec"]["jobTemplate"]["spec"]["template"],
             ),
@@ -75,26 +140,28 @@ fn judge(level: LevelVersion, object: &Value) -> Violations {
     evaluate(level, meta::annotations(object), &object["spec"])
 }
 
-/// The policy of the request's namespace; labels that cannot be read are noted.
-fn policy(request: &Request<'_>) -> Result<Policy> {
-    let gr = GroupResource::new("", "namespaces");
-    let namespace = request
-        .core
-        .cached("core/namespaces", request.namespace)
-        .ok_or_else(|| Status::not_found(&gr, request.namespace))?;
-    // Most namespaces say nothing, which is no reason to read them whole.
-    if !namespace.labels().keys().any(|key| key.starts_with(LABELS)) {
-        return Ok(Policy::of(None).0);
+impl PodSecurity {
+    /// The policy of the request's namespace; labels that cannot be read are noted.
+    fn policy(&self, request: &Request<'_>) -> Result<Policy> {
+        let gr = GroupResource::new("", "namespaces");
+        let namespace = request
+            .core
+            .cached("core/namespaces", request.namespace)
+            .ok_or_else(|| Status::not_found(&gr, request.namespace))?;
+        // Most namespaces say nothing, which is no reason to read them whole.
+        if !namespace.labels().keys().any(|key| key.starts_with(LABELS)) {
+            return Ok(self.defaults);
+        }
+        let namespace = namespace.to_value();
+        let (policy, errors) = Policy::of(meta::labels(&namespace), &self.defaults);
+        if let Some(error) = errors.iter().next() {
+            request.notes.annotate(
+                "pod-security.kubernetes.io/error",
+                format!("Failed to parse policy: {error}"),
+            );
+        }
+        Ok(policy)
     }
-    let namespace = namespace.to_value();
-    let (policy, errors) = Policy::of(meta::labels(&namespace));
-    if let Some(error) = errors.iter().next() {
-        request.notes.annotate(
-            "pod-security.kubernetes.io/error",
-            format!("Failed to parse policy: {error}"),
-        );
-    }
-    Ok(policy)
 }
 
 fn would_violate(level: LevelVersion, found: &Violations) -> String {
@@ -105,41 +172,46 @@ fn would_violate(level: LevelVersion, found: &Violations) -> String {
     )
 }
 
-fn pod(request: &Request<'_>) -> Result<()> {
-    let policy = policy(request)?;
-    if policy.is_privileged() {
-        return Ok(());
+impl PodSecurity {
+    fn pod(&self, request: &Request<'_>) -> Result<()> {
+        let policy = self.policy(request)?;
+        if policy.is_privileged() || self.exempts(request, request.object) {
+            return Ok(());
+        }
+        if let Some(old) = request.old
+            && !is_significant(request.object, old)
+        {
+            return Ok(());
+        }
+        let found = judge(policy.enforce, request.object);
+        request.notes.annotate(
+            "pod-security.kubernetes.io/enforce-policy",
+            policy.enforce.to_string(),
+        );
+        audit(request, &policy, request.object);
+        if !found.is_empty() {
+            return Err(request.forbidden(&format!(
+                "violates PodSecurity {}: {}",
+                quote(&policy.enforce.to_string()),
+                found.detail()
+            )));
+        }
+        warn(request, &policy, request.object);
+        Ok(())
     }
-    if let Some(old) = request.old
-        && !is_significant(request.object, old)
-    {
-        return Ok(());
-    }
-    let found = judge(policy.enforce, request.object);
-    request.notes.annotate(
-        "pod-security.kubernetes.io/enforce-policy",
-        policy.enforce.to_string(),
-    );
-    audit(request, &policy, request.object);
-    if !found.is_empty() {
-        return Err(request.forbidden(&format!(
-            "violates PodSecurity {}: {}",
-            quote(&policy.enforce.to_string()),
-            found.detail()
-        )));
-    }
-    warn(request, &policy, request.object);
-    Ok(())
-}
 
-fn template(request: &Request<'_>, template: &Value) -> Result<()> {
-    if !template.is_object() {
-        return Ok(());
+    fn template(&self, request: &Request<'_>, template: &Value) -> Result<()> {
+        if !template.is_object() {
+            return Ok(());
+        }
+        let policy = self.policy(request)?;
+        if self.exempts(request, template) {
+            return Ok(());
+        }
+        audit(request, &policy, template);
+        warn(request, &policy, template);
+        Ok(())
     }
-    let policy = policy(request)?;
-    audit(request, &policy, template);
-    warn(request, &policy, template);
-    Ok(())
 }
 
 fn audit(request: &Request<'_>, policy: &Policy, pod: &Value) {
@@ -182,29 +254,33 @@ fn is_significant(new: &Value, old: &Value) -> bool {
     grown || debugged || seccomp(new) != seccomp(old)
 }
 
-fn namespace(request: &Request<'_>) -> Result<()> {
-    let (new, errors) = Policy::of(meta::labels(request.object));
-    let invalid = || -> Result<()> { Err(Status::invalid("", "Namespace", request.name, &errors).into()) };
-    let Some(old) = request.old else {
-        return if errors.is_empty() { Ok(()) } else { invalid() };
-    };
-    let (before, old_errors) = Policy::of(meta::labels(old));
-    let same = errors
-        .iter()
-        .map(ToString::to_string)
-        .eq(old_errors.iter().map(ToString::to_string));
-    if !errors.is_empty() && !same {
-        return invalid();
+impl PodSecurity {
+    fn namespace(&self, request: &Request<'_>) -> Result<()> {
+        let (new, errors) = Policy::of(meta::labels(request.object), &self.defaults);
+        let invalid =
+            || -> Result<()> { Err(Status::invalid("", "Namespace", request.name, &errors).into()) };
+        let Some(old) = request.old else {
+            return if errors.is_empty() { Ok(()) } else { invalid() };
+        };
+        let (before, old_errors) = Policy::of(meta::labels(old), &self.defaults);
+        let same = errors
+            .iter()
+            .map(ToString::to_string)
+            .eq(old_errors.iter().map(ToString::to_string));
+        if !errors.is_empty() && !same {
+            return invalid();
+        }
+        let (new, before) = (new.enforce, before.enforce);
+        let relaxed = new.minor == before.minor && new.level <= before.level;
+        let exempt = self.exemptions.namespaces.iter().any(|own| own == request.name);
+        if new == before || new.level == Level::Privileged || relaxed || exempt {
+            return Ok(());
+        }
+        for warning in existing(request, new) {
+            request.notes.warn(warning);
+        }
+        Ok(())
     }
-    let (new, before) = (new.enforce, before.enforce);
-    let relaxed = new.minor == before.minor && new.level <= before.level;
-    if new == before || new.level == Level::Privileged || relaxed {
-        return Ok(());
-    }
-    for warning in existing(request, new) {
-        request.notes.warn(warning);
-    }
-    Ok(())
 }
 
 /// What to say of the pods that are there already.

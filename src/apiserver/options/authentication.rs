@@ -42,6 +42,10 @@ pub struct Authentication {
     /// Audiences that service accounts' tokens may be for [default: the issuer]
     #[arg(long, value_name = "AUDIENCES", value_delimiter = ',')]
     pub api_audiences: Vec<String>,
+    /// URL of the keys of service accounts' tokens, as the discovery document names it [default: below the
+    /// address that the server advertises]
+    #[arg(long, value_name = "URL", value_parser = https)]
+    pub service_account_jwks_uri: Option<String>,
     /// Let tokens of pods' default projection live a year; their use after the hour they asked for is
     /// noted
     #[arg(long, value_name = "BOOL", num_args = 0..=1, require_equals = true, default_value_t = true, default_missing_value = "true", action = ArgAction::Set)]
@@ -49,6 +53,14 @@ pub struct Authentication {
     /// The longest that a service account's token may live; 0 is no limit
     #[arg(long, value_name = "DURATION", value_parser = duration, default_value = "0s")]
     pub service_account_max_token_expiration: Duration,
+}
+
+fn https(text: &str) -> Result<String, String> {
+    match text.parse::<http::Uri>() {
+        Ok(uri) if uri.scheme_str() == Some("https") => Ok(text.to_owned()),
+        Ok(_) => Err(format!("requires https scheme, parsed as: {text}")),
+        Err(error) => Err(format!("must be a valid URL: {error}")),
+    }
 }
 
 impl Default for Authentication {
@@ -65,6 +77,7 @@ impl Default for Authentication {
             authentication_token_webhook_cache_ttl: Duration::from_secs(120),
             request_header: RequestHeader::default(),
             api_audiences: Vec::new(),
+            service_account_jwks_uri: None,
             service_account_extend_token_expiration: true,
             service_account_max_token_expiration: Duration::ZERO,
         }
@@ -72,7 +85,9 @@ impl Default for Authentication {
 }
 
 impl Authentication {
-    /// The authorities of client certificates in PEM: the cluster's, and what else is believed.
+    /// The authorities of client certificates in PEM: the cluster's, and what else is believed. Upstream has
+    /// only the latter where they are given; here the administrator's kubeconfig and the nodes' certificates
+    /// are of the cluster's own authority, whose key never leaves the data folder, and go on to be valid.
     #[must_use]
     pub fn client_authorities(&self, cluster: &str) -> String {
         match &self.client_ca_file {

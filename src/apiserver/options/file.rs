@@ -1,7 +1,32 @@
 use std::{
+    io,
     ops::Deref,
     path::{Path, PathBuf},
 };
+
+/// Why a file is not read, and what to do.
+#[derive(Debug, thiserror::Error)]
+#[error("{why}; {}", next(.why))]
+pub struct Unreadable {
+    why: io::Error,
+}
+
+fn next(why: &io::Error) -> &'static str {
+    match why.kind() {
+        io::ErrorKind::NotFound => "name a file that is there, relative paths begin in the working directory",
+        io::ErrorKind::PermissionDenied => "let the user who runs this read it",
+        io::ErrorKind::InvalidData => "name a file of text in UTF-8",
+        _ => "name a file that can be read",
+    }
+}
+
+/// The text of a file.
+///
+/// # Errors
+/// Why it cannot be read, or that it is no text.
+pub(super) fn text_of(path: impl AsRef<Path>) -> Result<String, Unreadable> {
+    std::fs::read_to_string(path).map_err(|why| Unreadable { why })
+}
 
 /// The text of a file that a flag names.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -15,9 +40,9 @@ impl FileText {
     ///
     /// # Errors
     /// Why it cannot be read, or that it is no text.
-    pub fn read(path: &str) -> std::io::Result<FileText> {
+    pub fn read(path: &str) -> Result<FileText, Unreadable> {
         Ok(FileText {
-            text: std::fs::read_to_string(path)?,
+            text: text_of(path)?,
             path: path.into(),
         })
     }

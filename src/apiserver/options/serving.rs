@@ -2,7 +2,7 @@ use std::time::Duration;
 
 use clap::{ArgAction, Args};
 
-use super::{FileText, name};
+use super::{FileText, file::text_of};
 use crate::deadline::duration;
 
 /// How many requests are served at once, and who waits.
@@ -28,19 +28,6 @@ impl Default for FlowControl {
             max_mutating_requests_inflight: 200,
         }
     }
-}
-
-/// Which plugins look at writes.
-#[derive(Args, Clone, Debug, Default, PartialEq)]
-#[command(next_help_heading = "Admission")]
-pub struct Admission {
-    /// Admission plugins to leave out
-    #[arg(long, value_name = "PLUGINS", value_delimiter = ',', value_parser = name)]
-    pub disable_admission_plugins: Vec<String>,
-    /// Admission plugins to run although they are left out: ServiceAccount is, where no controller makes
-    /// service accounts
-    #[arg(long, value_name = "PLUGINS", value_delimiter = ',', value_parser = name)]
-    pub enable_admission_plugins: Vec<String>,
 }
 
 /// APIs that other servers serve. They believe the `X-Remote-*` headers only from whom holds this key.
@@ -143,7 +130,7 @@ impl NamedPair {
         let (certificate, key) = files
             .split_once(',')
             .ok_or("expected comma separated certificate and key file paths")?;
-        let read = |path: &str| std::fs::read_to_string(path).map_err(|error| format!("{path}: {error}"));
+        let read = |path: &str| text_of(path).map_err(|error| format!("{path}: {error}"));
         let names = names.split(',').map(str::trim).filter(|name| !name.is_empty());
         Ok(NamedPair {
             certificate: read(certificate)?,

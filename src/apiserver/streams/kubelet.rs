@@ -41,9 +41,10 @@ pub(crate) fn node_address(core: &Core, name: &str) -> Result<NodeAddress> {
         .as_array()
         .cloned()
         .unwrap_or_default();
-    let host = ["InternalIP", "ExternalIP", "InternalDNS", "Hostname"]
+    let preferred = &core.kubelet.preferred;
+    let host = preferred
         .iter()
-        .find_map(|kind| addresses.iter().find(|a| a["type"] == *kind)?["address"].as_str())
+        .find_map(|kind| addresses.iter().find(|a| a["type"] == kind.as_str())?["address"].as_str())
         .ok_or_else(|| {
             let text = |value: &Value| value.as_str().unwrap_or_default().to_owned();
             let known = addresses
@@ -66,17 +67,23 @@ pub(crate) fn node_address(core: &Core, name: &str) -> Result<NodeAddress> {
 /// Connects to kubelets.
 pub(crate) struct KubeletClient {
     tls: Option<TlsConnector>,
+    /// Types of addresses, the best first.
+    preferred: Vec<String>,
 }
 
 impl KubeletClient {
     /// `ca` verifies kubelets; `pair` is the certificate chain and key shown to them, in PEM.
-    /// Without a pair no kubelet can be reached.
+    /// Without a pair no kubelet can be reached. `preferred` are types of nodes' addresses, the best first.
     ///
     /// # Errors
     /// When a PEM text does not hold what it should.
-    pub(crate) fn new(ca: &str, pair: Option<(&str, &str)>) -> Result<Self, TlsError> {
+    pub(crate) fn new(
+        ca: &str,
+        pair: Option<(&str, &str)>,
+        preferred: Vec<String>,
+    ) -> Result<Self, TlsError> {
         let Some((chain, key)) = pair else {
-            return Ok(KubeletClient { tls: None });
+            return Ok(KubeletClient { tls: None, preferred });
         };
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(ca.as_bytes()) {
@@ -93,6 +100,7 @@ impl KubeletClient {
             .with_client_auth_cert(chain, key)?;
         Ok(KubeletClient {
             tls: Some(TlsConnector::from(Arc::new(config))),
+            preferred,
         })
     }
 

@@ -274,3 +274,39 @@ async fn large_answers_are_compressed_for_who_accepts_it() {
         f.get(&format!("{MAPS}/a")).await
     );
 }
+
+#[tokio::test]
+async fn keys_of_tokens_are_where_the_server_is_reached() {
+    let at = "/.well-known/openid-configuration";
+    let f = fixture().await;
+    let keys = &f.get(at).await["jwks_uri"];
+    assert_eq!(keys, "https://192.0.2.1:6443/openid/v1/jwks");
+    let elsewhere = "https://keys.example.com/jwks";
+    let f = fixture_of(|o| o.features.authentication.service_account_jwks_uri = Some(elsewhere.into())).await;
+    assert_eq!(&f.get(at).await["jwks_uri"], elsewhere);
+}
+
+#[tokio::test]
+async fn kubelets_are_asked_at_the_preferred_address() {
+    let addresses = json!([{"type": "InternalIP", "address": "127.0.0.1"}, {"type": "Hostname", "address": "node.invalid"}]);
+    for (order, wanted) in [
+        (None, "lookup node.invalid"),
+        (Some(["ExternalIP", "InternalIP"]), "address not allowed"),
+        (
+            Some(["ExternalIP", "ExternalDNS"]),
+            "no preferred addresses found; known addresses: [{InternalIP 127.0.0.1} {Hostname node.invalid}]",
+        ),
+    ] {
+        let f = fixture_of(|o| {
+            if let Some(order) = order {
+                o.features.kubelets.kubelet_preferred_address_types = order.map(str::to_owned).into();
+            }
+        })
+        .await;
+        let node = json!({"metadata": {"name": "n"}, "status": {"addresses": addresses}});
+        f.send("POST", "/api/v1/nodes", node).await;
+        let (_, answer) = f.send("GET", "/api/v1/nodes/n/proxy/", Value::Null).await;
+        let said = answer["message"].as_str().unwrap_or_default();
+        assert!(said.starts_with(wanted), "{said}");
+    }
+}

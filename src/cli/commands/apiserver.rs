@@ -106,8 +106,8 @@ impl From<rkind_apiserver::Error> for Failure {
                 ExitStatus::Failure,
                 Some("stop the server that runs on it, or name another folder with --data-dir"),
             ),
-            Error::Plugin(_)
-            | Error::Apis(_)
+            Error::Plugin(wrong) => (ExitStatus::Usage, Some(wrong.hint())),
+            Error::Apis(_)
             | Error::File { .. }
             | Error::Authentication(_)
             | Error::Authorization(_)
