@@ -60,8 +60,11 @@ fn main() -> ExitCode {
             args::Role::Agent { config } => rkind_node::agent(Path::new(config)),
         };
     }
-    let serves = matches!(cli.command, Command::Apiserver(_));
-    printer::start_log(cli.global.verbose, if serves { "warn" } else { "off" });
+    let (serves, form) = match &cli.command {
+        Command::Apiserver(args) => (true, args.logging_format),
+        _ => (false, printer::LogFormat::default()),
+    };
+    printer::start_log(cli.global.verbose, if serves { "warn" } else { "off" }, form);
     let mut builder = tokio::runtime::Builder::new_multi_thread();
     if serves {
         builder.thread_stack_size(rkind_apiserver::STACK);

@@ -77,10 +77,18 @@ pub(crate) fn failure(failure: &Failure) -> ExitCode {
     failure.status.into()
 }
 
+/// How a line of the log is written: in words, or as an object in JSON.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
+pub(crate) enum LogFormat {
+    #[default]
+    Text,
+    Json,
+}
+
 /// Logs go to standard error, more with each `-v`. Without one, a command that ends says what
 /// goes wrong as an error and logs nothing (`quiet`): a client that tries again is no news.
 /// `RKIND_LOG` says it in `tracing`'s own words.
-pub(crate) fn start_log(verbose: u8, quiet: &str) {
+pub(crate) fn start_log(verbose: u8, quiet: &str, form: LogFormat) {
     let level = match verbose {
         0 => quiet,
         1 => "rkind=info,rkind_cluster=debug,rkind_driver_docker=debug,warn",
@@ -89,9 +97,13 @@ pub(crate) fn start_log(verbose: u8, quiet: &str) {
     };
     let filter = tracing_subscriber::EnvFilter::try_from_env("RKIND_LOG")
         .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new(level));
-    let _ = tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_ansi(console::colors_enabled_stderr())
-        .with_writer(std::io::stderr)
-        .try_init();
+        .with_writer(std::io::stderr);
+    // Somebody else's log stays.
+    let _ = match form {
+        LogFormat::Text => log.try_init(),
+        LogFormat::Json => log.json().try_init(),
+    };
 }

@@ -12,6 +12,7 @@ use serde_json::json;
 use super::Outcome;
 use crate::args::Format;
 use crate::exit::{ExitStatus, Failure};
+use crate::printer::LogFormat;
 use crate::{context, printer};
 
 #[derive(Debug, Args)]
@@ -19,6 +20,10 @@ pub(crate) struct ApiserverArgs {
     /// How to print where the server is, once it is ready
     #[arg(short, long, value_enum, default_value = "text", value_name = "FORMAT")]
     pub output: Format,
+
+    /// How to write the log, which goes to standard error
+    #[arg(long, value_enum, default_value = "text", value_name = "FORMAT")]
+    pub logging_format: LogFormat,
 
     /// Folder of the data, keys and the admin's kubeconfig; made if missing
     #[arg(long, value_name = "FOLDER", help_heading = "Serving")]

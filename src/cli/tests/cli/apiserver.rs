@@ -15,10 +15,15 @@ struct Server {
 impl Server {
     /// Starts one; returns when it says that it is ready.
     fn start(folder: &Path) -> Server {
+        Server::start_with(folder, &[])
+    }
+
+    fn start_with(folder: &Path, flags: &[&str]) -> Server {
         let mut child = Command::new(env!("CARGO_BIN_EXE_rkind"))
             .env_clear()
             .current_dir(folder)
             .args(["apiserver", "--data-dir=data", "--secure-port=0", "--output=json"])
+            .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -82,6 +87,26 @@ fn starts_again_with_the_same_keys_and_ends_cleanly() {
 }
 
 #[test]
+fn logs_are_objects_when_they_are_asked_for() {
+    let home = tempfile::tempdir().unwrap();
+    let server = Server::start_with(home.path(), &["--logging-format=json", "-vv"]);
+    let (code, said) = server.stop();
+    assert_eq!(code, Some(0), "{said}");
+    let logged: Vec<serde_json::Value> = said
+        .lines()
+        .filter(|line| !line.starts_with("Stopping;"))
+        .map(|line| serde_json::from_str(line).unwrap_or_else(|error| panic!("{error}: {line}")))
+        .collect();
+    assert!(!logged.is_empty());
+    for event in logged {
+        for field in ["timestamp", "level", "target"] {
+            assert!(event[field].is_string(), "{event}");
+        }
+        assert!(event["fields"].is_object(), "{event}");
+    }
+}
+
+#[test]
 fn what_cannot_be_used_is_said() {
     let home = tempfile::tempdir().unwrap();
     let server = Server::start(home.path());
@@ -113,6 +138,24 @@ fn what_cannot_be_used_is_said() {
         (
             "wrong-ports",
             &["apiserver", "--data-dir=x", "--service-node-port-range=9-3"],
+        ),
+        (
+            "missing-file",
+            &[
+                "apiserver",
+                "--data-dir=y",
+                "--tls-cert-file=none.crt",
+                "--tls-private-key-file=none.key",
+            ],
+        ),
+        (
+            "plugin-without-configuration",
+            &[
+                "apiserver",
+                "--data-dir=y",
+                "--secure-port=0",
+                "--enable-admission-plugins=EventRateLimit",
+            ],
         ),
         (
             "unknown-plugin",
