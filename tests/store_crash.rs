@@ -259,7 +259,7 @@ async fn child(dir: &Path) {
             "HAVE {} {} {}",
             entry.key,
             entry.mod_revision,
-            hash(&entry.value)
+            hash(&entry.value.bytes())
         ));
     }
     tell("READY");

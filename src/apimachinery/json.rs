@@ -75,8 +75,20 @@ impl Tape {
     /// # Errors
     /// When the text is no JSON. Escapes and numbers are checked no further than their end.
     pub fn read<'t>(&'t mut self, text: &'t str) -> Result<Place<'t>, Malformed> {
-        self.nodes.clear();
         self.nodes.reserve(text.len() / 24);
+        let (root, end) = self.read_first(text)?;
+        match text[end..].trim_ascii_start() {
+            "" => Ok(root),
+            rest => Err(Malformed(text.len() - rest.len())),
+        }
+    }
+
+    /// As [`Tape::read`], of text that goes on behind the value; gives the offset where the value ends.
+    ///
+    /// # Errors
+    /// As [`Tape::read`].
+    pub fn read_first<'t>(&'t mut self, text: &'t str) -> Result<(Place<'t>, usize), Malformed> {
+        self.nodes.clear();
         if u32::try_from(text.len()).is_err() {
             return Err(Malformed(u32::MAX as usize));
         }
@@ -86,15 +98,12 @@ impl Tape {
         };
         let start = scan.space(0);
         let end = scan.value(start, (0, 0), 0)?;
-        match scan.space(end) {
-            end if end == text.len() => {}
-            end => return Err(Malformed(end)),
-        }
-        Ok(Place {
+        let root = Place {
             text,
             nodes: &self.nodes,
             at: 0,
-        })
+        };
+        Ok((root, end))
     }
 }
 

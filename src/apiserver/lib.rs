@@ -81,6 +81,14 @@ pub use registry::components::Running;
 pub use server::{PatternError, TlsError, TlsOptions};
 pub use user::UserInfo;
 
+/// How a store that holds this server's objects is best opened.
+pub fn store_options() -> rkind_store::embedded::Options {
+    rkind_store::embedded::Options {
+        repeats: cacher::repeats,
+        ..Default::default()
+    }
+}
+
 /// The Kubernetes version served.
 pub const VERSION: &str = "v1.35.0";
 

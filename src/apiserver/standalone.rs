@@ -137,7 +137,7 @@ async fn prepare(options: Options) -> Result<Standalone, Error> {
     Enabled::new(&features.runtime_config)?;
     std::fs::create_dir_all(dir).map_err(io(format!("create {}", dir.display())))?;
     // First the store: its lock keeps a second process off the whole folder.
-    let store = match EmbeddedStore::open(&dir.join("store"), Default::default()).await {
+    let store = match EmbeddedStore::open(&dir.join("store"), crate::store_options()).await {
         Err(rkind_store::Error::Locked { .. }) => return Err(Error::InUse(dir.clone())),
         opened => Arc::new(opened?),
     };

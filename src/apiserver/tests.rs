@@ -54,7 +54,11 @@ pub(crate) async fn fixture() -> Fixture {
 /// With options of the test's own.
 pub(crate) async fn fixture_of(edit: impl FnOnce(&mut Options)) -> Fixture {
     let dir = tempfile::tempdir().unwrap();
-    let store = Arc::new(EmbeddedStore::open(dir.path(), Default::default()).await.unwrap());
+    let store = Arc::new(
+        EmbeddedStore::open(dir.path(), crate::store_options())
+            .await
+            .unwrap(),
+    );
     Fixture {
         server: server_with(store.clone(), edit).await,
         store,

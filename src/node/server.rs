@@ -38,12 +38,9 @@ async fn serve(node: NodeConfig) -> Result<(), Error> {
     // The port is taken before the store is opened: a client that comes early waits in the
     // listener's queue instead of being refused.
     let listener = listen(&node).await?;
-    let store = EmbeddedStore::open(
-        Path::new(paths::STORE_DIR),
-        rkind_store::embedded::Options::default(),
-    )
-    .await
-    .map_err(Error::room("could not open the store"))?;
+    let store = EmbeddedStore::open(Path::new(paths::STORE_DIR), rkind_apiserver::store_options())
+        .await
+        .map_err(Error::room("could not open the store"))?;
     let features = features(&node)?;
     let (certificate, key) = (&pki.apiserver.cert, &pki.apiserver.key);
     let tls = TlsOptions::given(&features, certificate, key, &node.pki.ca_cert)

@@ -112,7 +112,7 @@ impl Case {
 
     fn show(&self, entry: &Entry) -> String {
         let name = entry.key.strip_prefix(&self.root).unwrap_or(&entry.key);
-        format!("{name}={}", String::from_utf8_lossy(&entry.value))
+        format!("{name}={}", String::from_utf8_lossy(&entry.value.bytes()))
     }
 
     /// `+name=value`, `~name=value` or `-name` with the revision relative to `base`.

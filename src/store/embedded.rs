@@ -64,15 +64,18 @@ mod disk;
 mod log;
 mod open;
 mod snapshot;
+mod texts;
 mod watchers;
 mod writer;
 
 #[doc(hidden)]
 pub use self::disk::Faults;
+pub use self::texts::Repeats;
 use self::{
     disk::Disk,
+    texts::Texts,
     watchers::Hub,
-    writer::{Op, Request, Writer},
+    writer::{Op, Request, Writer, Written},
 };
 
 /// Longest key in bytes.
@@ -125,6 +128,8 @@ pub struct Options {
     pub retention: Retention,
     /// Commits that may queue up for one watch before it is ended with [`Error::Slow`].
     pub watch_queue: usize,
+    /// What of a value is to be held once for all that have it.
+    pub repeats: Repeats,
     /// Test hook: asked before each step on disk. Leave it at its default.
     #[doc(hidden)]
     pub faults: Faults,
@@ -137,6 +142,7 @@ impl Default for Options {
             log_ahead: 512 << 10,
             retention: Retention::default(),
             watch_queue: 4096,
+            repeats: |_| Vec::new(),
             faults: Faults::default(),
         }
     }
@@ -157,6 +163,7 @@ struct Shared {
     hub: Arc<Hub>,
     /// Why no write is acknowledged any more; set once, never cleared.
     failed: OnceLock<Error>,
+    texts: Texts,
 }
 
 impl EmbeddedStore {
@@ -173,14 +180,16 @@ impl EmbeddedStore {
     /// [`EmbeddedStore::open`] for callers without a runtime; blocks on the disk.
     pub fn open_blocking(dir: &Path, options: Options) -> Result<Self> {
         let disk = Disk::open(dir, options.faults.clone())?;
+        let texts = Texts::new(options.repeats);
         let open::Opened {
             state,
             log,
             checkpoint_bytes,
-        } = open::recover(&disk, options.log_ahead)?;
+        } = open::recover(&disk, options.log_ahead, &texts)?;
         let shared = Arc::new(Shared {
             hub: Arc::new(Hub::new(state.clone(), options.watch_queue)),
             failed: OnceLock::new(),
+            texts,
         });
         let (requests, queue) = mpsc::channel();
         let writer = Writer::new(shared.clone(), disk, state, log, checkpoint_bytes, &options);
@@ -233,6 +242,11 @@ impl EmbeddedStore {
             _ => return Err(self.shared.failed.get().cloned().unwrap_or(Error::Closed)),
         }
         answer.await.unwrap_or(Err(Error::Closed))
+    }
+
+    fn written(&self, bytes: Bytes) -> Written {
+        let held = self.shared.texts.hold(&bytes);
+        Written { bytes, held }
     }
 
     /// The key as committed, for refusing without a way over the queue: what is committed now
@@ -312,7 +326,7 @@ impl Store for EmbeddedStore {
         }
         self.submit(Op::Create {
             key: key.into(),
-            value,
+            value: self.written(value),
         })
         .await
     }
@@ -330,7 +344,7 @@ impl Store for EmbeddedStore {
         self.submit(Op::Update {
             key: key.into(),
             expected,
-            value,
+            value: self.written(value),
         })
         .await
     }

@@ -30,21 +30,23 @@ use bytes::Bytes;
 pub mod contract;
 pub mod embedded;
 mod error;
+mod value;
 mod watch;
 
 pub use error::{Error, Result};
+pub use value::Value;
 pub use watch::{WatchBatch, WatchStream};
 
 /// Position in the store's one order of changes; at least 1.
 pub type Revision = u64;
 
-/// One key with its value as of one revision. Cloning copies two reference counts, no bytes.
+/// One key with its value as of one revision. Cloning copies reference counts, no bytes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Entry {
     /// Full key, for example `/registry/pods/default/web-0`.
     pub key: Arc<str>,
     /// The bytes that were written, unchanged.
-    pub value: Bytes,
+    pub value: Value,
     /// Revision of the write that created the key (since it was last deleted).
     pub create_revision: Revision,
     /// Revision of the newest write of the key.

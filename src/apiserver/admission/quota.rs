@@ -172,7 +172,7 @@ async fn read(store: &dyn Store, key: &str) -> Result<Option<Stored>, Refusal> {
         .await
         .map_err(|e| Refusal::Store(e.to_string()))?;
     let Some(entry) = entry else { return Ok(None) };
-    let object = serde_json::from_slice(&entry.value).map_err(|e| Refusal::Store(e.to_string()))?;
+    let object = serde_json::from_slice(&entry.value.bytes()).map_err(|e| Refusal::Store(e.to_string()))?;
     Ok(Some(Stored {
         key: key.to_owned(),
         revision: entry.mod_revision,

@@ -13,6 +13,7 @@
 
 pub(crate) mod fields;
 mod object;
+mod repeats;
 mod resource;
 
 #[cfg(test)]
@@ -34,6 +35,7 @@ use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
 pub(crate) use object::Obj;
+pub(crate) use repeats::repeats;
 pub(crate) use resource::{
     Cacher, Change, ChangeKind, FrameForm, Snapshot, Subscription, SubscriptionError, json_frame,
 };

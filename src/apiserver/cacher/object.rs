@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use bytes::Bytes;
 use rkind_apimachinery::json::{self, Malformed, Place, Tape};
-use rkind_store::{Entry, Revision};
+use rkind_store::{Entry, Revision, Value as Stored};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -98,7 +97,8 @@ pub(crate) struct Obj {
     /// Values of the resource's selectable fields, in the order of [`fields::table`]; `None` where
     /// the default holds.
     pub(super) fields: Box<[Option<Text>]>,
-    value: Bytes,
+    /// What it has in common with others is not among its own bytes: see [`super::repeats`].
+    value: Stored,
     /// Offset just behind the opening brace of `metadata`.
     splice_at: u32,
     /// Whether a comma must follow the spliced field.
@@ -126,11 +126,11 @@ impl Obj {
     pub(crate) fn from_bytes(
         resource: &str,
         key: &str,
-        value: Bytes,
+        value: Stored,
         revision: Revision,
     ) -> Result<Obj, Unreadable> {
         let mut tape = Tape::default();
-        let root = tape.read(std::str::from_utf8(&value)?)?;
+        let root = tape.read(std::str::from_utf8(value.own())?)?;
         let metadata = root.get("metadata").filter(|place| place.is_object());
         let metadata = metadata.ok_or(Unreadable::NoMetadata)?;
         let labels = metadata.get("labels").into_iter().flat_map(labels).collect();
@@ -153,12 +153,18 @@ impl Obj {
     ///
     /// # Errors
     /// As [`Obj::parse`].
-    pub(crate) fn to_send(key: &str, value: Bytes, revision: Revision) -> Result<Obj, Unreadable> {
-        let metadata = json::member(&value, "metadata").ok_or(Unreadable::NoMetadata)?;
-        if value.get(metadata) != Some(&b'{') {
+    pub(crate) fn to_send(
+        key: &str,
+        value: impl Into<Stored>,
+        revision: Revision,
+    ) -> Result<Obj, Unreadable> {
+        let value = value.into();
+        let own = value.own();
+        let metadata = json::member(own, "metadata").ok_or(Unreadable::NoMetadata)?;
+        if own.get(metadata) != Some(&b'{') {
             return Err(Unreadable::NoMetadata);
         }
-        let comma = value.get(metadata + 1) != Some(&b'}');
+        let comma = own.get(metadata + 1) != Some(&b'}');
         Ok(Obj {
             key: key.into(),
             revision,
@@ -188,14 +194,15 @@ impl Obj {
     /// `metadata.labels`.
     pub(crate) fn labels(&self) -> Labels<'_> {
         Labels {
-            bytes: &self.value,
+            bytes: self.stored(),
             all: &self.labels,
         }
     }
 
     /// Whether the stored object says that it is of this group and version.
     pub(crate) fn is_of(&self, group: &str, version: &str) -> bool {
-        let text = json::member(&self.value, "apiVersion").and_then(|at| self.value.get(at..));
+        let own = self.stored();
+        let text = json::member(own, "apiVersion").and_then(|at| own.get(at..));
         let parts = [b"\"", group.as_bytes(), b"/", version.as_bytes(), b"\""];
         parts
             .into_iter()
@@ -203,9 +210,9 @@ impl Obj {
             .is_some()
     }
 
-    /// The bytes as stored, without `resourceVersion`.
-    pub(super) fn stored(&self) -> &Bytes {
-        &self.value
+    /// The bytes as stored, without `resourceVersion` and what fields its managers own.
+    pub(super) fn stored(&self) -> &[u8] {
+        self.value.own()
     }
 
     /// Length in bytes of [`Obj::write_json`]'s output, at most.
@@ -215,13 +222,13 @@ impl Obj {
 
     /// Appends the object as compact JSON with its `resourceVersion`.
     pub(crate) fn write_json(&self, out: &mut Vec<u8>) {
-        out.extend_from_slice(&self.value[..self.splice_at as usize]);
+        out.extend_from_slice(self.head());
         self.write_rest(out);
     }
 
     /// As [`Obj::write_json`], without `apiVersion` and `kind`: as an item of a list that says them.
     pub(crate) fn write_item(&self, out: &mut Vec<u8>) {
-        let head = &self.value[..self.splice_at as usize];
+        let head = self.head();
         let mut written = 0;
         for field in ["apiVersion", "kind"] {
             let Some(place) = self.member_before_metadata(field, written.max(1)) else {
@@ -239,28 +246,33 @@ impl Obj {
     /// Where a member with a plain text stands, the comma behind it included; `None` where it comes after
     /// `metadata`, which no object that was stored in order has. Most have it at `expected`.
     fn member_before_metadata(&self, field: &str, expected: usize) -> Option<std::ops::Range<usize>> {
-        let head = &self.value[..self.splice_at as usize];
+        let head = self.head();
         let quoted = head.get(expected..)?.strip_prefix(b"\"");
         let there = quoted.and_then(|rest| rest.strip_prefix(field.as_bytes()));
         let value = match there.is_some_and(|rest| rest.starts_with(b"\":\"")) {
             true => expected + field.len() + 3,
-            false => json::member(&self.value, field).filter(|at| *at < head.len())?,
+            false => json::member(self.stored(), field).filter(|at| *at < head.len())?,
         };
         let end = value + 1 + head.get(value + 1..)?.iter().position(|byte| *byte == b'"')?;
         let start = value.checked_sub(field.len() + 3)?;
         (head.get(end + 1) == Some(&b',')).then_some(start..end + 2)
     }
 
+    /// All before `metadata`'s first member.
+    fn head(&self) -> &[u8] {
+        &self.stored()[..self.splice_at as usize]
+    }
+
     /// What follows the opening brace of `metadata`.
     fn write_rest(&self, out: &mut Vec<u8>) {
-        let at = self.splice_at as usize;
         out.extend_from_slice(b"\"resourceVersion\":\"");
         out.extend_from_slice(itoa::Buffer::new().format(self.revision).as_bytes());
         out.push(b'"');
         if self.comma {
             out.push(b',');
         }
-        out.extend_from_slice(&self.value[at..]);
+        let rest = self.value.slices_from(self.splice_at as usize);
+        rest.for_each(|slice| out.extend_from_slice(slice));
     }
 
     /// The object as compact JSON with its `resourceVersion`.
@@ -272,25 +284,26 @@ impl Obj {
 
     /// The object as a tree with its `resourceVersion`.
     pub(crate) fn to_value(&self) -> Value {
-        let mut value: Value = serde_json::from_slice(&self.value).unwrap_or_default();
+        let mut value: Value = serde_json::from_slice(&self.value.bytes()).unwrap_or_default();
         value["metadata"]["resourceVersion"] = Value::String(self.revision.to_string());
         value
     }
 
-    /// A scalar somewhere in the object, without a tree; `None` where there is none.
+    /// A scalar somewhere in the object, without a tree; `None` where there is none, and for those in a
+    /// manager's `fieldsV1`.
     pub(crate) fn scalar(&self, path: &[&str]) -> Option<String> {
         let mut tape = Tape::default();
-        let root = tape.read(std::str::from_utf8(&self.value).ok()?).ok()?;
+        let root = tape.read(std::str::from_utf8(self.stored()).ok()?).ok()?;
         let found = path.iter().try_fold(root, |at, step| at.get(step))?;
-        Some(Text::of(found)?.get(&self.value).to_owned())
+        Some(Text::of(found)?.get(self.stored()).to_owned())
     }
 
-    /// Reads the object into a type.
+    /// Reads the object into a type. `fieldsV1` of its managers is empty there.
     ///
     /// # Errors
     /// When the bytes do not fit the type.
     pub(crate) fn typed<'a, T: Deserialize<'a>>(&'a self) -> Result<T, serde_json::Error> {
-        serde_json::from_slice(&self.value)
+        serde_json::from_slice(self.stored())
     }
 
     /// Namespace; empty for cluster-scoped objects.

@@ -1,7 +1,7 @@
 use super::*;
 
 fn object(value: &str) -> Obj {
-    Obj::from_bytes("core/pods", "n/a", value.to_owned().into(), 7).unwrap()
+    Obj::from_bytes("core/pods", "n/a", value.as_bytes().into(), 7).unwrap()
 }
 
 #[test]
@@ -48,7 +48,7 @@ fn entry(name: &str, revision: u64, bytes: usize) -> Entry {
     );
     Entry {
         key: format!("/registry/core/configmaps/n/{name}").into(),
-        value: text.into(),
+        value: text.into_bytes().into(),
         create_revision: 1,
         mod_revision: revision,
     }
@@ -172,9 +172,42 @@ fn items_of_a_list_do_not_say_what_they_are() {
             r#"{"metadata":{"resourceVersion":"7","name":"p"}}"#,
         ),
     ] {
-        let object = Obj::to_send("n/p", stored.into(), 7).unwrap();
+        let object = Obj::to_send("n/p", stored.as_bytes(), 7).unwrap();
         let mut out = Vec::new();
         object.write_item(&mut out);
         assert_eq!(String::from_utf8(out).unwrap(), item);
+    }
+}
+
+#[test]
+fn what_managers_own_is_no_objects_own() {
+    let owned = r#""f:metadata":{"f:labels":{"f:a":{}}}"#;
+    let manager = |fields: &str| {
+        format!(r#"{{"apiVersion":"v1","fieldsType":"FieldsV1","fieldsV1":{{{fields}}},"manager":"m"}}"#)
+    };
+    let pod = |fields: &str| {
+        let managers = [manager(fields), manager(""), manager(fields)].join(",");
+        format!(
+            r#"{{"kind":"Pod","metadata":{{"managedFields":[{managers}],"name":"p"}},"spec":{{"metadata":[]}}}}"#
+        )
+    };
+    let whole = pod(owned).into_bytes();
+    let mut own = Vec::new();
+    let mut rest = 0;
+    for part in repeats(&whole) {
+        assert!(whole[part.clone()] == *owned.as_bytes() || part.is_empty());
+        own.extend_from_slice(&whole[rest..part.start]);
+        rest = part.end;
+    }
+    own.extend_from_slice(&whole[rest..]);
+    assert_eq!(String::from_utf8(own).unwrap(), pod(""));
+    for other in [
+        "",
+        "{}",
+        "k8s:enc:aescbc",
+        r#"{"metadata":{"managedFields":null}}"#,
+        r#"{"metadata":[{}]}"#,
+    ] {
+        assert!(repeats(other.as_bytes()).is_empty(), "{other}");
     }
 }

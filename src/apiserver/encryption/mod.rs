@@ -132,14 +132,14 @@ impl Encryption {
         let rule = resource(&entry.key).and_then(|r| config.rule(&r));
         let Some(rule) = rule else {
             // What was once encrypted stays so, even when nothing is to be encrypted any more.
-            if entry.value.starts_with(cipher::PREFIX) {
+            if entry.value.own().starts_with(cipher::PREFIX) {
                 let why = "identity transformer tried to read encrypted data";
                 return Err(refused(why.to_owned()));
             }
             return Ok(entry);
         };
         let (value, stale) = loop {
-            match rule.open(&entry.key, &entry.value) {
+            match rule.open(&entry.key, &entry.value.bytes()) {
                 Ok(opened) => break opened,
                 Err(Unopened::Refused(reason)) => return Err(refused(reason)),
                 Err(Unopened::Locked(locked)) => locked.unlock().await.map_err(refused)?,
@@ -166,7 +166,7 @@ impl Encryption {
         match self.open(entry).await {
             Err(error @ rkind_store::Error::Unreadable { .. }) => {
                 tracing::error!(%error, "a stored value cannot be opened");
-                closed.value = Bytes::new();
+                closed.value = Default::default();
                 Ok(closed)
             }
             opened => opened,

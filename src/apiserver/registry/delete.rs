@@ -166,7 +166,7 @@ impl Write {
             let Some(entry) = entry else {
                 return Err(Status::not_found(&gr, name).into());
             };
-            let mut old: Value = serde_json::from_slice(&entry.value)
+            let mut old: Value = serde_json::from_slice(&entry.value.bytes())
                 .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
             meta::set(&mut old, "resourceVersion", entry.mod_revision.to_string());
             let mut old = self.open(old).await?;

@@ -170,7 +170,7 @@ impl Write {
         change: &mut (impl FnMut(&Value) -> Result<Value> + Send),
     ) -> Result<Outcome> {
         let gr = group_resource(&self.def);
-        let mut old: Value = serde_json::from_slice(&current.value)
+        let mut old: Value = serde_json::from_slice(&current.value.bytes())
             .map_err(|e| Status::internal_error(&format!("stored object cannot be read: {e}")))?;
         meta::set(&mut old, "resourceVersion", current.mod_revision.to_string());
         let old = self.open(old).await?;
@@ -217,7 +217,7 @@ impl Write {
             return Ok(Outcome::Done(self.tree(new)));
         }
         let bytes = self.seal(&mut new).await?;
-        if bytes == current.value && !self.core.store.is_stale(key) {
+        if current.value == *bytes && !self.core.store.is_stale(key) {
             return Ok(Outcome::Done(self.payload(
                 name,
                 new,

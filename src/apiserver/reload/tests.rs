@@ -140,7 +140,12 @@ async fn how_values_are_stored() {
             let key = format!("/registry/core/secrets/default/{name}");
             let (entry, _) = f.store.get(&key, None).await.unwrap();
             let value = entry.unwrap().value;
-            let prefix = value.splitn(6, |byte| *byte == b':').nth(4).unwrap().to_vec();
+            let prefix = value
+                .own()
+                .splitn(6, |byte| *byte == b':')
+                .nth(4)
+                .unwrap()
+                .to_vec();
             String::from_utf8(prefix).unwrap()
         };
         assert_eq!(stored("a").await, "one");

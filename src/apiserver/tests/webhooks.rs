@@ -55,9 +55,13 @@ async fn owners_of_new_fields_are_seen_by_hooks_answers_and_readers() {
     assert!(expected["f:data"].is_object(), "{answer}");
     let stored = rkind_store::Store::get(&*f.store, "/registry/core/configmaps/default/plain", None);
     let stored = stored.await.unwrap().0.unwrap().value;
-    let read: Value = serde_json::from_slice(&stored).unwrap();
+    let read: Value = serde_json::from_slice(&stored.bytes()).unwrap();
     assert_eq!(owned(&read), expected);
-    assert_eq!(read.to_string().as_bytes(), &*stored, "as any other write has it");
+    assert_eq!(
+        read.to_string().as_bytes(),
+        &*stored.bytes(),
+        "as any other write has it"
+    );
 
     let (_, dry) = f
         .send("POST", &format!("{MAPS}?dryRun=All"), config_map("dry"))

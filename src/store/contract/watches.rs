@@ -60,9 +60,9 @@ pub(super) async fn events_carry_what_was_before(case: &Case) {
     assert_eq!(revisions, [first, second, third, fourth]);
     assert!(matches!(&events[0], Event::Put { entry, prev: None } if entry.create_revision == first));
     assert!(matches!(&events[1], Event::Put { entry, prev: Some(prev) }
-        if entry.create_revision == first && prev.mod_revision == first && prev.value == bytes("1")));
+        if entry.create_revision == first && prev.mod_revision == first && prev.value == *bytes("1")));
     assert!(matches!(&events[2], Event::Delete { prev, .. }
-        if prev.mod_revision == second && prev.value == bytes("2")));
+        if prev.mod_revision == second && prev.value == *bytes("2")));
     assert!(matches!(&events[3], Event::Put { entry, prev: None } if entry.create_revision == fourth));
 }
 

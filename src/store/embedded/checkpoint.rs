@@ -9,13 +9,13 @@ use std::{
     },
 };
 
-use bytes::Bytes;
 use imbl::OrdMap;
 
 use super::{
     disk::{Disk, Kind},
     log::{FILE_HEADER, header_crc, read_header, u32_at, u64_at},
     snapshot::Snapshot,
+    texts::Texts,
 };
 use crate::{Entry, Error, Result, Revision};
 
@@ -71,7 +71,7 @@ fn fill(writer: &mut dyn io::Write, snapshot: &Snapshot, stop: &AtomicBool) -> i
         block.extend_from_slice(&entry.create_revision.to_le_bytes());
         block.extend_from_slice(&entry.mod_revision.to_le_bytes());
         block.extend_from_slice(key.as_bytes());
-        block.extend_from_slice(&entry.value);
+        entry.value.write(&mut block);
         if block.len() >= BLOCK {
             flush(&mut block)?;
             if stop.load(Ordering::Relaxed) {
@@ -86,7 +86,7 @@ fn fill(writer: &mut dyn io::Write, snapshot: &Snapshot, stop: &AtomicBool) -> i
 }
 
 /// Reads a checkpoint: its state (without history) and its size in bytes.
-pub(super) fn read(path: &Path, revision: Revision) -> Result<(Snapshot, u64)> {
+pub(super) fn read(path: &Path, revision: Revision, texts: &Texts) -> Result<(Snapshot, u64)> {
     let data = fs::read(path).map_err(|source| Error::io(format!("read {}", path.display()), source))?;
     let corrupt = |offset: usize, reason: &str| Error::Corrupt {
         path: path.to_owned(),
@@ -107,7 +107,8 @@ pub(super) fn read(path: &Path, revision: Revision) -> Result<(Snapshot, u64)> {
         if crc32fast::hash(block) != u32_at(&data[offset..], 4) {
             return Err(corrupt(offset, "block checksum does not match"));
         }
-        parse(block, revision, &mut entries).ok_or_else(|| corrupt(offset, "block cannot be parsed"))?;
+        parse(block, revision, texts, &mut entries)
+            .ok_or_else(|| corrupt(offset, "block cannot be parsed"))?;
         offset += BLOCK_HEADER + block.len();
     }
     if entries.len() as u64 != count {
@@ -129,7 +130,12 @@ pub(super) fn read(path: &Path, revision: Revision) -> Result<(Snapshot, u64)> {
     ))
 }
 
-fn parse(mut data: &[u8], newest: Revision, entries: &mut Vec<(Arc<str>, Arc<Entry>)>) -> Option<()> {
+fn parse(
+    mut data: &[u8],
+    newest: Revision,
+    texts: &Texts,
+    entries: &mut Vec<(Arc<str>, Arc<Entry>)>,
+) -> Option<()> {
     while !data.is_empty() {
         let (header, rest) = data.split_at_checked(ENTRY_HEADER)?;
         let (key, rest) = rest.split_at_checked(u32_at(header, 0) as usize)?;
@@ -139,7 +145,7 @@ fn parse(mut data: &[u8], newest: Revision, entries: &mut Vec<(Arc<str>, Arc<Ent
         if create_revision > mod_revision || mod_revision > newest {
             return None;
         }
-        let value = Bytes::copy_from_slice(value);
+        let value = texts.hold(value);
         entries.push((
             key.clone(),
             Arc::new(Entry {

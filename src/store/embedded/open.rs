@@ -7,6 +7,7 @@ use super::{
     disk::{Disk, Kind},
     log::{self, LogFile, Mutation},
     snapshot::{Batch, Snapshot},
+    texts::Texts,
 };
 use crate::{Error, Result};
 
@@ -19,10 +20,10 @@ pub(super) struct Opened {
 }
 
 /// Brings back the state of everything acknowledged, and a log to go on with.
-pub(super) fn recover(disk: &Disk, log_ahead: u64) -> Result<Opened> {
+pub(super) fn recover(disk: &Disk, log_ahead: u64, texts: &Texts) -> Result<Opened> {
     let begun = Instant::now();
     let (mut state, checkpoint_bytes) = match disk.list(Kind::Checkpoint)?.last() {
-        Some(&revision) => checkpoint::read(&disk.path(Kind::Checkpoint, revision), revision)?,
+        Some(&revision) => checkpoint::read(&disk.path(Kind::Checkpoint, revision), revision, texts)?,
         None => (Snapshot::empty(), 0),
     };
     // Logs that begin before the checkpoint are wholly in it: a checkpoint is taken where a log ends.
@@ -46,7 +47,7 @@ pub(super) fn recover(disk: &Disk, log_ahead: u64) -> Result<Opened> {
         let mut content = log::read(&path, &data, base, index + 1 == bases.len())?;
         drop(data);
         for (before, mutations) in std::mem::take(&mut content.records) {
-            if !replay(&mut state, mutations, begun) {
+            if !replay(&mut state, mutations, begun, texts) {
                 let reason = format!("a change after revision {before} does not fit the state before it");
                 return Err(Error::Corrupt {
                     path,
@@ -83,11 +84,11 @@ pub(super) fn recover(disk: &Disk, log_ahead: u64) -> Result<Opened> {
 }
 
 /// Applies one record; `false` when it does not fit.
-fn replay(state: &mut Snapshot, mutations: Vec<Mutation>, at: Instant) -> bool {
+fn replay(state: &mut Snapshot, mutations: Vec<Mutation>, at: Instant, texts: &Texts) -> bool {
     let mut events = Vec::with_capacity(mutations.len());
     for mutation in mutations {
         match mutation {
-            Mutation::Put { key, value } => events.push(state.put(key, value)),
+            Mutation::Put { key, value } => events.push(state.put(key, texts.hold(&value))),
             Mutation::Delete { key } => match state.delete(&key) {
                 Some(event) => events.push(event),
                 None => return false,

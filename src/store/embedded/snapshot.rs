@@ -7,11 +7,10 @@
 
 use std::{collections::BTreeMap, ops::Bound, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use imbl::{OrdMap, Vector};
 
 use super::Retention;
-use crate::{Entry, Error, Event, Range, Result, Revision};
+use crate::{Entry, Error, Event, Range, Result, Revision, Value};
 
 /// What one log record committed.
 #[derive(Debug)]
@@ -45,7 +44,7 @@ impl Batch {
 
 /// Approximate memory of an entry in bytes.
 pub(super) fn entry_bytes(entry: &Entry) -> u64 {
-    (entry.key.len() + entry.value.len() + size_of::<Entry>()) as u64
+    (entry.key.len() + entry.value.memory() + size_of::<Entry>()) as u64
 }
 
 /// All keys and the retained history at one revision. Cloning is O(1).
@@ -77,7 +76,7 @@ impl Snapshot {
     }
 
     /// Writes a key at the next revision.
-    pub(super) fn put(&mut self, key: Arc<str>, value: Bytes) -> Event {
+    pub(super) fn put(&mut self, key: Arc<str>, value: Value) -> Event {
         self.revision += 1;
         let mod_revision = self.revision;
         let prev = self.map.get(&key);

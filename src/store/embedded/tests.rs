@@ -2,10 +2,8 @@
 
 use std::{path::Path, sync::Arc};
 
-use bytes::Bytes;
-
 use super::{EmbeddedStore, Options, Retention};
-use crate::{Store, contract};
+use crate::{Store, Value, contract};
 
 mod limits;
 mod model;
@@ -28,7 +26,7 @@ fn open_with(dir: &Path, options: Options) -> EmbeddedStore {
 /// `key=value@mod_revision` of everything.
 async fn dump(store: &EmbeddedStore) -> Vec<String> {
     let range = store.range("", None, 0, None).await.expect("range");
-    let show = |value: &Bytes| String::from_utf8_lossy(value).into_owned();
+    let show = |value: &Value| String::from_utf8_lossy(&value.bytes()).into_owned();
     range
         .entries
         .iter()

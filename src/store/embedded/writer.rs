@@ -19,23 +19,29 @@ use super::{
     log::{LogFile, Record},
     snapshot::{Batch, Snapshot},
 };
-use crate::{Entry, Error, Result, Revision};
+use crate::{Entry, Error, Result, Revision, Value};
 
 /// Requests that go into one record at most.
 const MAX_BATCH: usize = 4096;
 /// Record size in bytes after which no further request joins it.
 const MAX_RECORD: usize = 4 << 20;
 
+/// A value, for the log and for the memory.
+pub(super) struct Written {
+    pub(super) bytes: Bytes,
+    pub(super) held: Value,
+}
+
 /// What a caller wants changed.
 pub(super) enum Op {
     Create {
         key: Arc<str>,
-        value: Bytes,
+        value: Written,
     },
     Update {
         key: Arc<str>,
         expected: Revision,
-        value: Bytes,
+        value: Written,
     },
     Delete {
         key: Arc<str>,
@@ -136,8 +142,8 @@ impl Writer {
                 if let Some(current) = self.current(&key) {
                     return Err(Error::Exists { current });
                 }
-                self.record.put(&key, &value);
-                events.push(self.state.put(key, value));
+                self.record.put(&key, &value.bytes);
+                events.push(self.state.put(key, value.held));
             }
             Op::Update { key, expected, value } => {
                 let current = self.current(&key);
@@ -151,8 +157,8 @@ impl Writer {
                         current,
                     });
                 }
-                self.record.put(&key, &value);
-                events.push(self.state.put(key, value));
+                self.record.put(&key, &value.bytes);
+                events.push(self.state.put(key, value.held));
             }
             Op::Delete { key, expected } => match self.current(&key) {
                 None => return Err(Error::NotFound { key }),

@@ -189,7 +189,7 @@ async fn a_server_stores_what_only_the_plugin_can_open() {
     let (code, made) = f.send("POST", uri, secret).await;
     assert_eq!(code, StatusCode::CREATED, "{made}");
     let (raw, _) = below.get("/registry/core/secrets/default/s", None).await.unwrap();
-    assert!(raw.unwrap().value.starts_with(b"k8s:enc:kms:v2:p:"));
+    assert!(raw.unwrap().value.own().starts_with(b"k8s:enc:kms:v2:p:"));
     drop(f);
     *plugin.key.lock() = "two".to_owned();
     let f = start().await;

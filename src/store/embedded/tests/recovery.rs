@@ -332,13 +332,13 @@ async fn history_and_compaction_survive_reopening() {
         events.iter().map(Event::revision).collect::<Vec<_>>(),
         [second, third]
     );
-    assert_eq!(events[1].prev().map(|prev| &*prev.value), Some(&b"2"[..]));
+    assert_eq!(events[1].prev().map(|prev| prev.value.own()), Some(&b"2"[..]));
     assert!(
         store
             .get("a", Some(first))
             .await
             .expect("get")
             .0
-            .is_some_and(|entry| &*entry.value == b"1")
+            .is_some_and(|entry| entry.value.own() == b"1")
     );
 }
