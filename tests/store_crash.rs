@@ -243,9 +243,10 @@ fn hash(value: &[u8]) -> u64 {
 }
 
 async fn child(dir: &Path) {
-    // Small logs, so that many kills meet a checkpoint under way.
+    // Small logs, so that many kills meet a checkpoint under way, or the turn to a new log.
     let options = Options {
         checkpoint_after: 96 << 10,
+        log_size: 16 << 10,
         ..Options::default()
     };
     let store = match EmbeddedStore::open(dir, options).await {

@@ -16,7 +16,7 @@
 //! - `lock`: held exclusively while the store is open.
 //! - `log-<base>.log`: the changes after revision `<base>`, see [`log`](self) below.
 //! - `checkpoint-<revision>.ckp`: all entries at that revision.
-//! - `*.tmp`: unfinished, removed on opening.
+//! - `*.tmp`: unfinished or spare, removed on opening.
 //!
 //! All numbers are little-endian.
 //!
@@ -124,6 +124,9 @@ pub struct Options {
     /// Bytes of zeros that a log is extended by ahead of its records: a sync that changes no file size is
     /// cheaper. 0: none.
     pub log_ahead: u64,
+    /// Size in bytes at which the log goes on in a new file, which is made ready meanwhile: as
+    /// `log_ahead`, for all of the file. 0: only a checkpoint begins a new one.
+    pub log_size: u64,
     /// What history is kept without being asked.
     pub retention: Retention,
     /// Commits that may queue up for one watch before it is ended with [`Error::Slow`].
@@ -140,6 +143,7 @@ impl Default for Options {
         Options {
             checkpoint_after: 16 << 20,
             log_ahead: 512 << 10,
+            log_size: 8 << 20,
             retention: Retention::default(),
             watch_queue: 4096,
             repeats: |_| Vec::new(),
@@ -185,6 +189,7 @@ impl EmbeddedStore {
             state,
             log,
             checkpoint_bytes,
+            logs_behind,
         } = open::recover(&disk, options.log_ahead, &texts)?;
         let shared = Arc::new(Shared {
             hub: Arc::new(Hub::new(state.clone(), options.watch_queue)),
@@ -192,7 +197,15 @@ impl EmbeddedStore {
             texts,
         });
         let (requests, queue) = mpsc::channel();
-        let writer = Writer::new(shared.clone(), disk, state, log, checkpoint_bytes, &options);
+        let writer = Writer::new(
+            shared.clone(),
+            disk,
+            state,
+            log,
+            checkpoint_bytes,
+            logs_behind,
+            &options,
+        );
         let writer = thread::Builder::new()
             .name("store-writer".to_owned())
             .spawn(move || writer.run(queue))

@@ -3,7 +3,7 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Write as _},
+    io::{self, Read as _, Write as _},
     os::unix::fs::{DirBuilderExt as _, FileExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -52,6 +52,23 @@ pub(super) struct Disk {
     dir: Arc<Path>,
     _lock: Arc<File>,
     faults: Faults,
+}
+
+/// A file of zeros that are on disk as such: writing over them changes nothing about the file but its data,
+/// so that a sync waits for these alone, not for the file system's journal. Dropping it removes it.
+#[derive(Debug)]
+pub(super) struct Spare {
+    file: Option<File>,
+    path: PathBuf,
+}
+
+impl Drop for Spare {
+    fn drop(&mut self) {
+        if self.file.is_some() {
+            // Opening removes it at the latest.
+            let _ = fs::remove_file(&self.path);
+        }
+    }
 }
 
 /// One kind of file, named by a revision.
@@ -159,6 +176,50 @@ impl Disk {
         result
     }
 
+    /// Makes a file of `len` zeros, durably.
+    pub(super) fn spare(&self, len: u64) -> io::Result<Spare> {
+        self.faults.check(Step::Create)?;
+        let path = self.dir.join("spare.tmp");
+        let file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .read(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)?;
+        let spare = Spare {
+            file: Some(file.try_clone()?),
+            path,
+        };
+        io::copy(&mut io::repeat(0).take(len), &mut &file)?;
+        file.sync_all()?;
+        Ok(spare)
+    }
+
+    /// Gives a spare file its name, durably, after its first bytes.
+    pub(super) fn adopt(
+        &self,
+        mut spare: Spare,
+        kind: Kind,
+        revision: Revision,
+        head: &[u8],
+    ) -> io::Result<File> {
+        self.faults.check(Step::Create)?;
+        let file = spare.file.take().ok_or(io::ErrorKind::NotFound)?;
+        file.write_all_at(head, 0)?;
+        file.sync_data()?;
+        self.name(&spare.path, &self.path(kind, revision))?;
+        Ok(file)
+    }
+
+    /// Puts a file in its place, durably. After an error it is not there: what goes on without it would
+    /// contradict it.
+    fn name(&self, aside: &Path, path: &Path) -> io::Result<()> {
+        fs::rename(aside, path)?;
+        let synced = File::open(&self.dir).and_then(|dir| dir.sync_all());
+        synced.inspect_err(|_| drop(fs::remove_file(path)))
+    }
+
     fn fill_and_rename(
         &self,
         path: &Path,
@@ -182,8 +243,7 @@ impl Disk {
         writer.flush()?;
         let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
         file.sync_all()?;
-        fs::rename(aside, path)?;
-        File::open(&self.dir)?.sync_all()?;
+        self.name(aside, path)?;
         Ok(file)
     }
 

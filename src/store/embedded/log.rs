@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::{
     MAX_KEY, MAX_VALUE,
-    disk::{Disk, Kind},
+    disk::{Disk, Kind, Spare},
 };
 use crate::{Error, Result, Revision};
 
@@ -114,8 +114,8 @@ pub(super) struct LogFile {
 }
 
 impl LogFile {
-    /// Creates the log that follows revision `base`, durably.
-    pub(super) fn create(disk: &Disk, base: Revision, ahead: u64) -> io::Result<Self> {
+    /// Creates the log that follows revision `base`, durably, in a spare file when there is one.
+    pub(super) fn create(disk: &Disk, base: Revision, ahead: u64, spare: Option<Spare>) -> io::Result<Self> {
         // The hasher's keys come from the operating system's randomness.
         let salt = std::hash::BuildHasher::hash_one(&std::hash::RandomState::new(), base);
         let mut header = [0; FILE_HEADER];
@@ -125,14 +125,18 @@ impl LogFile {
         header[24..32].copy_from_slice(&salt.to_le_bytes());
         let crc = header_crc(&header);
         header[12..16].copy_from_slice(&crc.to_le_bytes());
-        let file = disk.publish(Kind::Log, base, |writer| writer.write_all(&header))?;
+        let file = match spare {
+            Some(spare) => disk.adopt(spare, Kind::Log, base, &header)?,
+            None => disk.publish(Kind::Log, base, |writer| writer.write_all(&header))?,
+        };
         let len = FILE_HEADER as u64;
+        let allocated = file.metadata()?.len();
         Ok(LogFile {
             file,
             salt,
             base,
             len,
-            allocated: len,
+            allocated,
             ahead,
         })
     }

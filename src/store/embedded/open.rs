@@ -17,6 +17,8 @@ pub(super) struct Opened {
     pub(super) log: LogFile,
     /// Size of the checkpoint it came from, in bytes.
     pub(super) checkpoint_bytes: u64,
+    /// Bytes of the logs behind it, but for the newest.
+    pub(super) logs_behind: u64,
 }
 
 /// Brings back the state of everything acknowledged, and a log to go on with.
@@ -29,7 +31,8 @@ pub(super) fn recover(disk: &Disk, log_ahead: u64, texts: &Texts) -> Result<Open
     // Logs that begin before the checkpoint are wholly in it: a checkpoint is taken where a log ends.
     let mut bases = disk.list(Kind::Log)?;
     bases.retain(|base| *base >= state.revision);
-    let mut newest = None;
+    let mut newest: Option<(_, _, log::LogContent)> = None;
+    let mut logs_behind = 0;
     for (index, &base) in bases.iter().enumerate() {
         let path = disk.path(Kind::Log, base);
         if base != state.revision {
@@ -56,7 +59,9 @@ pub(super) fn recover(disk: &Disk, log_ahead: u64, texts: &Texts) -> Result<Open
                 });
             }
         }
-        newest = Some((path, base, content));
+        if let Some((_, _, before)) = newest.replace((path, base, content)) {
+            logs_behind += before.len;
+        }
     }
     if bases.is_empty() && checkpoint_bytes > 0 && state.revision > 0 {
         // A log is created before the checkpoint at its base, so one must be there.
@@ -65,7 +70,7 @@ pub(super) fn recover(disk: &Disk, log_ahead: u64, texts: &Texts) -> Result<Open
     let log = match newest {
         Some((path, base, content)) => LogFile::reopen(&path, base, &content, log_ahead)
             .map_err(|source| Error::io(format!("open {}", path.display()), source))?,
-        None => LogFile::create(disk, state.revision, log_ahead).map_err(|source| {
+        None => LogFile::create(disk, state.revision, log_ahead, None).map_err(|source| {
             let path = disk.path(Kind::Log, state.revision);
             Error::io(format!("create {}", path.display()), source)
         })?,
@@ -80,6 +85,7 @@ pub(super) fn recover(disk: &Disk, log_ahead: u64, texts: &Texts) -> Result<Open
         state,
         log,
         checkpoint_bytes,
+        logs_behind,
     })
 }
 

@@ -15,7 +15,7 @@ use tokio::sync::oneshot;
 
 use super::{
     Options, Retention, Shared, checkpoint,
-    disk::{Disk, Kind},
+    disk::{Disk, Kind, Spare},
     log::{LogFile, Record},
     snapshot::{Batch, Snapshot},
 };
@@ -68,13 +68,52 @@ pub(super) struct Writer {
     retention: Retention,
     checkpoint_after: u64,
     log_ahead: u64,
+    log_size: u64,
+    spare: NextFile,
     checkpoint: Checkpoint,
+}
+
+/// The file for the next log, made by a thread of its own.
+#[derive(Default)]
+struct NextFile(Option<thread::JoinHandle<Option<Spare>>>);
+
+impl NextFile {
+    /// Has it made, unless that is done or under way.
+    fn make(&mut self, disk: &Disk, size: u64) {
+        if self.0.is_some() {
+            return;
+        }
+        let disk = disk.clone();
+        let spawned = thread::Builder::new()
+            .name("store-spare".to_owned())
+            .spawn(move || {
+                disk.spare(size)
+                    .inspect_err(
+                        |error| tracing::warn!(%error, "cannot make a spare file for the store's log"),
+                    )
+                    .ok()
+            });
+        self.0 = spawned.ok();
+    }
+
+    /// Gives it, when it is there.
+    fn take(&mut self) -> Option<Spare> {
+        // A panic there was reported by its own thread.
+        self.0.take_if(|thread| thread.is_finished())?.join().ok()?
+    }
+
+    /// Ends when nothing is under way any more; the file is gone then.
+    fn wait(&mut self) {
+        drop(self.0.take().map(thread::JoinHandle::join));
+    }
 }
 
 /// The checkpoint under way, if any.
 struct Checkpoint {
     /// Size of the newest one in bytes.
     bytes: u64,
+    /// Bytes of the logs since then, but for the one that is being written.
+    behind: u64,
     stop: Arc<AtomicBool>,
     thread: Option<thread::JoinHandle<Option<u64>>>,
 }
@@ -86,6 +125,7 @@ impl Writer {
         state: Snapshot,
         log: LogFile,
         checkpoint_bytes: u64,
+        logs_behind: u64,
         options: &Options,
     ) -> Self {
         Writer {
@@ -97,8 +137,11 @@ impl Writer {
             retention: options.retention.clone(),
             checkpoint_after: options.checkpoint_after,
             log_ahead: options.log_ahead,
+            log_size: options.log_size,
+            spare: NextFile::default(),
             checkpoint: Checkpoint {
                 bytes: checkpoint_bytes,
+                behind: logs_behind,
                 stop: Arc::default(),
                 thread: None,
             },
@@ -128,9 +171,12 @@ impl Writer {
                 // Refusals wait too: they may rest on a change of this very batch.
                 let _ = reply.send(committed.clone().and(answer));
             }
+            self.turn_page_if_due();
             self.checkpoint_if_due();
         }
         self.shared.hub.close();
+        // It has a hold on the folder.
+        self.spare.wait();
         self.checkpoint.stop.store(true, Ordering::Relaxed);
         self.checkpoint.join();
     }
@@ -220,24 +266,51 @@ impl Writer {
         Ok(())
     }
 
-    /// Begins a new log and writes a checkpoint of what is before it, aside, when the log has grown
-    /// enough. A failure only leaves the log to grow: nothing acknowledged depends on it.
+    /// Goes on in a new log when this one is full and a spare file is there for it; has one made in time.
+    /// Without it the log only grows.
+    fn turn_page_if_due(&mut self) {
+        if self.log.len < self.log_size / 2 || self.log_size == 0 {
+            return;
+        }
+        if self.log.len < self.log_size {
+            self.spare.make(&self.disk, self.log_size);
+        } else if let Some(spare) = self.spare.take() {
+            self.begin_log(Some(spare));
+        }
+    }
+
+    /// Goes on in a new log; `false` when there is none.
+    fn begin_log(&mut self, spare: Option<Spare>) -> bool {
+        match LogFile::create(&self.disk, self.state.revision, self.log_ahead, spare) {
+            Ok(log) => {
+                self.checkpoint.behind += self.log.len;
+                self.log = log;
+                true
+            }
+            Err(error) => {
+                tracing::warn!(%error, "cannot begin a new store log, the old one goes on");
+                false
+            }
+        }
+    }
+
+    /// Begins a new log and writes a checkpoint of what is before it, aside, when the logs have grown
+    /// enough. A failure only leaves the logs to grow: nothing acknowledged depends on it.
     fn checkpoint_if_due(&mut self) {
-        if self.log.len < self.checkpoint_after.max(self.checkpoint.bytes) || !self.checkpoint.idle() {
+        let grown = self.checkpoint.behind + self.log.len;
+        if grown < self.checkpoint_after.max(self.checkpoint.bytes) || !self.checkpoint.idle() {
             return;
         }
         if self.shared.failed.get().is_some() || self.log.base == self.state.revision {
             return;
         }
-        match LogFile::create(&self.disk, self.state.revision, self.log_ahead) {
-            Ok(log) => self.log = log,
-            Err(error) => {
-                tracing::warn!(%error, "cannot begin a new store log, the old one goes on");
-                // Not with every write: when as much again has come.
-                self.checkpoint.bytes = self.log.len * 2;
-                return;
-            }
+        let spare = self.spare.take();
+        if !self.begin_log(spare) {
+            // Not with every write: when as much again has come.
+            self.checkpoint.bytes = grown * 2;
+            return;
         }
+        self.checkpoint.behind = 0;
         let (disk, snapshot, stop) = (
             self.disk.clone(),
             self.state.clone(),

@@ -120,6 +120,7 @@ async fn run(ops: Vec<Op>) {
     let options = Options {
         checkpoint_after: 2048,
         retention: Retention::FOREVER,
+        log_size: 700,
         repeats: second_halves,
         ..Options::default()
     };

@@ -3,6 +3,7 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::{Duration, Instant},
 };
 
 use super::{dump, open, open_with};
@@ -341,4 +342,73 @@ async fn history_and_compaction_survive_reopening() {
             .0
             .is_some_and(|entry| entry.value.own() == b"1")
     );
+}
+
+/// Logs in a store's folder: their sizes.
+fn logs(dir: &Path) -> Vec<u64> {
+    let files = fs::read_dir(dir).expect("list").map(|file| file.expect("file"));
+    let logs = files.filter(|file| {
+        file.path()
+            .extension()
+            .is_some_and(|extension| extension == "log")
+    });
+    logs.map(|log| log.metadata().expect("metadata").len()).collect()
+}
+
+#[tokio::test]
+async fn a_full_log_goes_on_in_a_spare_file() {
+    const SIZE: u64 = 4096;
+    let dir = tempfile::tempdir().expect("tempdir");
+    let options = || Options {
+        checkpoint_after: u64::MAX,
+        log_size: SIZE,
+        retention: Retention::FOREVER,
+        ..Options::default()
+    };
+    let store = open_with(dir.path(), options());
+    let begun = Instant::now();
+    let mut written = 0;
+    while logs(dir.path()).len() < 4 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            logs(dir.path())
+        );
+        let value = format!("{written}").repeat(100);
+        store
+            .create(&format!("key{written}"), value.into())
+            .await
+            .expect("create");
+        written += 1;
+    }
+    let all = dump(&store).await;
+    assert_eq!(all.len(), written);
+    drop(store);
+    assert!(
+        logs(dir.path()).iter().all(|size| *size >= SIZE),
+        "{:?}",
+        logs(dir.path())
+    );
+    assert!(!dir.path().join("spare.tmp").exists());
+
+    // What the logs have in all makes a checkpoint due.
+    let options = Options {
+        checkpoint_after: 3 * SIZE,
+        ..options()
+    };
+    let store = open_with(dir.path(), options.clone());
+    assert_eq!(dump(&store).await, all);
+    store.create("last", "1".into()).await.expect("create");
+    let all = dump(&store).await;
+    while logs(dir.path()).len() > 1 {
+        assert!(
+            begun.elapsed() < Duration::from_secs(30),
+            "{:?}",
+            logs(dir.path())
+        );
+        // Removing a file is nothing that one could be told of.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    drop(store);
+    assert_eq!(dump(&open_with(dir.path(), options)).await, all);
 }
