@@ -24,7 +24,7 @@
 //! limit of 256 is left; simd-json refuses long integers that JSON allows. What is stored was checked when it
 //! came in: repeated names are taken as the last one says, escapes and numbers are not looked at again.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, ops::Range};
 
 /// Values nest no deeper.
 const MAX_DEPTH: usize = 256;
@@ -75,8 +75,21 @@ impl Tape {
     /// # Errors
     /// When the text is no JSON. Escapes and numbers are checked no further than their end.
     pub fn read<'t>(&'t mut self, text: &'t str) -> Result<Place<'t>, Malformed> {
+        self.read_around(text, &[])
+    }
+
+    /// As [`Tape::read`], without a look into the values that stand at `opaque`, in ascending order: they are
+    /// known to be sound, and nothing is found in them.
+    ///
+    /// # Errors
+    /// As [`Tape::read`].
+    pub fn read_around<'t>(
+        &'t mut self,
+        text: &'t str,
+        opaque: &[Range<usize>],
+    ) -> Result<Place<'t>, Malformed> {
         self.nodes.reserve(text.len() / 24);
-        let (root, end) = self.read_first(text)?;
+        let (root, end) = self.read_some(text, opaque)?;
         match text[end..].trim_ascii_start() {
             "" => Ok(root),
             rest => Err(Malformed(text.len() - rest.len())),
@@ -88,6 +101,14 @@ impl Tape {
     /// # Errors
     /// As [`Tape::read`].
     pub fn read_first<'t>(&'t mut self, text: &'t str) -> Result<(Place<'t>, usize), Malformed> {
+        self.read_some(text, &[])
+    }
+
+    fn read_some<'t>(
+        &'t mut self,
+        text: &'t str,
+        opaque: &[Range<usize>],
+    ) -> Result<(Place<'t>, usize), Malformed> {
         self.nodes.clear();
         if u32::try_from(text.len()).is_err() {
             return Err(Malformed(u32::MAX as usize));
@@ -95,6 +116,7 @@ impl Tape {
         let mut scan = Scan {
             text: text.as_bytes(),
             nodes: &mut self.nodes,
+            opaque,
         };
         let start = scan.space(0);
         let end = scan.value(start, (0, 0), 0)?;
@@ -114,6 +136,7 @@ pub fn member(text: &[u8], name: &str) -> Option<usize> {
     let mut scan = Scan {
         text,
         nodes: &mut nodes,
+        opaque: &[],
     };
     let mut at = scan.space(0);
     if scan.byte(at).ok()? != b'{' {
@@ -141,12 +164,14 @@ pub fn member(text: &[u8], name: &str) -> Option<usize> {
     None
 }
 
-struct Scan<'t> {
+struct Scan<'t, 'n> {
     text: &'t [u8],
-    nodes: &'t mut Vec<Node>,
+    nodes: &'n mut Vec<Node>,
+    /// Values to pass over, those that are behind it already left out.
+    opaque: &'t [Range<usize>],
 }
 
-impl Scan<'_> {
+impl Scan<'_, '_> {
     fn space(&self, mut at: usize) -> usize {
         while matches!(self.text.get(at), Some(b' ' | b'\n' | b'\t' | b'\r')) {
             at += 1;
@@ -169,6 +194,7 @@ impl Scan<'_> {
             next: 0,
         });
         let end = match self.byte(start)? {
+            _ if self.opaque.first().is_some_and(|value| value.start == start) => self.pass()?,
             open @ (b'{' | b'[') if depth < MAX_DEPTH => self.members(start, open == b'{', depth)?,
             b'"' => self.string(start)?,
             b't' => self.literal(start, b"true")?,
@@ -183,6 +209,16 @@ impl Scan<'_> {
         self.nodes[index].end = end as u32;
         self.nodes[index].next = self.nodes.len() as u32;
         Ok(end)
+    }
+
+    /// Passes over the next opaque value.
+    fn pass(&mut self) -> Result<usize, Malformed> {
+        let (value, rest) = self.opaque.split_first().ok_or(Malformed(self.text.len()))?;
+        self.opaque = rest;
+        match value.end {
+            end if end > value.start && end <= self.text.len() => Ok(end),
+            _ => Err(Malformed(value.start)),
+        }
     }
 
     fn members(&mut self, start: usize, named: bool, depth: usize) -> Result<usize, Malformed> {
@@ -423,6 +459,26 @@ mod tests {
         );
         assert_eq!(member(text.as_bytes(), "spec"), None);
         assert_eq!(member(b"[]", "spec"), None);
+    }
+
+    #[test]
+    fn what_is_opaque_is_one_value() {
+        let text = r#"{"a":[1,{"b":[2,3]}],"c":{"d":{"e":4}},"f":"g"}"#;
+        let (list, inner) = (r#"[1,{"b":[2,3]}]"#, r#"{"e":4}"#);
+        let at = |part: &str| text.find(part).map(|start| start..start + part.len()).unwrap();
+        let mut tape = Tape::default();
+        let root = tape.read_around(text, &[at(list), at(inner)]).unwrap();
+        assert_eq!(
+            root.items().map(Place::raw).collect::<Vec<_>>(),
+            [list, r#"{"d":{"e":4}}"#, "\"g\""]
+        );
+        assert_eq!(root.get("a").unwrap().items().count(), 0);
+        assert_eq!(root.get("c").unwrap().get("d").unwrap().raw(), inner);
+        assert_eq!(root.get("f").unwrap().as_str().unwrap(), "g");
+        // A place that cannot be is told, not believed.
+        let mut tape = Tape::default();
+        assert!(tape.read_around(text, &[5..text.len() + 1]).is_err());
+        assert!(tape.read_around(text, &[5..5]).is_err());
     }
 
     #[test]

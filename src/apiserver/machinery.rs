@@ -16,6 +16,7 @@ use serde_json::{Value, json};
 
 use crate::{
     admission::{conditions, policy},
+    cacher::{Obj, Written},
     error::Result,
     registry::create::check_kind,
     request::{Encoding, options::FieldValidation},
@@ -291,7 +292,7 @@ impl ProtobufList {
     }
 
     /// Adds an object whose bytes are what is served.
-    pub(crate) fn push_bytes(&mut self, object: &[u8]) -> Result<()> {
+    pub(crate) fn push_written(&mut self, object: &Written) -> Result<()> {
         let place = in_place(&mut self.tape, object, self.def)?;
         let pushed = self.list.push_text(place, self.def.type_def());
         pushed.map_err(|e| unencodable(self.def.kind, &e))
@@ -307,20 +308,23 @@ fn unencodable(kind: &str, why: &dyn std::fmt::Display) -> Box<Status> {
     Status::internal_error(&format!("{kind} cannot be encoded: {why}")).into()
 }
 
-fn in_place<'t>(tape: &'t mut Tape, object: &'t [u8], def: &ResourceDef) -> Result<Place<'t>> {
-    let text = std::str::from_utf8(object).map_err(|e| unencodable(def.kind, &e))?;
-    tape.read(text).map_err(|e| unencodable(def.kind, &e))
+fn in_place<'t>(tape: &'t mut Tape, object: &'t Written, def: &ResourceDef) -> Result<Place<'t>> {
+    let text = std::str::from_utf8(&object.json).map_err(|e| unencodable(def.kind, &e))?;
+    tape.read_around(text, &object.opaque)
+        .map_err(|e| unencodable(def.kind, &e))
 }
 
 /// The bytes of a built-in object as it is served, in Kubernetes' protobuf envelope.
-pub(crate) fn protobuf_of(def: &ResourceDef, object: &[u8]) -> Result<Vec<u8>> {
+pub(crate) fn protobuf_of(def: &ResourceDef, object: &Obj) -> Result<Vec<u8>> {
+    let mut written = Written::default();
+    object.write(&mut written);
     let mut tape = Tape::default();
-    let place = in_place(&mut tape, object, def)?;
+    let place = in_place(&mut tape, &written, def)?;
     protobuf::encode_text(place, def.type_def()).map_err(|e| unencodable(def.kind, &e))
 }
 
 /// A watch event of the bytes of an object as it is served, as a length-delimited protobuf frame.
-pub(crate) fn protobuf_watch_frame_of(def: &ResourceDef, kind: &str, object: &[u8]) -> Vec<u8> {
+pub(crate) fn protobuf_watch_frame_of(def: &ResourceDef, kind: &str, object: &Obj) -> Vec<u8> {
     protobuf::watch_frame(kind, &protobuf_of(def, object).unwrap_or_default())
 }
 

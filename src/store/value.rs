@@ -1,6 +1,6 @@
 //! The bytes of an entry, of which parts may be held once for many entries.
 
-use std::{borrow::Cow, sync::Arc};
+use std::{borrow::Cow, ops::Range, sync::Arc};
 
 use bytes::Bytes;
 
@@ -69,6 +69,16 @@ impl Value {
             .zip(ends)
             .map(|(start, end)| &self.own[start.min(end)..end]);
         own.zip(texts).flat_map(|(own, text)| [own, text])
+    }
+
+    /// Where in its bytes the parts stand that it does not have for itself, in ascending order.
+    pub fn shared(&self) -> impl Iterator<Item = Range<usize>> {
+        let mut before = 0;
+        self.pieces().iter().map(move |piece| {
+            let start = piece.at as usize + before;
+            before += piece.text.len();
+            start..start + piece.text.len()
+        })
     }
 
     /// Appends its bytes.

@@ -1,6 +1,6 @@
 //! JSON to protobuf message.
 
-use super::source::Source;
+use super::source::{Members, Source};
 use super::special;
 use super::wire::Writer;
 use crate::schema::{Field, Type, TypeDef};
@@ -40,14 +40,13 @@ pub(super) fn message<'s>(out: &mut Writer, value: impl Source<'s>, def: &TypeDe
     if !value.is_object() {
         return Err(EncodeError::new(value, &def.name));
     }
-    fields(out, &value.by_field(def), def, &def.wire_order, 0)
+    fields(out, &Members::of(value, def), def, &def.wire_order, 0)
 }
 
 /// Writes the fields at `order`, all of which sit in the same (inlined) message, `depth` levels in.
-/// `values` are by field, or none at all.
 fn fields<'s, S: Source<'s>>(
     out: &mut Writer,
-    values: &[Option<S>],
+    values: &Members<S>,
     def: &TypeDef,
     order: &[u16],
     depth: usize,
@@ -56,8 +55,7 @@ fn fields<'s, S: Source<'s>>(
     while let Some((&first, tail)) = rest.split_first() {
         let field = &def.fields[first as usize];
         let Some(&nested) = field.via.get(depth) else {
-            let value = values.get(first as usize).copied().flatten();
-            write_field(out, field, value).map_err(|error| error.within(&field.name))?;
+            write_field(out, field, values.get(first)).map_err(|error| error.within(&field.name))?;
             rest = tail;
             continue;
         };
@@ -116,7 +114,9 @@ fn write_zero<'s, S: Source<'s>>(out: &mut Writer, tag: u32, ty: &Type) {
         Type::String => out.bytes(tag, b""),
         Type::Message(id) => {
             let def = id.def();
-            let written = out.try_nested(tag, |out| fields::<S>(out, &[], def, &def.wire_order, 0));
+            let written = out.try_nested(tag, |out| {
+                fields::<S>(out, &Members::none(), def, &def.wire_order, 0)
+            });
             debug_assert!(written.is_ok(), "nothing can be wrong with no value");
         }
         Type::Quantity => out.nested(tag, |out| out.bytes(1, b"0")),

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use serde_json::Value;
+use smallvec::SmallVec;
 
 use crate::json::Place;
 use crate::schema::TypeDef;
@@ -22,16 +23,47 @@ pub(super) trait Source<'s>: Copy + 's {
     fn entries(self) -> impl Iterator<Item = (Cow<'s, str>, Self)>;
     /// As compact JSON.
     fn json(self) -> Cow<'s, str>;
+}
 
-    /// The members of an object by the index of their field; what the type does not have is left out.
-    fn by_field(self, def: &TypeDef) -> Vec<Option<Self>> {
-        let mut found = vec![None; def.fields.len()];
-        for (key, value) in self.entries() {
+/// The members of an object by the index of their field. Types have many fields and objects few members.
+pub(super) struct Members<S> {
+    /// By field: one more than the place in `values`; 0: not there.
+    places: SmallVec<[u16; 64]>,
+    values: SmallVec<[S; 12]>,
+}
+
+impl<'s, S: Source<'s>> Members<S> {
+    /// Of an object that has none.
+    pub(super) fn none() -> Self {
+        Members {
+            places: SmallVec::new(),
+            values: SmallVec::new(),
+        }
+    }
+
+    /// Those of an object; what the type does not have is left out.
+    pub(super) fn of(object: S, def: &TypeDef) -> Self {
+        let mut members = Self::none();
+        members.places.resize(def.fields.len(), 0);
+        for (key, value) in object.entries() {
             if let Some(index) = def.field_index(&key) {
-                found[index] = Some(value);
+                // One that stands there twice counts as its last, and there are no more than fields then.
+                match members.places[index] {
+                    0 => {
+                        members.values.push(value);
+                        members.places[index] = members.values.len() as u16;
+                    }
+                    known => members.values[usize::from(known) - 1] = value,
+                }
             }
         }
-        found
+        members
+    }
+
+    /// The value of a field.
+    pub(super) fn get(&self, field: u16) -> Option<S> {
+        let place = usize::from(*self.places.get(usize::from(field))?);
+        self.values.get(place.checked_sub(1)?).copied()
     }
 }
 

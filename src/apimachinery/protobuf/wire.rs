@@ -88,11 +88,17 @@ impl Writer {
         let length = self.out.len() - start - 1;
         if length < 0x80 {
             self.out[start] = length as u8;
-        } else {
-            let mut prefix = Writer::default();
-            prefix.put_varint(length as u64);
-            self.out.splice(start..=start, prefix.out);
+            return Ok(());
         }
+        // The length goes behind what it is the length of, then the two change places.
+        self.put_varint(length as u64);
+        let prefix = self.out.len() - start - 1 - length;
+        let mut varint = [0; 10];
+        varint[..prefix].copy_from_slice(&self.out[start + 1 + length..]);
+        self.out.truncate(start + length + prefix);
+        self.out
+            .copy_within(start + 1..start + 1 + length, start + prefix);
+        self.out[start..start + prefix].copy_from_slice(&varint[..prefix]);
         Ok(())
     }
 }

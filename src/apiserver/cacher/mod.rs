@@ -34,7 +34,7 @@ use rkind_store::{Entry, Event, Revision, Store};
 use tokio::sync::{Mutex, mpsc, oneshot, watch};
 use tokio_util::sync::CancellationToken;
 
-pub(crate) use object::Obj;
+pub(crate) use object::{Obj, Written};
 pub(crate) use repeats::repeats;
 pub(crate) use resource::{
     Cacher, Change, ChangeKind, FrameForm, Snapshot, Subscription, SubscriptionError, json_frame,

@@ -1,6 +1,6 @@
 //! One cached object: the store's bytes and the few parsed fields that selectors need.
 
-use std::sync::Arc;
+use std::{ops::Range, sync::Arc};
 
 use rkind_apimachinery::json::{self, Malformed, Place, Tape};
 use rkind_store::{Entry, Revision, Value as Stored};
@@ -275,6 +275,17 @@ impl Obj {
         rest.for_each(|slice| out.extend_from_slice(slice));
     }
 
+    /// The object as compact JSON with its `resourceVersion`, in place of what `out` was.
+    pub(crate) fn write(&self, out: &mut Written) {
+        out.json.clear();
+        self.write_json(&mut out.json);
+        let spliced = out.json.len() - self.value.len();
+        // The braces belong to the value.
+        let whole = |inner: Range<usize>| inner.start + spliced - 1..inner.end + spliced + 1;
+        out.opaque.clear();
+        out.opaque.extend(self.value.shared().map(whole));
+    }
+
     /// The object as compact JSON with its `resourceVersion`.
     pub(crate) fn json(&self) -> Vec<u8> {
         let mut out = Vec::with_capacity(self.json_len());
@@ -315,6 +326,14 @@ impl Obj {
     pub(crate) fn name(&self) -> &str {
         self.key.rsplit('/').next().unwrap_or_default()
     }
+}
+
+/// An object as it is served.
+#[derive(Debug, Default)]
+pub(crate) struct Written {
+    pub json: Vec<u8>,
+    /// Where values stand that need no look into them, in ascending order.
+    pub opaque: Vec<Range<usize>>,
 }
 
 /// Keys and values of a `labels` map.

@@ -11,7 +11,7 @@ use serde_json::{Value, json};
 
 use super::{Context, continuation::Token, convert, render, table};
 use crate::{
-    cacher::{Cacher, Obj, Snapshot},
+    cacher::{Cacher, Obj, Snapshot, Written},
     catalog::Def,
     core::{Core, group_resource, object_key, store_key},
     error::{self, Result},
@@ -433,12 +433,11 @@ fn protobuf_list(def: &'static ResourceDef, page: &Page) -> Result<[Vec<u8>; 3]>
     let size: usize = page.objects.iter().map(|o| o.json_len()).sum();
     let mut list = machinery::ProtobufList::new(def, &list_meta(page), size)?;
     let plain = !convert::needed(&Def::Builtin(def));
-    let mut bytes = Vec::new();
+    let mut written = Written::default();
     for object in &page.objects {
         if plain {
-            bytes.clear();
-            object.write_json(&mut bytes);
-            list.push_bytes(&bytes)?;
+            object.write(&mut written);
+            list.push_written(&written)?;
         } else {
             list.push(&convert::to_served(&Def::Builtin(def), object.to_value()))?;
         }

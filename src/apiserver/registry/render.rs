@@ -58,7 +58,7 @@ pub(crate) async fn object(
                 ..
             },
         ) if ctx.def.custom().is_none() && convert::is_plain(&ctx.def, object) => {
-            machinery::protobuf_of(&ctx.def, &object.json())?
+            machinery::protobuf_of(&ctx.def, object)?
         }
         _ => {
             let value = match payload {

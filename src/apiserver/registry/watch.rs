@@ -205,7 +205,7 @@ impl Encoder {
         }
         if self.media.encoding == Encoding::Protobuf {
             return Ok(change.frame(kind, FrameForm::Protobuf, |object| {
-                machinery::protobuf_watch_frame_of(&self.def, kind.as_str(), &object.json()).into()
+                machinery::protobuf_watch_frame_of(&self.def, kind.as_str(), object).into()
             }));
         }
         Ok(change.frame(kind, FrameForm::Json, |object| {
@@ -219,9 +219,7 @@ impl Encoder {
             return self.tree(kind.as_str(), object.to_value()).await;
         }
         Ok(match self.media.encoding {
-            Encoding::Protobuf => {
-                machinery::protobuf_watch_frame_of(&self.def, kind.as_str(), &object.json()).into()
-            }
+            Encoding::Protobuf => machinery::protobuf_watch_frame_of(&self.def, kind.as_str(), object).into(),
             _ => crate::cacher::json_frame(kind, object),
         })
     }

@@ -37,13 +37,32 @@ async fn objects_lists_and_errors() {
     assert_eq!(&bytes[..4], b"k8s\0");
     let made = rkind_apimachinery::protobuf::decode(&bytes, def("io.k8s.api.core.v1.Pod")).unwrap();
     let stored = f.get(&format!("{pods}/p")).await;
-    assert_eq!(made["spec"], stored["spec"]);
-    assert_eq!(made["metadata"]["uid"], stored["metadata"]["uid"]);
+    assert_eq!(made, stored);
+    // The second has owners in common with the first.
+    f.send("POST", pods, pod("q")).await;
+    for name in ["p", "q"] {
+        let (_, bytes) = raw(&f, "GET", &format!("{pods}/{name}"), Vec::new()).await;
+        let read = rkind_apimachinery::protobuf::decode(&bytes, def("io.k8s.api.core.v1.Pod")).unwrap();
+        assert_eq!(read, f.get(&format!("{pods}/{name}")).await);
+        let owners = &read["metadata"]["managedFields"][0]["fieldsV1"];
+        assert!(owners["f:spec"]["f:containers"].is_object(), "{owners}");
+    }
 
     let (code, bytes) = raw(&f, "GET", pods, Vec::new()).await;
     assert_eq!(code, StatusCode::OK);
     let list = rkind_apimachinery::protobuf::decode(&bytes, def("io.k8s.api.core.v1.PodList")).unwrap();
-    assert_eq!(list["items"][0]["metadata"]["name"], "p");
+    let mut items = f.get(pods).await["items"].take();
+    for item in items.as_array_mut().unwrap() {
+        item["apiVersion"] = json!("v1");
+        item["kind"] = json!("Pod");
+    }
+    let mut read = list["items"].clone();
+    for item in read.as_array_mut().unwrap() {
+        item["apiVersion"] = json!("v1");
+        item["kind"] = json!("Pod");
+    }
+    assert_eq!(read, items);
+    assert_eq!(items[1]["metadata"]["name"], "q");
     assert!(list["metadata"]["resourceVersion"].is_string());
 
     let (code, bytes) = raw(&f, "GET", &format!("{pods}/nope"), Vec::new()).await;
