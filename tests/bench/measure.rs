@@ -38,6 +38,8 @@ pub(crate) struct Report {
     pub(crate) updates: Vec<(usize, Outcome)>,
     /// Creates at half of what 16 clients reached.
     pub(crate) half_load: Outcome,
+    /// Creates at [`STEADY`].
+    pub(crate) steady: Outcome,
     pub(crate) gets: Outcome,
     pub(crate) list_json: Outcome,
     pub(crate) list_protobuf: Outcome,
@@ -48,6 +50,9 @@ pub(crate) struct Report {
     /// What of it is the kernel's for an event of that length, whoever sends it.
     pub(crate) fan_out_kernel_ms: f64,
 }
+
+/// Creates per second that any of the servers answers with ease.
+pub(crate) const STEADY: f64 = 150.0;
 
 fn note(text: &str) {
     eprintln!("    {text}");
@@ -218,7 +223,10 @@ pub(crate) async fn all(options: &Options, peer: Option<&Peer>) -> Result<Report
         .find(|(clients, _)| *clients == 16)
         .map_or(100.0, |(_, o)| o.per_second);
     let half_load = load::open(&running, rate / 2.0, options.length, create(target, "half")).await?;
-    total += (half_load.per_second * options.length.as_secs_f64()) as u64;
+    note("steady load");
+    namespace(target, "steady").await?;
+    let steady = load::open(&running, STEADY, options.length, create(target, "steady")).await?;
+    total += ((half_load.per_second + steady.per_second) * options.length.as_secs_f64()) as u64;
     if total < options.large {
         note(&format!("{} pods", options.large));
         namespace(target, "many").await?;
@@ -236,6 +244,7 @@ pub(crate) async fn all(options: &Options, peer: Option<&Peer>) -> Result<Report
         creates,
         updates,
         half_load,
+        steady,
         gets,
         list_json,
         list_protobuf,

@@ -1,7 +1,7 @@
 //! The table.
 
 use crate::load::Outcome;
-use crate::measure::Report;
+use crate::measure::{Report, STEADY};
 
 /// A row: what it is, a figure of a report, and its unit.
 type Row<'a> = (String, Box<dyn Fn(&Report) -> f64 + 'a>, &'static str);
@@ -44,16 +44,22 @@ pub(crate) fn print(reports: &[Report]) {
             ));
         }
     }
-    rows.push((
-        "create at half load, p50".into(),
-        Box::new(|r| r.half_load.p50_ms),
-        "ms",
-    ));
-    rows.push((
-        "create at half load, p99".into(),
-        Box::new(|r| r.half_load.p99_ms),
-        "ms",
-    ));
+    let loads: [(String, fn(&Report) -> &Outcome); 2] = [
+        ("half load".into(), |r| &r.half_load),
+        (format!("{STEADY} per second"), |r| &r.steady),
+    ];
+    for (load, of) in loads {
+        rows.push((
+            format!("create at {load}, p50"),
+            Box::new(move |r| of(r).p50_ms),
+            "ms",
+        ));
+        rows.push((
+            format!("create at {load}, p99"),
+            Box::new(move |r| of(r).p99_ms),
+            "ms",
+        ));
+    }
     rows.push(("get, 16 clients".into(), Box::new(|r| r.gets.per_second), "/s"));
     rows.push(("get, p99".into(), Box::new(|r| r.gets.p99_ms), "ms"));
     rows.push((
