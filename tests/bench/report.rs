@@ -44,7 +44,8 @@ pub(crate) fn print(reports: &[Report]) {
             ));
         }
     }
-    let loads: [(String, fn(&Report) -> &Outcome); 2] = [
+    type Load = fn(&Report) -> &Outcome;
+    let loads: [(String, Load); 2] = [
         ("half load".into(), |r| &r.half_load),
         (format!("{STEADY} per second"), |r| &r.steady),
     ];

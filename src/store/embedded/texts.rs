@@ -103,7 +103,7 @@ mod tests {
             .iter()
             .rposition(|byte| *byte == b'x')
             .map_or(start, |last| last + 1);
-        vec![start..end]
+        std::iter::once(start..end).collect()
     }
 
     fn value(head: &str, crosses: usize, tail: &str) -> Vec<u8> {
@@ -125,7 +125,7 @@ mod tests {
 
     #[test]
     fn short_parts_and_parts_of_nothing_stay_where_they_are() {
-        let texts = Texts::new(|_| vec![3..900]);
+        let texts = Texts::new(|_| std::iter::once(3..900).collect());
         for bytes in [value("", 40, ""), value("", 600, ""), Vec::new()] {
             assert_eq!(texts.hold(&bytes).own(), bytes);
         }

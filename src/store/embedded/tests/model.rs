@@ -147,7 +147,7 @@ async fn run(ops: Vec<Op>) {
 
 /// Long values have the same bytes there, however they begin.
 fn second_halves(value: &[u8]) -> Vec<Range<usize>> {
-    vec![value.len() / 2..value.len()]
+    std::iter::once(value.len() / 2..value.len()).collect()
 }
 
 async fn apply(store: &EmbeddedStore, model: &mut Model, op: Op, step: usize) {
