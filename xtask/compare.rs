@@ -18,6 +18,9 @@ pub(crate) struct Args {
     /// Requests named of each group of differences
     #[arg(long, value_name = "N", default_value_t = 3)]
     examples: usize,
+    /// Where every difference goes, not only the examples
+    #[arg(long, value_name = "FILE")]
+    every: Option<PathBuf>,
     /// The rkind to compare [default: built from this checkout]
     #[arg(long, value_name = "PATH")]
     rkind: Option<PathBuf>,
@@ -53,6 +56,9 @@ pub(crate) fn compare(args: &Args) -> Result<()> {
         compare.args(["--focus", focus]);
     }
     compare.args(["--examples", &args.examples.to_string()]);
+    if let Some(every) = &args.every {
+        compare.arg("--every").arg(std::path::absolute(every)?);
+    }
     say("asking both servers");
     run(&mut compare)
 }

@@ -40,12 +40,15 @@ struct Options {
     focus: Regex,
     /// Examples printed of each group of differences.
     examples: usize,
+    /// Where every difference goes, not only the examples.
+    every: Option<PathBuf>,
 }
 
 fn options() -> Result<Options> {
     let mut values = arguments::named()?;
     let mut take = |name: &str| values.remove(name);
     let focus = take("--focus").unwrap_or_default();
+    let every = take("--every").map(PathBuf::from);
     let examples = take("--examples").map_or(Ok(3), |text| text.parse());
     let mut path = |name: &str| {
         take(name)
@@ -61,6 +64,7 @@ fn options() -> Result<Options> {
         },
         focus: Regex::new(&focus).context("--focus")?,
         examples: examples.context("--examples")?,
+        every,
     };
     match values.keys().next() {
         Some(name) => bail!("{name} is unknown"),
@@ -93,7 +97,8 @@ async fn main() -> Result<ExitCode> {
     // The token alone says who asks, not a certificate.
     ours.target.token = Some(TOKEN.into());
     ours.target.tls = theirs.target.tls.clone();
-    let mut report = report::Report::new(include_str!("known.txt"))?;
+    let every = options.every.as_ref().map(std::fs::File::create).transpose()?;
+    let mut report = report::Report::new(include_str!("known.txt"), every)?;
     // Made one after the other: changed objects are many.
     for mut script in std::iter::once(script::namespace())
         .chain(reads::scripts())
@@ -103,7 +108,7 @@ async fn main() -> Result<ExitCode> {
             continue;
         }
         let run = script.run([&ours.target, &theirs.target], |case, ours, theirs| {
-            report.add(case, ours, theirs);
+            report.add(case, ours, theirs)
         });
         tokio::select! {
             done = run => done.with_context(|| script.name.clone())?,

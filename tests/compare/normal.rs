@@ -16,7 +16,7 @@ static MADE: LazyLock<Regex> = LazyLock::new(|| {
         r"(?P<time>20(?:2[5-9]|[3-9]\d)-\d\d-\d\d[T ]\d\d:\d\d:\d\d(?:\.\d+)?(?: [-+]\d{4} [A-Z]+|Z|[-+]\d\d:\d\d)(?: m=\S+)?)",
         r"(?P<ip>\b10\.96\.\d+\.\d+\b)",
         r"(?P<made>-made-[a-z0-9]{5}\b|\ba{58}[a-z0-9]{5}\b|\bBad_[a-z0-9]{5}\b)",
-        r"(?P<version>(?:in record \(|in object meta: )\d+)",
+        r"(?P<version>in record \(\d+\)|in object meta: \d+\b)",
         r"(?P<jwt>eyJ[\w-]+\.[\w-]+\.[\w-]+)",
     ];
     Regex::new(&parts.join("|")).expect("a regular expression")
@@ -37,6 +37,14 @@ fn even_out(value: &mut Value) {
         Value::Array(items) => items.iter_mut().for_each(even_out),
         Value::Object(fields) => {
             for (key, value) in fields {
+                // Writes within a second are sorted by their managers, others by their times.
+                if key == "managedFields"
+                    && let Value::Array(managers) = value
+                {
+                    managers.iter_mut().for_each(even_out);
+                    managers.sort_by_cached_key(Value::to_string);
+                    continue;
+                }
                 match (key.as_str(), &*value) {
                     ("resourceVersion", Value::String(version)) if !version.is_empty() => {
                         *value = "$version".into();
@@ -135,10 +143,11 @@ fn same_value(ours: &mut [String], theirs: &mut [String]) {
     let bare = |said: &str| VALUE.replace(said, "value: …$1$2").into_owned();
     for theirs in theirs {
         let is_internal = theirs.contains(r#"{"#) || theirs.contains('\n');
-        let Some(ours) = ours.iter_mut().find(|ours| bare(ours) == bare(theirs)) else {
+        let mut left = ours.iter_mut().filter(|ours| !ours.contains('…'));
+        let Some(ours) = left.find(|ours| bare(ours) == bare(theirs)) else {
             continue;
         };
-        if is_internal && !ours.contains("…") {
+        if is_internal {
             *ours = bare(ours);
             *theirs = bare(theirs);
         }

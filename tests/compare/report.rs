@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
+use std::fs::File;
+use std::io::Write as _;
 use std::sync::LazyLock;
 
 use anyhow::{Context as _, Result};
@@ -35,13 +37,15 @@ pub(crate) struct Report {
     differ: usize,
     /// By what the lines of different cases have in common.
     groups: BTreeMap<String, Group>,
+    /// Gets every case that differs, with its lines.
+    every: Option<File>,
 }
 
 /// Longest line printed, in characters.
 const WIDTH: usize = 400;
 
 impl Report {
-    pub(crate) fn new(known: &'static str) -> Result<Report> {
+    pub(crate) fn new(known: &'static str, every: Option<File>) -> Result<Report> {
         let lines = known
             .lines()
             .filter(|line| !line.is_empty() && !line.starts_with('#'));
@@ -58,10 +62,13 @@ impl Report {
             excused: 0,
             differ: 0,
             groups: BTreeMap::new(),
+            every,
         })
     }
 
-    pub(crate) fn add(&mut self, case: &Case, ours: &Answer, theirs: &Answer) {
+    /// # Errors
+    /// Of the file that gets every difference.
+    pub(crate) fn add(&mut self, case: &Case, ours: &Answer, theirs: &Answer) -> Result<()> {
         self.compared += 1;
         let mut lines = differences(ours, theirs);
         let before = lines.len();
@@ -76,9 +83,13 @@ impl Report {
         });
         if lines.is_empty() {
             self.excused += usize::from(before > 0);
-            return;
+            return Ok(());
         }
         self.differ += 1;
+        if let Some(file) = &mut self.every {
+            let lines = lines.join("\n    ");
+            writeln!(file, "{} | {} {}\n    {lines}", case.name, ours.code, theirs.code)?;
+        }
         for line in lines {
             let group = self.groups.entry(signature(&line)).or_default();
             if group.names.is_empty() {
@@ -87,6 +98,7 @@ impl Report {
             }
             group.names.push(case.name.clone());
         }
+        Ok(())
     }
 
     /// Whether nothing was compared.

@@ -146,11 +146,11 @@ impl Script {
     /// Sends everything to both servers; hands over each case in focus with both answers, ours first.
     ///
     /// # Errors
-    /// When a server cannot be reached.
+    /// When a server cannot be reached, and those of `compare`.
     pub(crate) async fn run(
         &self,
         servers: [&Target; 2],
-        mut compare: impl FnMut(&Case, &Answer, &Answer),
+        mut compare: impl FnMut(&Case, &Answer, &Answer) -> Result<()>,
     ) -> Result<()> {
         let mut alone = servers.map(Client::new);
         let mut versions = [String::new(), String::new()];
@@ -177,7 +177,7 @@ impl Script {
                         theirs.body
                     );
                     if *focused {
-                        compare(case, &ours, &theirs);
+                        compare(case, &ours, &theirs)?;
                     }
                 }
                 Step::Settle(path) => {
@@ -193,7 +193,7 @@ impl Script {
                             many(servers[1], cases, &versions[1])
                         )?;
                         for (case, (ours, theirs)) in cases.iter().zip(ours.iter().zip(&theirs)) {
-                            compare(case, ours, theirs);
+                            compare(case, ours, theirs)?;
                         }
                     }
                 }
