@@ -145,7 +145,43 @@ pub fn through_internal(gvk: &Gvk, object: &mut Value) {
     match gvk.group_kind() {
         ("apps", "DaemonSet") => workloads::daemon_set(object),
         ("", "Node") => plural(object, "spec", "podCIDR", "podCIDRs"),
+        ("apiextensions.k8s.io", "CustomResourceDefinition") => {
+            let conversion = object
+                .pointer_mut("/spec/conversion")
+                .and_then(Value::as_object_mut);
+            if let Some(conversion) = conversion {
+                let webhook = conversion.get("webhook");
+                let says = |field: &str| webhook.is_some_and(|webhook| !webhook[field].is_null());
+                if !says("clientConfig") && !says("conversionReviewVersions") {
+                    conversion.remove("webhook");
+                }
+            }
+        }
         _ => {}
+    }
+}
+
+/// Lists that upstream always writes, and writes as none when they are empty.
+const NONE_WHEN_EMPTY: &[(&str, &str, &[&str])] = &[
+    ("", "LimitRange", &["/spec/limits"]),
+    ("batch", "Job", &["/spec/podFailurePolicy/rules"]),
+    ("discovery.k8s.io", "EndpointSlice", &["/endpoints", "/ports"]),
+    ("rbac.authorization.k8s.io", "ClusterRole", &["/rules"]),
+    ("rbac.authorization.k8s.io", "Role", &["/rules"]),
+    (
+        "resource.k8s.io",
+        "ResourceClaimTemplate",
+        &["/spec/spec/devices/requests"],
+    ),
+    ("storage.k8s.io", "CSINode", &["/spec/drivers"]),
+];
+
+fn none_when_empty(group: &str, kind: &str, object: &mut Value) {
+    let found = NONE_WHEN_EMPTY.iter().find(|(g, k, _)| (*g, *k) == (group, kind));
+    for at in found.map_or(&[][..], |(_, _, places)| *places) {
+        if let Some(list) = object.pointer_mut(at).filter(|list| **list == json!([])) {
+            *list = Value::Null;
+        }
     }
 }
 
@@ -183,13 +219,28 @@ pub fn prepare_for_create(gvk: &Gvk, new: &mut Value) {
         meta::as_map(new).insert("status".into(), status);
     }
     disabled::drop(gvk, new);
+    none_when_empty(group, kind, new);
     match (group, kind) {
+        ("", "ServiceAccount") => names_of_secrets(new),
+        ("discovery.k8s.io", "EndpointSlice") => old_topology(new),
         ("", "Pod") => pod::prepare_for_create(new),
         ("", "PersistentVolume") => {
             new["status"]["lastPhaseTransitionTime"] = new["metadata"]["creationTimestamp"].clone();
         }
         ("", "PersistentVolumeClaim") => claim::data_sources(new, None),
-        ("", "Namespace") => namespace_finalizer(new),
+        ("", "Namespace") => {
+            namespace_finalizer(new);
+            // A generated name is known only now.
+            let name = meta::name(new).to_owned();
+            let labels = meta::metadata_mut(new)
+                .entry("labels")
+                .or_insert_with(|| json!({}));
+            if let Some(labels) = labels.as_object_mut() {
+                labels
+                    .entry("kubernetes.io/metadata.name")
+                    .or_insert_with(|| name.into());
+            }
+        }
         ("apps", "DaemonSet") => workloads::daemon_set_create(new),
         ("batch", "Job") => workloads::job_selector(new),
         ("apiextensions.k8s.io", _) => {
@@ -223,6 +274,25 @@ fn stored_version(definition: &mut Value) {
         && !list.contains(&name)
     {
         list.push(name);
+    }
+}
+
+/// What only `v1beta1` of slices could say is dropped.
+fn old_topology(slice: &mut Value) {
+    let endpoints = slice.get_mut("endpoints").and_then(Value::as_array_mut);
+    for endpoint in endpoints.into_iter().flatten().filter_map(Value::as_object_mut) {
+        endpoint.remove("deprecatedTopology");
+    }
+}
+
+/// A service account knows its secrets by name only.
+fn names_of_secrets(account: &mut Value) {
+    let secrets = account.get_mut("secrets").and_then(Value::as_array_mut);
+    for secret in secrets.into_iter().flatten() {
+        *secret = match secret["name"].as_str().unwrap_or_default() {
+            "" => json!({}),
+            name => json!({ "name": name }),
+        };
     }
 }
 
@@ -285,7 +355,10 @@ fn copy(new: &mut Value, old: &Value, field: &str) {
 pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
     let (group, kind) = gvk.group_kind();
     let rules = rules(gvk);
+    // Of slices what is dropped counts as a change.
+    let counted = matches!(kind, "ResourceSlice" | "EndpointSlice") && content_changed(new, old);
     disabled::drop(gvk, new);
+    none_when_empty(group, kind, new);
     keep_system_fields(new, old);
     if rules.status {
         copy(new, old, "status");
@@ -302,6 +375,8 @@ pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
         ("certificates.k8s.io", "CertificateSigningRequest") => copy(new, old, "spec"),
         ("apps", "DaemonSet") => workloads::daemon_set_update(new, old),
         ("", "PersistentVolumeClaim") => claim::data_sources(new, Some(old)),
+        ("", "ServiceAccount") => names_of_secrets(new),
+        ("discovery.k8s.io", "EndpointSlice") if new["endpoints"] != old["endpoints"] => old_topology(new),
         ("", "Pod") => pod::prepare_for_update(new, old),
         ("apiextensions.k8s.io", _) => stored_version(new),
         _ => {}
@@ -309,8 +384,10 @@ pub fn prepare_for_update(gvk: &Gvk, new: &mut Value, old: &Value) {
     // Some count more than what they say of themselves.
     let also = match (group, kind) {
         ("apps", "Deployment") => new["metadata"]["annotations"] != old["metadata"]["annotations"],
-        ("discovery.k8s.io", "EndpointSlice") => new["metadata"]["labels"] != old["metadata"]["labels"],
-        _ => false,
+        ("discovery.k8s.io", "EndpointSlice") => {
+            counted || new["metadata"]["labels"] != old["metadata"]["labels"]
+        }
+        _ => counted,
     };
     // A priority class is created at generation 1 and stays there; a driver begins at none.
     let counts = (rules.generation && kind != "PriorityClass") || kind == "CSIDriver";
@@ -348,6 +425,12 @@ pub fn prepare_for_status_update(gvk: &Gvk, new: &mut Value, old: &Value) {
     }
     match gvk.group_kind() {
         ("", "Pod") => pod::prepare_for_status_update(new, old),
+        ("", "Node") => {
+            // `DynamicKubeletConfig` is gone.
+            if let Some(status) = new.get_mut("status").and_then(Value::as_object_mut) {
+                status.remove("config");
+            }
+        }
         ("certificates.k8s.io", "CertificateSigningRequest") => {
             certificates::prepare_for_status_update(new, old);
         }

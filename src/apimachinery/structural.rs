@@ -110,6 +110,13 @@ impl Structural {
         removed
     }
 
+    /// As [`Self::prune`], of a value that is no resource.
+    pub fn prune_part(&self, value: &mut Value) -> Vec<String> {
+        let mut removed = vec![];
+        self.prune_at(value, "", false, &mut removed);
+        removed
+    }
+
     fn prune_at(&self, v: &mut Value, at: &str, resource: bool, removed: &mut Vec<String>) {
         let child = |name: &str| {
             if at.is_empty() {

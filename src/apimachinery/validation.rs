@@ -22,15 +22,18 @@ mod certificates;
 mod core;
 mod definition;
 mod devices;
+mod endpoints;
 mod events;
 mod extensions;
 mod flowcontrol;
 mod hooks;
+mod limits;
 mod meta;
 mod network;
 mod pod;
 mod policy;
 mod rbac;
+mod resource_names;
 mod rest;
 mod service;
 mod status;
@@ -43,6 +46,7 @@ use serde_json::Value;
 use crate::field::{ErrorList, Path};
 use crate::meta::Gvk;
 
+pub use definition::{Place, definition_schemas, is_field_path};
 pub use meta::{name_check, object_meta, object_meta_update};
 
 /// Checks an object about to be created.

@@ -4,7 +4,7 @@
 //! ```text
 //! warnings::deprecated(&gvk) -> Option<&str>       // on every request for the kind
 //! warnings::of_new(&gvk, &object) -> Vec<String>    // on create
-//! warnings::of_object(&gvk, &object) -> Vec<String> // on update
+//! warnings::of_update(&gvk, &object) -> Vec<String> // on update
 //! ```
 
 use std::collections::HashMap;
@@ -52,21 +52,13 @@ pub fn of_new(gvk: &Gvk, o: &Value) -> Vec<String> {
 }
 
 /// What is odd about an object about to be written.
-#[must_use]
-pub fn of_object(gvk: &Gvk, o: &Value) -> Vec<String> {
-    let mut out = vec![];
-    for f in meta::finalizers(o).filter(|f| !f.contains('/')) {
-        if !matches!(f, "kubernetes" | "orphan" | "foregroundDeletion") {
-            out.push(format!(
-                "metadata.finalizers: {}: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers",
-                quote(f)
-            ));
-        }
-    }
+fn of_object(gvk: &Gvk, o: &Value) -> Vec<String> {
+    let mut out = finalizers(o);
     let spec = Path::new("spec");
     match gvk.group_kind() {
         ("", "Pod") => pod(&o["spec"], &spec, &mut out),
-        ("apps", "Deployment" | "ReplicaSet" | "StatefulSet" | "DaemonSet")
+        ("apps", "StatefulSet") => stateful_set(&o["spec"], &spec, false, &mut out),
+        ("apps", "Deployment" | "ReplicaSet" | "DaemonSet")
         | ("batch", "Job")
         | ("", "ReplicationController") => {
             pod(
@@ -98,6 +90,15 @@ pub fn of_object(gvk: &Gvk, o: &Value) -> Vec<String> {
         ("", "Secret") if o["type"] == "kubernetes.io/tls" => key_pair(&o["data"], &mut out),
         ("", "PersistentVolume") => volume(o, &spec, &mut out),
         ("", "PersistentVolumeClaim") => claim(&o["spec"], &spec, &mut out),
+        ("", "Node") if !text(&o["spec"], "externalID").is_empty() => {
+            out.push("spec.externalID: this field is deprecated, and is unused by Kubernetes".into());
+        }
+        ("storage.k8s.io", "CSIDriver")
+            if !list(&o["spec"]["tokenRequests"]).is_empty()
+                && o["spec"]["serviceAccountTokenInSecrets"].is_null() =>
+        {
+            out.push("spec.serviceAccountTokenInSecrets is unset; if supported by this CSI driver, set to true to prevent possible logging of tokens in volume attributes".into());
+        }
         ("networking.k8s.io", "Ingress") if meta::annotation(o, "kubernetes.io/ingress.class").is_some() => {
             out.push(
                 "annotation \"kubernetes.io/ingress.class\" is deprecated, please use 'spec.ingressClassName' instead"
@@ -107,6 +108,44 @@ pub fn of_object(gvk: &Gvk, o: &Value) -> Vec<String> {
         _ => {}
     }
     out
+}
+
+fn stateful_set(s: &Value, path: &Path, is_update: bool, out: &mut Vec<String>) {
+    let at = path.child("template").child("spec");
+    pod(&s["template"]["spec"], &at, out);
+    for (i, template) in list(&s["volumeClaimTemplates"]).iter().enumerate() {
+        let at = path.child("volumeClaimTemplates").index(i);
+        // Upstream's paths to the same differ.
+        let at = if is_update { at.child("Spec") } else { at };
+        claim(&template["spec"], &at, out);
+    }
+    if s["revisionHistoryLimit"].as_i64().is_some_and(|n| n < 0) {
+        out.push("spec.revisionHistoryLimit: a negative value retains all historical revisions; a value >= 0 is recommended".into());
+    }
+}
+
+/// What is odd about an object about to replace another.
+#[must_use]
+pub fn of_update(gvk: &Gvk, new: &Value) -> Vec<String> {
+    if gvk.group_kind() != ("apps", "StatefulSet") {
+        return of_object(gvk, new);
+    }
+    let mut out = finalizers(new);
+    stateful_set(&new["spec"], &Path::new("spec"), true, &mut out);
+    out
+}
+
+fn finalizers(o: &Value) -> Vec<String> {
+    let bare = meta::finalizers(o).filter(|f| !f.contains('/'));
+    let unknown = bare.filter(|f| !matches!(*f, "kubernetes" | "orphan" | "foregroundDeletion"));
+    unknown
+        .map(|f| {
+            format!(
+                "metadata.finalizers: {}: prefer a domain-qualified finalizer name including a path (/) to avoid accidental conflicts with other finalizer writers",
+                quote(f)
+            )
+        })
+        .collect()
 }
 
 fn list(v: &Value) -> &[Value] {
@@ -284,6 +323,17 @@ fn ports(c: &Value, path: &Path, out: &mut Vec<String>) {
             ));
         }
         seen.push(port);
+        if !port.3.is_empty() && port.2 == 0 {
+            // As Go prints the port.
+            out.push(format!(
+                "{}: hostIP set without hostPort: {{Name:{} HostPort:0 ContainerPort:{} Protocol:{} HostIP:{}}}",
+                path.index(i),
+                text(p, "name"),
+                port.0,
+                port.1,
+                port.3
+            ));
+        }
         let name = text(p, "name");
         if !name.is_empty()
             && let Some(j) = names.insert(name, i)

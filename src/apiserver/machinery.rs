@@ -15,7 +15,7 @@ use rkind_apimachinery::{
 use serde_json::{Value, json};
 
 use crate::{
-    admission::{conditions, policy},
+    admission::{conditions, device_selectors, policy},
     cacher::{Obj, Written},
     error::Result,
     registry::create::check_kind,
@@ -428,6 +428,8 @@ fn expressions(gvk: &Gvk, object: &Value, old: Option<&Value>) -> ErrorList {
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
         ) => conditions::check_webhooks(object, old),
         _ if old.is_some_and(|old| old["spec"] == object["spec"]) => ErrorList::new(),
+        ("resource.k8s.io", "ResourceClaim") if old.is_some() => ErrorList::new(),
+        ("resource.k8s.io", kind) => device_selectors::check(kind, object),
         _ => policy::validation::expressions(gvk, object),
     }
 }
@@ -518,5 +520,5 @@ pub(crate) fn oddities_of_update(gvk: &Gvk, sub: &str, object: &Value) -> Vec<St
     if !sub.is_empty() || gvk.group_kind() == ("", "Pod") {
         return Vec::new();
     }
-    warnings::of_object(gvk, object)
+    warnings::of_update(gvk, object)
 }

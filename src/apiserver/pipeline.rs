@@ -324,11 +324,11 @@ async fn resource(
         media,
         notes: parts.extensions.get::<Arc<Notes>>().cloned().unwrap_or_default(),
     };
-    let mut response = registry::serve(ctx, Request::from_parts(parts, body)).await?;
+    // Who is refused is told, too.
     if let Some(warning) = deprecated {
-        render::warn(&mut response, &[warning.to_owned()]);
+        ctx.notes.warn(warning);
     }
-    Ok(response)
+    registry::serve(ctx, Request::from_parts(parts, body)).await
 }
 
 async fn path(core: &Arc<Core>, info: &RequestInfo, user: &UserInfo, parts: Parts) -> Result<Response<Body>> {

@@ -86,7 +86,15 @@ fn go_type(ty: &Type) -> String {
         Type::FieldsV1 => "v1.FieldsV1".to_owned(),
         Type::Message(id) => go_struct(id.def()),
         Type::List(item) => format!("[]{}", go_type(item)),
-        Type::Map(item) => format!("map[string]{}", go_type(item)),
+        Type::Map(item) if **item == Type::Quantity => "v1.ResourceList".to_owned(),
+        Type::Map(item) => {
+            let item = go_type(item);
+            let key = match item.as_str() {
+                "v1.DeviceAttribute" | "v1.DeviceCapacity" => "v1.QualifiedName",
+                _ => "string",
+            };
+            format!("map[{key}]{item}")
+        }
         _ => "string".to_owned(),
     }
 }
@@ -240,14 +248,15 @@ impl Typed<'_> {
         match self.ty {
             Type::Quantity => self.context.fail(quantity::ParseError::Format.to_string()),
             Type::SchemaOrBool => self.context.fail("boolean or JSON schema expected".to_owned()),
-            ty => match self
-                .at
-                .go_type()
-                .filter(|_| matches!(ty, Type::String | Type::Int32 | Type::Int64))
-            {
-                Some(name) => self.context.mismatch(found, self.at, name),
-                None => self.context.mismatch(found, self.at, &go_type(ty)),
-            },
+            ty => {
+                let is_scalar = |ty: &Type| matches!(ty, Type::String | Type::Int32 | Type::Int64);
+                let wanted = match (self.at.go_type(), ty) {
+                    (Some(name), ty) if is_scalar(ty) => name.to_owned(),
+                    (Some(name), Type::List(item)) if is_scalar(item) => format!("[]{name}"),
+                    (_, ty) => go_type(ty),
+                };
+                self.context.mismatch(found, self.at, &wanted)
+            }
         }
     }
 

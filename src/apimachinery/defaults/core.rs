@@ -3,7 +3,7 @@
 use base64::prelude::*;
 use serde_json::Value;
 
-use super::{Object, child, each, ensure, or, or_num, or_str, pod, text, unset};
+use super::{Object, child, each, ensure, or, or_str, pod, text, unset};
 
 pub(super) fn apply(kind: &str, o: &mut Object) {
     match kind {
@@ -227,6 +227,6 @@ fn fill_list(i: &mut Object, to: &str, from: Object) {
 /// Ports of webhooks and aggregated services.
 pub(super) fn service_reference(o: &mut Object) {
     if let Some(s) = child(o, "service") {
-        or_num(s, "port", 443);
+        or(s, "port", 443);
     }
 }

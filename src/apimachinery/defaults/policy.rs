@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Object, child, core, each, ensure, or, or_num, or_str, text, unset};
+use super::{Object, child, core, each, ensure, or, or_num, or_str, text};
 
 const RBAC: &str = "rbac.authorization.k8s.io";
 
@@ -124,11 +124,6 @@ fn admission(kind: &str, o: &mut Object) {
                 match_resources(m);
                 resource_rules(m);
             }
-            if let Some(p) = child(o, "spec").and_then(|s| child(s, "paramRef"))
-                && unset(p.get("parameterNotFoundAction"))
-            {
-                p.insert("parameterNotFoundAction".into(), "Deny".into());
-            }
         }
         _ => {}
     }
@@ -148,7 +143,6 @@ fn resource_rules(m: &mut Object) {
 
 fn custom_resource(o: &mut Object) {
     if let Some(s) = ensure(o, "spec") {
-        or_str(s, "scope", "Namespaced");
         if let Some(n) = ensure(s, "names") {
             let kind = text(n, "kind").to_owned();
             or_str(n, "singular", &kind.to_lowercase());
@@ -156,11 +150,13 @@ fn custom_resource(o: &mut Object) {
                 or_str(n, "listKind", &format!("{kind}List"));
             }
         }
-        if let Some(c) = ensure(s, "conversion") {
-            or_str(c, "strategy", "None");
-            if let Some(cc) = child(c, "webhook").and_then(|w| child(w, "clientConfig")) {
-                core::service_reference(cc);
-            }
+        if s.get("conversion").is_none_or(Value::is_null) {
+            s.insert("conversion".into(), json!({"strategy": "None"}));
+        } else if let Some(config) = child(s, "conversion")
+            .and_then(|conversion| child(conversion, "webhook"))
+            .and_then(|webhook| child(webhook, "clientConfig"))
+        {
+            core::service_reference(config);
         }
         s.entry("preserveUnknownFields").and_modify(|v| {
             if *v == false {
@@ -170,6 +166,23 @@ fn custom_resource(o: &mut Object) {
         if s.get("preserveUnknownFields").is_some_and(Value::is_null) {
             s.remove("preserveUnknownFields");
         }
+    }
+    let stored = |o: &Object| {
+        o.get("spec")?
+            .get("versions")?
+            .as_array()?
+            .iter()
+            .find(|v| v["storage"] == true)
+            .map(|v| v["name"].clone())
+    };
+    if let Some(name) = stored(o)
+        && let Some(status) = ensure(o, "status")
+        && status
+            .get("storedVersions")
+            .and_then(Value::as_array)
+            .is_none_or(Vec::is_empty)
+    {
+        status.insert("storedVersions".into(), json!([name]));
     }
 }
 

@@ -54,9 +54,13 @@ fn stateful_set(o: &mut Object) {
     or(s, "replicas", 1);
     or(s, "revisionHistoryLimit", 10);
     if let Some(u) = ensure(s, "updateStrategy") {
-        or_str(u, "type", "RollingUpdate");
+        if text(u, "type").is_empty() {
+            or_str(u, "type", "RollingUpdate");
+            ensure(u, "rollingUpdate");
+        }
+        // What names its type has no details unless it gives them.
         if text(u, "type") == "RollingUpdate"
-            && let Some(r) = ensure(u, "rollingUpdate")
+            && let Some(r) = child(u, "rollingUpdate")
         {
             or(r, "partition", 0);
             or(r, "maxUnavailable", 1);
@@ -68,8 +72,8 @@ fn stateful_set(o: &mut Object) {
     }
     template(s);
     each(s, "volumeClaimTemplates", |c| {
-        or_str(c, "apiVersion", "v1");
-        or_str(c, "kind", "PersistentVolumeClaim");
+        c.insert("apiVersion".into(), "v1".into());
+        c.insert("kind".into(), "PersistentVolumeClaim".into());
         core::claim(c);
     });
 }
@@ -123,12 +127,16 @@ fn job(o: &mut Object) {
             "TerminatingOrFailed"
         },
     );
+    failure_conditions(s);
+    template(s);
+}
+
+fn failure_conditions(s: &mut Object) {
     if let Some(p) = child(s, "podFailurePolicy") {
         each(p, "rules", |r| {
             each(r, "onPodConditions", |c| or_str(c, "status", "True"))
         });
     }
-    template(s);
 }
 
 fn cron_job(o: &mut Object) {
@@ -140,6 +148,7 @@ fn cron_job(o: &mut Object) {
     if let Some(t) = child(s, "jobTemplate") {
         ensure(t, "metadata");
         if let Some(js) = ensure(t, "spec") {
+            failure_conditions(js);
             template(js);
         }
     }

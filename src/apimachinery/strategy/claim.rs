@@ -12,6 +12,11 @@ pub(super) fn data_sources(new: &mut Value, old: Option<&Value>) {
         return;
     };
     spec.retain(|name, value| !(value.is_null() && (name == source || name == reference)));
+    // `CrossNamespaceVolumeDataSource` is off.
+    let elsewhere = |value: &Value| value["namespace"].is_string();
+    if old.is_none() && spec.get(reference).is_some_and(elsewhere) {
+        spec.remove(reference);
+    }
     let had = old.is_some_and(|old| {
         [source, reference]
             .iter()

@@ -17,6 +17,15 @@ pub(super) fn drop(gvk: &Gvk, object: &mut Value) {
     if let Some(spec) = template.and_then(|at| object.pointer_mut(at)) {
         pod(spec);
     }
+    match gvk.group_kind() {
+        // `DynamicKubeletConfig` is gone.
+        ("", "Node") => remove(object, "/spec", &["configSource"]),
+        // `CoordinatedLeaderElection`
+        ("coordination.k8s.io", "Lease") => remove(object, "/spec", &["strategy", "preferredHolder"]),
+        ("resource.k8s.io", "ResourceSlice") => slice(object),
+        ("resource.k8s.io", "DeviceClass") => remove(object, "/spec", &["extendedResourceName"]),
+        _ => {}
+    }
     let devices = match gvk.group_kind() {
         ("resource.k8s.io", "ResourceClaim") => Some("/spec/devices/requests"),
         ("resource.k8s.io", "ResourceClaimTemplate") => Some("/spec/spec/devices/requests"),
@@ -27,6 +36,17 @@ pub(super) fn drop(gvk: &Gvk, object: &mut Value) {
         .and_then(Value::as_array_mut);
     for request in requests.into_iter().flatten() {
         device_request(request);
+    }
+    let constraints = match gvk.group_kind() {
+        ("resource.k8s.io", "ResourceClaim") => Some("/spec/devices/constraints"),
+        ("resource.k8s.io", "ResourceClaimTemplate") => Some("/spec/spec/devices/constraints"),
+        _ => None,
+    };
+    let constraints = constraints
+        .and_then(|at| object.pointer_mut(at))
+        .and_then(Value::as_array_mut);
+    for constraint in constraints.into_iter().flatten() {
+        remove(constraint, "", &["distinctAttribute"]);
     }
 }
 
@@ -59,14 +79,44 @@ fn pod(spec: &mut Value) {
     }
 }
 
-/// `DRADeviceTaints`.
-fn device_request(request: &mut Value) {
-    let remove = |of: &mut Value| of.as_object_mut().and_then(|fields| fields.remove("tolerations"));
-    if let Some(exactly) = request.get_mut("exactly") {
-        remove(exactly);
+fn remove(object: &mut Value, at: &str, fields: &[&str]) {
+    if let Some(found) = object.pointer_mut(at).and_then(Value::as_object_mut) {
+        for field in fields {
+            found.remove(*field);
+        }
     }
+}
+
+/// `DRADeviceTaints`, `DRAConsumableCapacity`.
+fn device_request(request: &mut Value) {
+    let off = ["tolerations", "capacity"];
+    remove(request, "/exactly", &off);
     let choices = request.get_mut("firstAvailable").and_then(Value::as_array_mut);
     for choice in choices.into_iter().flatten() {
-        remove(choice);
+        remove(choice, "", &off);
+    }
+}
+
+/// `DRADeviceTaints`, `DRAPartitionableDevices`, `DRAConsumableCapacity`, `DRADeviceBindingConditions`.
+fn slice(object: &mut Value) {
+    remove(object, "/spec", &["sharedCounters", "perDeviceNodeSelection"]);
+    let devices = object.pointer_mut("/spec/devices").and_then(Value::as_array_mut);
+    for device in devices.into_iter().flatten() {
+        let off = [
+            "taints",
+            "consumesCounters",
+            "nodeName",
+            "nodeSelector",
+            "allNodes",
+            "allowMultipleAllocations",
+            "bindingConditions",
+            "bindingFailureConditions",
+            "bindsToNode",
+        ];
+        remove(device, "", &off);
+        let capacities = device.get_mut("capacity").and_then(Value::as_object_mut);
+        for (_, capacity) in capacities.into_iter().flatten() {
+            remove(capacity, "", &["requestPolicy"]);
+        }
     }
 }

@@ -18,14 +18,23 @@ pub(super) fn prepare_for_create(pod: &mut Value) {
             "reason": "SchedulingGated",
             "message": "Scheduling is blocked due to non-empty scheduling gates",
             "lastProbeTime": null,
-            "lastTransitionTime": null,
+            "lastTransitionTime": meta::now(),
         }]);
     }
     meta::as_map(pod).insert("status".into(), status);
     if let Some(spec) = pod.get_mut("spec").and_then(Value::as_object_mut) {
         spec.retain(|_, v| !v.is_null());
     }
+    positive_grace(pod);
     service_account_alias(pod);
+}
+
+/// Less than no time to end is a second.
+fn positive_grace(pod: &mut Value) {
+    let grace = &mut pod["spec"]["terminationGracePeriodSeconds"];
+    if grace.as_i64().is_some_and(|seconds| seconds < 0) {
+        *grace = 1.into();
+    }
 }
 
 pub(super) fn prepare_for_update(pod: &mut Value, old: &Value) {
@@ -61,6 +70,24 @@ pub(super) fn prepare_for_status_update(new: &mut Value, old: &Value) {
         && let Some(q) = old["status"].get("qosClass").cloned()
     {
         meta::child_object(new, "status").insert("qosClass".into(), q);
+    }
+    drop_disabled(meta::child_object(new, "status"));
+}
+
+/// `DRAExtendedResource`, `ResourceHealthStatus`, `InPlacePodLevelResourcesVerticalScaling`.
+fn drop_disabled(status: &mut Map<String, Value>) {
+    for field in ["extendedResourceClaimStatus", "allocatedResources", "resources"] {
+        status.remove(field);
+    }
+    for list in [
+        "containerStatuses",
+        "initContainerStatuses",
+        "ephemeralContainerStatuses",
+    ] {
+        let containers = status.get_mut(list).and_then(Value::as_array_mut);
+        for container in containers.into_iter().flatten().filter_map(Value::as_object_mut) {
+            container.remove("allocatedResourcesStatus");
+        }
     }
 }
 

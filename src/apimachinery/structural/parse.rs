@@ -17,7 +17,8 @@ impl Structural {
     pub fn parse(schema: &Value, path: &Path) -> Result<Self, ErrorList> {
         let mut errs = ErrorList::new();
         let s = parse(schema, path, Part::Structure, &mut errs);
-        if s.kind != Kind::Object {
+        // What says nothing of its type may be anything only where unknown fields stay.
+        if s.kind != Kind::Object && !(s.kind == Kind::Any && s.preserve_unknown) {
             errs.push(Error::invalid(
                 &path.child("type"),
                 schema["type"].as_str().unwrap_or(""),
@@ -30,6 +31,16 @@ impl Structural {
                 "nullable cannot be true at the root",
             ));
         }
+        if errs.is_empty() { Ok(s) } else { Err(errs) }
+    }
+
+    /// Reads a schema within another one.
+    ///
+    /// # Errors
+    /// As [`Self::parse`].
+    pub fn parse_part(schema: &Value, path: &Path) -> Result<Self, ErrorList> {
+        let mut errs = ErrorList::new();
+        let s = parse(schema, path, Part::Structure, &mut errs);
         if errs.is_empty() { Ok(s) } else { Err(errs) }
     }
 }

@@ -57,6 +57,13 @@ pub(super) fn spec(s: &Value, old: &Value, path: &Path, errs: &mut ErrorList) {
         Version::WithGroup
     };
     reference(target, version, &at, errs);
+    let beyond_pods = |m: &Value| matches!(text(m, "type"), "Object" | "External");
+    if min == Some(0) && !list(&s["metrics"]).iter().any(beyond_pods) {
+        errs.push(Error::forbidden(
+            &path.child("metrics"),
+            "must specify at least one Object or External metric to support scaling to zero replicas",
+        ));
+    }
     for (i, metric) in list(&s["metrics"]).iter().enumerate() {
         self::metric(metric, &path.child("metrics").index(i), errs);
     }
@@ -158,7 +165,7 @@ fn source(field: &str, s: &Value, path: &Path, errs: &mut ErrorList) {
                     "must specify a resource name",
                 ));
             } else if field == "containerResource" {
-                super::pod::container_resource_name(text(s, "name"), &path.child("name"), errs);
+                super::resource_names::of_container(text(s, "name"), &path.child("name"), errs);
             }
         }
     }

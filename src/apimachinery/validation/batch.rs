@@ -5,7 +5,7 @@ mod policies;
 use serde_json::Value;
 
 use super::pod;
-use super::support::{immutable, label_selector, nonnegative, one_of, required_one_of, same, text};
+use super::support::{immutable, label_selector, nonnegative, one_if_given, required_one_of, same, text};
 use super::workloads::MISMATCH;
 use crate::field::{Error, ErrorList, Path};
 use crate::selector::LabelSelector;
@@ -15,12 +15,8 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
     let path = Path::new("spec");
     match kind {
         "Job" => {
-            // The name is the value of a label of its pods.
-            if meta::name(o).len() > 63 {
-                let p = Path::new("metadata").child("name");
-                errs.invalid_each(&p, meta::name(o), vec![names::max_len_error(63)]);
-            }
             generated_selector(o, errs);
+            hostnames(o, errs);
             job(&o["spec"], &path, true, errs);
         }
         "CronJob" => cron_job(o, &path, errs),
@@ -34,6 +30,84 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList)
         // Its strategy checks it as new and as changed.
         job(&new["spec"], &Path::new("spec"), true, errs);
         job_update(new, old, &Path::new("spec"), errs);
+    }
+}
+
+/// Pods of an indexed Job are called by its name and their index.
+fn hostnames(o: &Value, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    let Some(last) = s["completions"].as_i64().filter(|n| *n > 0) else {
+        return;
+    };
+    let host = format!("{}-{}", meta::name(o), last - 1);
+    if s["completionMode"] == "Indexed" && !names::dns1123_label(&host).is_empty() {
+        errs.push(Error::invalid(
+            &Path::new("metadata").child("name"),
+            meta::name(o),
+            format!("will not able to create pod with invalid DNS label: {host}"),
+        ));
+    }
+}
+
+/// What an update of a Job's status makes of it.
+pub(super) fn status(new: &Value, old: &Value, errs: &mut ErrorList) {
+    let (s, o, path) = (&new["status"], &old["status"], Path::new("status"));
+    let is = |kind: &str| {
+        let mut conditions = s["conditions"].as_array().into_iter().flatten();
+        conditions.any(|c| c["type"] == kind && c["status"] == "True")
+    };
+    let number = |s: &Value, f: &str| s[f].as_i64().unwrap_or(0);
+    let conditions = path.child("conditions");
+    for (is_wrong, why) in [
+        (
+            is("Complete") && is("Failed"),
+            "cannot set Complete=True and Failed=true conditions",
+        ),
+        (
+            is("Complete") && is("FailureTarget"),
+            "cannot set Complete=True and FailureTarget=true conditions",
+        ),
+        (
+            is("Failed") && !is("FailureTarget"),
+            "cannot set Failed=True condition without the FailureTarget=true condition",
+        ),
+        (
+            is("Complete") && !is("SuccessCriteriaMet"),
+            "cannot set Complete=True condition without the SuccessCriteriaMet=true condition",
+        ),
+        (
+            is("SuccessCriteriaMet") && is("Failed"),
+            "cannot set SuccessCriteriaMet=True and Failed=true conditions",
+        ),
+        (
+            is("SuccessCriteriaMet") && is("FailureTarget"),
+            "cannot set SuccessCriteriaMet=True and FailureTarget=true conditions",
+        ),
+    ] {
+        if is_wrong && s["conditions"] != o["conditions"] {
+            errs.push(Error::invalid_bare(&conditions, why));
+        }
+    }
+    let end = path.child("completionTime");
+    if s["completionTime"] != o["completionTime"] && !s["completionTime"].is_null() && !is("Complete") {
+        let why = "cannot set completionTime when there is no Complete=True condition";
+        errs.push(Error::invalid(&end, s["completionTime"].clone(), why));
+    }
+    if s["completionTime"].is_null() && is("Complete") {
+        errs.push(Error::required(
+            &end,
+            "completionTime is required for Complete jobs",
+        ));
+    }
+    if number(s, "ready") > number(s, "active") && s["ready"] != o["ready"] {
+        let why = "cannot set more ready pods than active";
+        errs.push(Error::invalid(&path.child("ready"), number(s, "ready"), why));
+    }
+    for (f, what) in [("succeeded", "succeeded"), ("failed", "failed")] {
+        if number(s, f) < number(o, f) {
+            let why = format!("cannot decrease the {what} counter");
+            errs.push(Error::invalid(&path.child(f), number(s, f), why));
+        }
     }
 }
 
@@ -120,9 +194,13 @@ fn job(s: &Value, path: &Path, with_selector: bool, errs: &mut ErrorList) {
             "only \"Never\" is supported when podFailurePolicy is specified",
         ));
     }
-    one_of(
+    let replacements: &[&str] = match s["podFailurePolicy"].is_object() {
+        true => &["Failed"],
+        false => &["Failed", "TerminatingOrFailed"],
+    };
+    one_if_given(
         &s["podReplacementPolicy"],
-        &["Failed", "TerminatingOrFailed"],
+        replacements,
         &path.child("podReplacementPolicy"),
         errs,
     );
@@ -288,22 +366,15 @@ fn cron_job(o: &Value, path: &Path, errs: &mut ErrorList) {
     for f in ["successfulJobsHistoryLimit", "failedJobsHistoryLimit"] {
         nonnegative(&s[f], &path.child(f), errs);
     }
-    let zone = &s["timeZone"];
-    if let Some(z) = zone.as_str()
-        && (z.is_empty() || z.eq_ignore_ascii_case("local"))
-    {
-        let p = path.child("timeZone");
-        errs.push(if z.is_empty() {
-            Error::invalid(&p, z, "timeZone must be nil or non-empty string")
-        } else {
-            Error::invalid(
-                &p,
-                z,
-                "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones",
-            )
-        });
+    if let Some(zone) = s["timeZone"].as_str() {
+        time_zone(zone, &path.child("timeZone"), errs);
     }
     let p = path.child("jobTemplate").child("spec");
+    let selector = &s["jobTemplate"]["spec"]["selector"];
+    if selector.is_object() {
+        let why = "`selector` will be auto-generated";
+        errs.push(Error::invalid(&p.child("selector"), selector.clone(), why));
+    }
     if s["jobTemplate"]["spec"]["manualSelector"] == true {
         errs.push(Error::not_supported(
             &p.child("manualSelector"),
@@ -312,6 +383,31 @@ fn cron_job(o: &Value, path: &Path, errs: &mut ErrorList) {
         ));
     }
     job(&s["jobTemplate"]["spec"], &p, false, errs);
+}
+
+fn time_zone(zone: &str, path: &Path, errs: &mut ErrorList) {
+    if zone.is_empty() {
+        let why = "timeZone must be nil or non-empty string";
+        errs.push(Error::invalid(path, zone, why));
+        return;
+    }
+    if zone.eq_ignore_ascii_case("local") {
+        let why = "timeZone must be an explicit time zone as defined in https://www.iana.org/time-zones";
+        errs.push(Error::invalid(path, zone, why));
+    }
+    let is_name = |part: &str| {
+        let fits = |b: u8| b.is_ascii_alphanumeric() || b"._-+".contains(&b);
+        !matches!(part, "." | "..")
+            && !part.starts_with('-')
+            && (1..=14).contains(&part.len())
+            && part.bytes().all(fits)
+    };
+    let zones = jiff::tz::db();
+    // A machine without time zones knows none to be wrong.
+    let is_unknown = !zones.is_definitively_empty() && zones.get(zone).is_err();
+    if !zone.split('/').all(is_name) || (is_unknown && !zone.eq_ignore_ascii_case("utc")) {
+        errs.push(Error::invalid(path, zone, format!("unknown time zone {zone}")));
+    }
 }
 
 /// Why a text is no five-field cron schedule, as the cron parser says it.

@@ -2,8 +2,10 @@
 
 use std::collections::HashSet;
 
+use base64::prelude::*;
 use serde_json::Value;
 
+use super::rest::signer_name;
 use super::support::{differences, list, same, text};
 use crate::field::{Error, ErrorList, Path, quote};
 
@@ -14,6 +16,110 @@ const DECISIONS: [&str; 2] = ["Approved", "Denied"];
 pub(super) enum By {
     Approval,
     Status,
+}
+
+/// What certificates may be used for, sorted.
+const USAGES: &[&str] = &[
+    "any",
+    "cert sign",
+    "client auth",
+    "code signing",
+    "content commitment",
+    "crl sign",
+    "data encipherment",
+    "decipher only",
+    "digital signature",
+    "email protection",
+    "encipher only",
+    "ipsec end system",
+    "ipsec tunnel",
+    "ipsec user",
+    "key agreement",
+    "key encipherment",
+    "microsoft sgc",
+    "netscape sgc",
+    "ocsp signing",
+    "s/mime",
+    "server auth",
+    "signing",
+    "timestamping",
+];
+
+/// The shortest time that may be asked for, in seconds.
+const SHORTEST: i64 = 600;
+
+pub(super) fn create(o: &Value, errs: &mut ErrorList) {
+    let s = &o["spec"];
+    let p = Path::new("spec");
+    if blocks(&s["request"]).first().map(String::as_str) != Some("CERTIFICATE REQUEST") {
+        let why = "PEM block type must be CERTIFICATE REQUEST";
+        errs.push(Error::invalid(&p.child("request"), s["request"].clone(), why));
+    }
+    let usages = list(&s["usages"]);
+    let at = p.child("usages");
+    if usages.is_empty() {
+        errs.push(Error::required(&at, ""));
+    }
+    for (i, usage) in usages.iter().enumerate() {
+        let known = usage.as_str().is_some_and(|usage| USAGES.contains(&usage));
+        if !known {
+            errs.push(Error::not_supported(&at.index(i), usage.clone(), USAGES));
+        }
+        if usages[..i].contains(usage) {
+            errs.push(Error::duplicate(&at.index(i), usage.clone()));
+        }
+    }
+    let (signer, at) = (text(s, "signerName"), p.child("signerName"));
+    if signer == "kubernetes.io/legacy-unknown" {
+        let why = "the legacy signerName is not allowed via this API version";
+        errs.push(Error::invalid(&at, signer, why));
+    } else {
+        signer_name(signer, &at, errs);
+    }
+    if let Some(n) = s["expirationSeconds"].as_i64().filter(|n| *n < SHORTEST) {
+        errs.push(Error::invalid(
+            &p.child("expirationSeconds"),
+            n,
+            "may not specify a duration less than 600 seconds (10 minutes)",
+        ));
+    }
+}
+
+/// The types of the PEM blocks in bytes that are written as base64.
+fn blocks(encoded: &Value) -> Vec<String> {
+    let bytes = BASE64_STANDARD.decode(encoded.as_str().unwrap_or_default());
+    let bytes = bytes.unwrap_or_default();
+    let text = String::from_utf8_lossy(&bytes);
+    let mut found = vec![];
+    let mut open: Option<&str> = None;
+    for line in text.lines().map(str::trim_end) {
+        let marked = |word: &str| {
+            line.strip_prefix(word)
+                .and_then(|rest| rest.strip_suffix("-----"))
+        };
+        if let Some(kind) = marked("-----BEGIN ") {
+            open = Some(kind);
+        } else if let Some(kind) = marked("-----END ") {
+            found.extend(open.take().filter(|begun| *begun == kind).map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// What is wrong with the certificate that a signer gives.
+fn certificate(o: &Value, errs: &mut ErrorList) {
+    let certificate = &o["status"]["certificate"];
+    if text(&o["status"], "certificate").is_empty() {
+        return;
+    }
+    let blocks = blocks(certificate);
+    let why = match blocks.iter().find(|kind| *kind != "CERTIFICATE") {
+        Some(other) => format!("only CERTIFICATE PEM blocks are allowed, found {}", quote(other)),
+        None if blocks.is_empty() => "must contain at least one CERTIFICATE PEM block".to_owned(),
+        None => return,
+    };
+    let path = Path::new("status").child("certificate");
+    errs.push(Error::invalid(&path, "<certificate data>", why));
 }
 
 pub(super) fn update(by: By, new: &Value, old: &Value, errs: &mut ErrorList) {
@@ -44,7 +150,10 @@ pub(super) fn update(by: By, new: &Value, old: &Value, errs: &mut ErrorList) {
     }
     let why = match by {
         By::Approval => "updates may not set certificate content",
-        By::Status if same(before, &Value::Null) => return,
+        By::Status if same(before, &Value::Null) => {
+            certificate(new, errs);
+            return;
+        }
         By::Status => "updates may not modify existing certificate content",
     };
     errs.push(Error::forbidden(&Path::new("status").child("certificate"), why));

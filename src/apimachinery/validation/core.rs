@@ -6,7 +6,7 @@ use base64::prelude::*;
 use serde_json::Value;
 
 use super::support::{immutable, list, nonnegative_quantity, same, text};
-use super::{pod, service, storage, workloads};
+use super::{endpoints, limits, pod, service, storage, workloads};
 use crate::field::{Error, ErrorList, Path};
 use crate::{meta, names};
 
@@ -22,9 +22,9 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
         "ConfigMap" => config_map(o, errs),
         "Secret" => secret(o, errs),
         "Node" => node(o, errs),
-        "Endpoints" => endpoints(o, errs),
-        "LimitRange" => limit_range(o, errs),
-        "ResourceQuota" => quota(o, errs),
+        "Endpoints" => endpoints::endpoints(o, errs),
+        "LimitRange" => limits::range(o, errs),
+        "ResourceQuota" => limits::quota(o, errs),
         "PersistentVolume" => storage::volume(o, errs),
         "PersistentVolumeClaim" => storage::claim_spec(&o["spec"], &Value::Null, &Path::new("spec"), errs),
         "Namespace" => namespace(o, errs),
@@ -49,13 +49,8 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList)
         "Node" => node_update(new, old, errs),
         "PersistentVolume" => storage::volume_update(new, old, errs),
         "PersistentVolumeClaim" => storage::claim_update(new, old, errs),
-        "PodTemplate"
-        | "ReplicationController"
-        | "Endpoints"
-        | "Event"
-        | "LimitRange"
-        | "ResourceQuota"
-        | "Namespace" => {
+        "ResourceQuota" => limits::quota_update(new, old, errs),
+        "PodTemplate" | "ReplicationController" | "Endpoints" | "Event" | "LimitRange" | "Namespace" => {
             create(kind, new, errs);
         }
         _ => {}
@@ -157,7 +152,16 @@ fn json_entry(data: &Value, key: &str, path: &Path, errs: &mut ErrorList) {
     };
     let bytes = BASE64_STANDARD.decode(encoded).unwrap_or_default();
     if let Err(e) = serde_json::from_slice::<serde_json::Map<String, Value>>(&bytes) {
-        errs.push(Error::invalid(&p, "<secret contents redacted>", e.to_string()));
+        // As Go's parser says it, for what is no JSON from its beginning.
+        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
+        let why = match first.map(|byte| char::from(*byte)) {
+            None => "unexpected end of JSON input".to_owned(),
+            Some(first) if !r#"{["-0123456789tfn"#.contains(first) => {
+                format!("invalid character '{first}' looking for beginning of value")
+            }
+            Some(_) => e.to_string(),
+        };
+        errs.push(Error::invalid(&p, "<secret contents redacted>", why));
     }
 }
 
@@ -180,7 +184,12 @@ fn node(o: &Value, errs: &mut ErrorList) {
         let c = c.as_str().unwrap_or("");
         errs.invalid_each(&p.index(i), c, names::cidr(c));
     }
-    if cidrs.len() > 2 {
+    let is_v4 = |c: &Value| {
+        let net = c.as_str().and_then(|c| c.parse::<ipnet::IpNet>().ok());
+        net.map(|net| net.addr().is_ipv4())
+    };
+    let doubled = cidrs.len() == 2 && is_v4(&cidrs[0]) == is_v4(&cidrs[1]) && is_v4(&cidrs[0]).is_some();
+    if cidrs.len() > 2 || doubled {
         errs.push(Error::invalid(
             &p,
             o["spec"]["podCIDRs"].clone(),
@@ -224,6 +233,14 @@ fn taints(taints: &Value, path: &Path, errs: &mut ErrorList) {
 fn node_update(new: &Value, old: &Value, errs: &mut ErrorList) {
     let path = Path::new("spec");
     node(new, errs);
+    taints(
+        &new["spec"]["taints"],
+        &Path::new("metadata").child("taints"),
+        errs,
+    );
+    if text(&new["spec"], "externalID") != text(&old["spec"], "externalID") {
+        errs.push(Error::forbidden(&path.child("externalID"), "may not be updated"));
+    }
     if !list(&old["spec"]["podCIDRs"]).is_empty() && new["spec"]["podCIDRs"] != old["spec"]["podCIDRs"] {
         errs.push(Error::forbidden(
             &path.child("podCIDRs"),
@@ -247,6 +264,7 @@ fn node_update(new: &Value, old: &Value, errs: &mut ErrorList) {
                 "podCIDRs",
                 "providerID",
                 "configSource",
+                "externalID",
             ] {
                 m.remove(f);
             }
@@ -258,203 +276,5 @@ fn node_update(new: &Value, old: &Value, errs: &mut ErrorList) {
             &Path::new("[]"),
             "node updates may only change labels, taints, or capacity (or configSource, if the DynamicKubeletConfig feature gate is enabled)",
         ));
-    }
-}
-
-/// An address other machines can reach.
-pub(super) fn reachable(ip: &str, path: &Path, errs: &mut ErrorList) {
-    let Ok(parsed) = ip.parse::<std::net::IpAddr>() else {
-        errs.invalid_each(path, ip, names::ip(ip));
-        return;
-    };
-    let (link_local, local_multicast) = match parsed {
-        std::net::IpAddr::V4(a) => (a.is_link_local(), a.octets()[..3] == [224, 0, 0]),
-        std::net::IpAddr::V6(a) => (
-            a.segments()[0] & 0xffc0 == 0xfe80,
-            a.is_multicast() && a.segments()[0] & 0xf == 2,
-        ),
-    };
-    let mut bad = |m: &str| errs.push(Error::invalid(path, ip, m));
-    if parsed.is_unspecified() {
-        bad("may not be unspecified (0.0.0.0 or ::)");
-    }
-    if parsed.is_loopback() {
-        bad("may not be in the loopback range (127.0.0.0/8, ::1/128)");
-    }
-    if link_local {
-        bad("may not be in the link-local range (169.254.0.0/16, fe80::/10)");
-    }
-    if local_multicast {
-        bad("may not be in the link-local multicast range (224.0.0.0/24, ff02::/10)");
-    }
-}
-
-fn endpoints(o: &Value, errs: &mut ErrorList) {
-    for (i, s) in list(&o["subsets"]).iter().enumerate() {
-        let p = Path::new("subsets").index(i);
-        let (ready, waiting) = (list(&s["addresses"]), list(&s["notReadyAddresses"]));
-        if ready.is_empty() && waiting.is_empty() {
-            errs.push(Error::required(
-                &p,
-                "must specify `addresses` or `notReadyAddresses`",
-            ));
-        }
-        for (name, addresses) in [("addresses", ready), ("notReadyAddresses", waiting)] {
-            for (j, a) in addresses.iter().enumerate() {
-                let p = p.child(name).index(j);
-                let ip = text(a, "ip");
-                reachable(ip, &p.child("ip"), errs);
-                if !names::ip(ip).is_empty() {
-                    let why = "must be a valid IP address";
-                    errs.push(Error::invalid(&p.child("ip"), ip, why));
-                }
-                let host = text(a, "hostname");
-                if !host.is_empty() {
-                    errs.invalid_each(&p.child("hostname"), host, names::dns1123_label(host));
-                }
-            }
-        }
-        let ports = list(&s["ports"]);
-        for (j, port) in ports.iter().enumerate() {
-            let p = p.child("ports").index(j);
-            let name = text(port, "name");
-            if name.is_empty() {
-                if ports.len() > 1 {
-                    errs.push(Error::required(&p.child("name"), ""));
-                }
-            } else {
-                errs.invalid_each(&p.child("name"), name, names::dns1123_label(name));
-            }
-            let n = port["port"].as_i64().unwrap_or(0);
-            for m in names::port_num(n) {
-                errs.push(Error::invalid(&p.child("port"), n, m));
-            }
-            super::support::required_one_of(
-                &port["protocol"],
-                &["SCTP", "TCP", "UDP"],
-                &p.child("protocol"),
-                errs,
-            );
-        }
-    }
-}
-
-fn limit_range(o: &Value, errs: &mut ErrorList) {
-    let mut seen: HashSet<&str> = HashSet::new();
-    for (i, l) in list(&o["spec"]["limits"]).iter().enumerate() {
-        let p = Path::new("spec").child("limits").index(i);
-        let kind = text(l, "type");
-        let standard = matches!(kind, "Pod" | "Container" | "PersistentVolumeClaim");
-        let faults = names::qualified_name(kind);
-        if faults.is_empty() && !kind.contains('/') && !standard {
-            let why = "must be a standard limit type or fully qualified";
-            errs.push(Error::invalid(&p.child("type"), kind, why));
-        }
-        errs.invalid_each(&p.child("type"), kind, faults);
-        if !seen.insert(kind) {
-            errs.push(Error::duplicate(&p.child("type"), kind));
-        }
-        let amount = |list: &str, r: &str| crate::quantity::Quantity::from_value(&l[list][r]).ok();
-        for name in ["max", "min", "default", "defaultRequest"] {
-            for (r, v) in l[name].as_object().into_iter().flatten() {
-                nonnegative_quantity(v, &p.child(name).key(r), errs);
-            }
-        }
-        for (r, _) in l["min"].as_object().into_iter().flatten() {
-            if let (Some(min), Some(max)) = (amount("min", r), amount("max", r))
-                && min > max
-            {
-                errs.push(Error::invalid(
-                    &p.child("min").key(r),
-                    min.to_string(),
-                    format!("min value {min} is greater than max value {max}"),
-                ));
-            }
-        }
-        for (r, _) in l["default"].as_object().into_iter().flatten() {
-            if let (Some(d), Some(max)) = (amount("default", r), amount("max", r))
-                && d > max
-            {
-                errs.push(Error::invalid(
-                    &p.child("default").key(r),
-                    d.to_string(),
-                    format!("default value {d} is greater than max value {max}"),
-                ));
-            }
-        }
-    }
-}
-
-fn quota(o: &Value, errs: &mut ErrorList) {
-    let p = Path::new("spec");
-    for (r, v) in o["spec"]["hard"].as_object().into_iter().flatten() {
-        errs.invalid_each(&p.child("hard").key(r), r, names::qualified_name(r));
-        nonnegative_quantity(v, &p.child("hard").key(r), errs);
-    }
-    scopes(&o["spec"], &p, errs);
-}
-
-const SCOPES: &[&str] = &[
-    "BestEffort",
-    "CrossNamespacePodAffinity",
-    "NotBestEffort",
-    "NotTerminating",
-    "PriorityClass",
-    "Terminating",
-    "VolumeAttributesClass",
-];
-
-/// Which pods a quota counts.
-fn scopes(s: &Value, path: &Path, errs: &mut ErrorList) {
-    let at = path.child("scopes");
-    for scope in list(&s["scopes"]) {
-        if !scope.as_str().is_some_and(|scope| SCOPES.contains(&scope)) {
-            errs.push(Error::invalid(&at, s["scopes"].clone(), "unsupported scope"));
-        }
-    }
-    conflicting(&s["scopes"], list(&s["scopes"]), &at, errs);
-    let at = path.child("scopeSelector").child("matchExpressions");
-    let mut named = vec![];
-    for e in list(&s["scopeSelector"]["matchExpressions"]) {
-        let (scope, operator) = (text(e, "scopeName"), text(e, "operator"));
-        if !SCOPES.contains(&scope) {
-            errs.push(Error::invalid(&at.child("scopeName"), scope, "unsupported scope"));
-        } else if !matches!(scope, "PriorityClass" | "VolumeAttributesClass") && operator != "Exists" {
-            errs.push(Error::invalid(
-                &at.child("operator"),
-                operator,
-                "must be 'Exists' when scope is any of ResourceQuotaScopeTerminating, ResourceQuotaScopeNotTerminating, ResourceQuotaScopeBestEffort, ResourceQuotaScopeNotBestEffort or ResourceQuotaScopeCrossNamespacePodAffinity",
-            ));
-        }
-        let values = list(&e["values"]);
-        match operator {
-            "In" | "NotIn" if values.is_empty() => errs.push(Error::required(
-                &at.child("values"),
-                "must be at least one value when `operator` is 'In' or 'NotIn' for scope selector",
-            )),
-            "Exists" | "DoesNotExist" if !values.is_empty() => errs.push(Error::invalid(
-                &at.child("values"),
-                e["values"].clone(),
-                "must be no value when `operator` is 'Exist' or 'DoesNotExist' for scope selector",
-            )),
-            "In" | "NotIn" | "Exists" | "DoesNotExist" => {}
-            other => errs.push(Error::invalid(
-                &at.child("operator"),
-                other,
-                "not a valid selector operator",
-            )),
-        }
-        named.push(e["scopeName"].clone());
-    }
-    conflicting(&s["scopes"], &named, &at, errs);
-}
-
-/// Scopes that no pod is in.
-fn conflicting(shown: &Value, scopes: &[Value], path: &Path, errs: &mut ErrorList) {
-    let has = |name: &str| scopes.iter().any(|scope| scope == name);
-    for (one, other) in [("BestEffort", "NotBestEffort"), ("Terminating", "NotTerminating")] {
-        if has(one) && has(other) {
-            errs.push(Error::invalid(path, shown.clone(), "conflicting scopes"));
-        }
     }
 }

@@ -1,12 +1,17 @@
 //! CustomResourceDefinitions. Upstream: `apiextensions-apiserver/pkg/apis/apiextensions/validation`.
 
+mod conversion;
+mod open_api;
+mod paths;
 mod schema;
 
 use serde_json::Value;
 
-use super::support::{immutable, list, required_one_of, text};
+use super::support::{list, required_one_of, same, text};
 use crate::field::{Error, ErrorList, Path, quote};
 use crate::{meta, names};
+
+pub use paths::is_field_path;
 
 /// Annotation by which a definition in a group of Kubernetes' own says that it was reviewed.
 const APPROVAL: &str = "api-approved.kubernetes.io";
@@ -21,16 +26,27 @@ const COLUMN_FORMATS: &[&str] = &[
     "int64",
     "password",
 ];
-/// Review versions that this server speaks.
-const REVIEWS: &[&str] = &["v1", "v1beta1"];
 /// Fields a version may be selected by, at most.
 const MAX_SELECTABLE: usize = 8;
 
 pub(super) fn create(o: &Value, errs: &mut ErrorList) {
+    let (group, plural) = (text(&o["spec"], "group"), text(&o["spec"]["names"], "plural"));
+    for field in ["generateName", "name"] {
+        let name = text(&o["metadata"], field);
+        if !name.is_empty() && name != format!("{plural}.{group}") {
+            errs.push(Error::invalid(
+                &Path::new("metadata").child(field),
+                name,
+                "must be spec.names.plural+\".\"+spec.group",
+            ));
+        }
+    }
     spec(o, errs);
+    stored_versions(o, errs);
     if let Some(error) = approval(o) {
         errs.push(error);
     }
+    unknown_fields(o, errs);
 }
 
 pub(super) fn update(new: &Value, old: &Value, errs: &mut ErrorList) {
@@ -40,14 +56,21 @@ pub(super) fn update(new: &Value, old: &Value, errs: &mut ErrorList) {
         .iter()
         .any(|c| c["type"] == "Established" && c["status"] == "True");
     let (n, o) = (&new["spec"], &old["spec"]);
+    // Texts in upstream's form, where what is absent is empty.
+    let mut frozen = |n: &str, o: &str, path: Path| {
+        if n != o {
+            errs.push(Error::invalid(&path, n, "field is immutable"));
+        }
+    };
+    let names = path.child("names");
     if established {
-        immutable(&n["scope"], &o["scope"], &path.child("scope"), errs);
-        let kind = path.child("names").child("kind");
-        immutable(&n["names"]["kind"], &o["names"]["kind"], &kind, errs);
+        frozen(text(n, "scope"), text(o, "scope"), path.child("scope"));
+        let kind = |s: &'_ Value| text(&s["names"], "kind").to_owned();
+        frozen(&kind(n), &kind(o), names.child("kind"));
     }
-    immutable(&n["group"], &o["group"], &path.child("group"), errs);
-    let plural = path.child("names").child("plural");
-    immutable(&n["names"]["plural"], &o["names"]["plural"], &plural, errs);
+    frozen(text(n, "group"), text(o, "group"), path.child("group"));
+    let plural = |s: &'_ Value| text(&s["names"], "plural").to_owned();
+    frozen(&plural(n), &plural(o), names.child("plural"));
     stored_versions(new, errs);
     let annotation = |o: &Value| meta::annotation(o, APPROVAL).map(str::to_owned);
     if annotation(new) != annotation(old)
@@ -55,31 +78,50 @@ pub(super) fn update(new: &Value, old: &Value, errs: &mut ErrorList) {
     {
         errs.push(error);
     }
+    if o["preserveUnknownFields"] != true {
+        unknown_fields(new, errs);
+    }
+}
+
+/// An update of the `status` subresource.
+pub(super) fn status(new: &Value, errs: &mut ErrorList) {
+    let path = Path::new("status").child("acceptedNames");
+    some_names(&new["status"]["acceptedNames"], &path, errs);
+}
+
+fn unknown_fields(o: &Value, errs: &mut ErrorList) {
+    if o["spec"]["preserveUnknownFields"] == true {
+        errs.push(Error::invalid(
+            &Path::new("spec").child("preserveUnknownFields"),
+            true,
+            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
+        ));
+    }
 }
 
 /// Objects may be stored in every stored version, so each must still be known.
-pub(super) fn stored_versions(o: &Value, errs: &mut ErrorList) {
+fn stored_versions(o: &Value, errs: &mut ErrorList) {
     let path = Path::new("status").child("storedVersions");
     let stored = list(&o["status"]["storedVersions"]);
     if stored.is_empty() {
-        errs.push(Error::invalid(
-            &path,
-            Value::Array(Vec::new()),
-            "must have at least one stored version",
-        ));
+        let detail = "must have at least one stored version";
+        errs.push(Error::invalid(&path, Value::Null, detail));
         return;
     }
-    let versions = list(&o["spec"]["versions"]);
-    for v in versions.iter().filter(|v| v["storage"] == true) {
-        if !stored.contains(&v["name"]) {
-            let detail = format!("must have the storage version {}", text(v, "name"));
-            errs.push(Error::invalid(&path, v["name"].clone(), detail));
+    let mut unknown: Vec<(usize, &Value)> = stored.iter().enumerate().collect();
+    for v in list(&o["spec"]["versions"]) {
+        let found = unknown.iter().position(|(_, name)| **name == v["name"]);
+        match found {
+            Some(at) => drop(unknown.remove(at)),
+            None if v["storage"] == true => {
+                let detail = format!("must have the storage version {}", text(v, "name"));
+                let shown = o["status"]["storedVersions"].clone();
+                errs.push(Error::invalid(&path, shown, detail));
+            }
+            None => {}
         }
     }
-    for (i, name) in stored.iter().enumerate() {
-        if versions.iter().any(|v| v["name"] == *name) {
-            continue;
-        }
+    for (i, name) in unknown {
         let v = name.as_str().unwrap_or_default();
         errs.push(Error::invalid(
             &path.index(i),
@@ -117,17 +159,82 @@ fn approval(o: &Value) -> Option<Error> {
     }
 }
 
+/// Which parts all versions have alike. Upstream's internal form has these once, beside the versions,
+/// and so have the paths of what is wrong with them.
+struct Alike {
+    schema: bool,
+    subresources: bool,
+    columns: bool,
+    selectable: bool,
+}
+
+impl Alike {
+    fn of(spec: &Value) -> Alike {
+        let versions = list(&spec["versions"]);
+        let all = |same: &dyn Fn(&Value, &Value) -> bool| {
+            versions
+                .first()
+                .is_some_and(|first| versions.iter().all(|v| same(v, first)))
+        };
+        Alike {
+            schema: all(&|a, b| a["schema"] == b["schema"]),
+            subresources: all(&|a, b| a["subresources"] == b["subresources"]),
+            columns: all(&|a, b| same(&a["additionalPrinterColumns"], &b["additionalPrinterColumns"])),
+            selectable: all(&|a, b| same(&a["selectableFields"], &b["selectableFields"])),
+        }
+    }
+}
+
+/// A schema of a definition.
+pub struct Place<'a> {
+    /// Its `openAPIV3Schema`.
+    pub schema: &'a Value,
+    /// Where upstream's messages say it is.
+    pub path: Path,
+    /// The version's, or any version's, status is a subresource.
+    status: bool,
+}
+
+impl Place<'_> {
+    /// Whether it is right but for its rules.
+    #[must_use]
+    pub fn is_sound(&self) -> bool {
+        let mut errs = ErrorList::new();
+        schema::check(self.schema, self.status, &self.path, &mut errs);
+        errs.is_empty()
+    }
+}
+
+/// The schemas of a definition: one where all versions have the same.
+#[must_use]
+pub fn definition_schemas(definition: &Value) -> Vec<Place<'_>> {
+    let spec = &definition["spec"];
+    let path = Path::new("spec");
+    let versions = list(&spec["versions"]);
+    let has_status = |v: &Value| v["subresources"]["status"].is_object();
+    let alike = Alike::of(spec).schema;
+    let considered = if alike { &versions[..1] } else { versions };
+    let places = considered.iter().enumerate().map(|(i, v)| Place {
+        schema: &v["schema"]["openAPIV3Schema"],
+        path: if alike {
+            path.child("validation")
+        } else {
+            path.child("versions").index(i).child("schema")
+        }
+        .child("openAPIV3Schema"),
+        status: if alike {
+            versions.iter().any(has_status)
+        } else {
+            has_status(v)
+        },
+    });
+    places.filter(|place| place.schema.is_object()).collect()
+}
+
 fn spec(o: &Value, errs: &mut ErrorList) {
     let s = &o["spec"];
     let path = Path::new("spec");
     let (group, n) = (text(s, "group"), &s["names"]);
-    if meta::name(o) != format!("{}.{group}", text(n, "plural")) {
-        errs.push(Error::invalid(
-            &Path::new("metadata").child("name"),
-            meta::name(o),
-            "must be spec.names.plural+\".\"+spec.group",
-        ));
-    }
     if group.is_empty() {
         errs.push(Error::required(&path.child("group"), ""));
     } else {
@@ -145,58 +252,104 @@ fn spec(o: &Value, errs: &mut ErrorList) {
         &path.child("scope"),
         errs,
     );
-    if s["preserveUnknownFields"] == true {
-        errs.push(Error::invalid(
-            &path.child("preserveUnknownFields"),
-            true,
-            "cannot set to true, set x-kubernetes-preserve-unknown-fields to true in spec.versions[*].schema instead",
-        ));
+    for (i, v) in list(&s["versions"]).iter().enumerate() {
+        if !v["schema"]["openAPIV3Schema"].is_object() {
+            let place = path.child("versions").index(i).child("schema");
+            errs.push(Error::required(&place.child("openAPIV3Schema"), ""));
+        }
     }
-    versions(s, &path.child("versions"), errs);
-    definition_names(n, &path.child("names"), errs);
-    conversion(&s["conversion"], &path.child("conversion"), errs);
+    let free = s["preserveUnknownFields"] == true;
+    let schemas = definition_schemas(o);
+    if free
+        && schemas
+            .iter()
+            .any(|place| schema::any(place.schema, &|s| !s["default"].is_null()))
+    {
+        let place = path.child("preserveUnknownFields");
+        let detail = "must be false in order to use defaults in the schema";
+        errs.push(Error::invalid(&place, true, detail));
+    }
+    versions(s, &path, errs);
+    let at = path.child("names");
+    for f in ["plural", "singular", "kind", "listKind"] {
+        if text(n, f).is_empty() {
+            errs.push(Error::required(&at.child(f), ""));
+        }
+    }
+    some_names(n, &at, errs);
+    for place in &schemas {
+        schema::check(place.schema, place.status, &place.path, errs);
+    }
+    let place = path.child("conversion");
+    let strategy = text(&s["conversion"], "strategy");
+    if free && s["conversion"].is_object() && strategy != "None" {
+        let detail = "must be None if spec.preserveUnknownFields is true";
+        errs.push(Error::invalid(&place.child("strategy"), strategy, detail));
+    }
+    conversion::check(&s["conversion"], &place, errs);
 }
 
-fn versions(s: &Value, path: &Path, errs: &mut ErrorList) {
+fn versions(s: &Value, spec: &Path, errs: &mut ErrorList) {
     let all = list(&s["versions"]);
+    let path = spec.child("versions");
+    let alike = Alike::of(s);
     let mut seen: Vec<&str> = vec![];
     let mut unique = true;
     for (i, v) in all.iter().enumerate() {
         let p = path.index(i);
         let name = text(v, "name");
-        let messages = names::dns1035_label(name);
-        if !messages.is_empty() {
-            errs.push(Error::invalid(&p.child("name"), name, messages.join(",")));
-        }
+        label(name, &p.child("name"), errs);
         unique &= !seen.contains(&name);
         seen.push(name);
-        version(v, &p, errs);
+        deprecation(v, &p.child("deprecationWarning"), errs);
+        if !alike.subresources {
+            scale(&v["subresources"]["scale"], &p.child("subresources"), errs);
+        }
+        if !alike.columns {
+            columns(v, &p, errs);
+        }
+        if !alike.selectable {
+            selectable(v, !alike.schema, &p, errs);
+        }
     }
-    if !unique {
-        let detail = "must contain unique version names";
-        errs.push(Error::invalid(path, s["versions"].clone(), detail));
+    for (is_right, detail) in [
+        (unique, "must contain unique version names"),
+        (
+            all.iter().filter(|v| v["storage"] == true).count() == 1,
+            "must have exactly one version marked as storage version",
+        ),
+    ] {
+        if !is_right {
+            errs.push(Error::invalid(&path, s["versions"].clone(), detail));
+        }
     }
-    if all.iter().filter(|v| v["storage"] == true).count() != 1 {
-        let detail = "must have exactly one version marked as storage version";
-        errs.push(Error::invalid(path, s["versions"].clone(), detail));
+    // The first version has a place of its own in upstream's internal form.
+    let Some(first) = all.first() else { return };
+    if !text(first, "name").is_empty() {
+        label(text(first, "name"), &spec.child("version"), errs);
+    }
+    if alike.subresources {
+        scale(&first["subresources"]["scale"], &spec.child("subresources"), errs);
+    }
+    if alike.columns {
+        columns(first, spec, errs);
+    }
+    if alike.selectable {
+        selectable(first, alike.schema, spec, errs);
     }
 }
 
-fn version(v: &Value, path: &Path, errs: &mut ErrorList) {
-    deprecation(v, &path.child("deprecationWarning"), errs);
-    let status = v["subresources"]["status"].is_object();
-    let root = &v["schema"]["openAPIV3Schema"];
-    let place = path.child("schema").child("openAPIV3Schema");
-    if root.is_object() {
-        schema::check(root, status, &place, errs);
-    } else {
-        errs.push(Error::required(&place, ""));
+fn label(name: &str, path: &Path, errs: &mut ErrorList) {
+    let messages = names::dns1035_label(name);
+    if !messages.is_empty() {
+        errs.push(Error::invalid(path, name, messages.join(",")));
     }
-    scale(&v["subresources"]["scale"], &path.child("subresources"), errs);
+}
+
+fn columns(v: &Value, path: &Path, errs: &mut ErrorList) {
     for (i, column) in list(&v["additionalPrinterColumns"]).iter().enumerate() {
         self::column(column, &path.child("additionalPrinterColumns").index(i), errs);
     }
-    selectable(v, root, &path.child("selectableFields"), errs);
 }
 
 fn deprecation(v: &Value, path: &Path, errs: &mut ErrorList) {
@@ -292,57 +445,63 @@ fn column(c: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
-/// Selectable fields are scalars that the schema has.
-fn selectable(v: &Value, root: &Value, path: &Path, errs: &mut ErrorList) {
+/// Selectable fields are scalars that the schema has; `beside`: the schema stands beside them in upstream's
+/// internal form.
+fn selectable(v: &Value, beside: bool, path: &Path, errs: &mut ErrorList) {
     let fields = list(&v["selectableFields"]);
-    let mut seen: Vec<&str> = vec![];
+    let root = &v["schema"]["openAPIV3Schema"];
+    let all = path.child("selectableFields");
+    if fields.is_empty() {
+        return;
+    }
+    if !beside || !root.is_object() {
+        let is_shared = path.as_str() == "spec";
+        let detail = if is_shared {
+            "may only be set when validations.schema is included"
+        } else {
+            "may only be set when `version.schema.openAPIV3Schema` is not included"
+        };
+        errs.push(Error::invalid(&all, "", detail));
+        return;
+    }
+    let mut seen: Vec<String> = vec![];
     for (i, field) in fields.iter().enumerate() {
-        let place = path.index(i).child("jsonPath");
+        let place = all.index(i).child("jsonPath");
         let json_path = text(field, "jsonPath");
         if json_path.is_empty() {
             errs.push(Error::required(&place, ""));
             continue;
         }
-        let node = json_path
-            .strip_prefix('.')
-            .filter(|rest| !rest.contains('['))
-            .and_then(|rest| {
-                rest.split('.')
-                    .try_fold(root, |at, name| at["properties"].get(name))
-            });
-        match node {
-            None => errs.push(Error::invalid(
-                &place,
-                json_path,
-                "is an invalid path: does not refer to a valid field",
-            )),
-            Some(_) if json_path.starts_with(".metadata.") => {
-                errs.push(Error::invalid(
-                    &place,
-                    json_path,
-                    "must not point to fields in metadata",
-                ));
-            }
-            Some(node) if !matches!(node["type"].as_str(), Some("string" | "integer" | "boolean")) => {
-                let detail = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+        let (steps, node) = match paths::follow(json_path, root, false) {
+            Ok(found) => found,
+            Err(why) => {
+                let detail = format!("is an invalid path: {why}");
                 errs.push(Error::invalid(&place, json_path, detail));
+                continue;
             }
-            Some(_) if seen.contains(&json_path) => errs.push(Error::duplicate(&place, json_path)),
-            Some(_) => {}
+        };
+        if steps.first().is_some_and(|first| first == "metadata") {
+            let detail = "must not point to fields in metadata";
+            errs.push(Error::invalid(&place, json_path, detail));
         }
-        seen.push(json_path);
+        if !matches!(node["type"].as_str(), Some("string" | "integer" | "boolean")) {
+            let detail = "must point to a field of type string, boolean or integer. Enum string fields and strings with formats are allowed.";
+            errs.push(Error::invalid(&place, json_path, detail));
+        }
+        let field = steps.join(".");
+        if seen.contains(&field) {
+            errs.push(Error::duplicate(&place, json_path));
+        } else {
+            seen.push(field);
+        }
     }
-    if fields.len() > MAX_SELECTABLE {
-        errs.push(Error::too_many(path, fields.len(), MAX_SELECTABLE));
+    if seen.len() > MAX_SELECTABLE {
+        errs.push(Error::too_many(&all, seen.len(), MAX_SELECTABLE));
     }
 }
 
-fn definition_names(n: &Value, path: &Path, errs: &mut ErrorList) {
-    for f in ["plural", "singular", "kind", "listKind"] {
-        if text(n, f).is_empty() {
-            errs.push(Error::required(&path.child(f), ""));
-        }
-    }
+/// What is wrong with the names that are given.
+fn some_names(n: &Value, path: &Path, errs: &mut ErrorList) {
     for f in ["plural", "singular", "kind", "listKind"] {
         let v = text(n, f);
         if v.is_empty() {
@@ -366,11 +525,7 @@ fn definition_names(n: &Value, path: &Path, errs: &mut ErrorList) {
     }
     for f in ["shortNames", "categories"] {
         for (i, s) in list(&n[f]).iter().enumerate() {
-            let s = s.as_str().unwrap_or("");
-            let messages = names::dns1035_label(s);
-            if !messages.is_empty() {
-                errs.push(Error::invalid(&path.child(f).index(i), s, messages.join(",")));
-            }
+            label(s.as_str().unwrap_or(""), &path.child(f).index(i), errs);
         }
     }
     if !text(n, "kind").is_empty() && text(n, "kind") == text(n, "listKind") {
@@ -380,65 +535,6 @@ fn definition_names(n: &Value, path: &Path, errs: &mut ErrorList) {
             text(n, "listKind"),
             detail,
         ));
-    }
-}
-
-fn conversion(c: &Value, path: &Path, errs: &mut ErrorList) {
-    if !c.is_object() {
-        return;
-    }
-    required_one_of(
-        &c["strategy"],
-        &["None", "Webhook"],
-        &path.child("strategy"),
-        errs,
-    );
-    let w = &c["webhook"];
-    let place = path.child("webhook");
-    if text(c, "strategy") != "Webhook" {
-        if w.is_object() {
-            let detail = "should not be set when strategy is not set to Webhook";
-            errs.push(Error::forbidden(&place, detail));
-        }
-        return;
-    }
-    let config = &w["clientConfig"];
-    let at = place.child("clientConfig");
-    let url = config["url"].as_str();
-    if !config.is_object() {
-        errs.push(Error::required(&at, "required when strategy is set to Webhook"));
-    } else if url.is_some() == config["service"].is_object() {
-        errs.push(Error::required(&at, "exactly one of url or service is required"));
-    } else if let Some(url) = url {
-        if !url.starts_with("https://") {
-            let detail = "'https' is the only allowed URL scheme; desired format: https://host[/path]";
-            errs.push(Error::invalid(&at.child("url"), url, detail));
-        }
-    } else {
-        for f in ["name", "namespace"] {
-            if text(&config["service"], f).is_empty() {
-                let detail = format!("service {f} is required");
-                errs.push(Error::required(&at.child("service").child(f), detail));
-            }
-        }
-    }
-    let at = place.child("conversionReviewVersions");
-    let reviews = list(&w["conversionReviewVersions"]);
-    if reviews.is_empty() {
-        errs.push(Error::required(&at, ""));
-        return;
-    }
-    for (i, v) in reviews.iter().enumerate() {
-        if reviews[..i].contains(v) {
-            errs.push(Error::invalid(&at.index(i), v.clone(), "duplicate version"));
-            continue;
-        }
-        let v = v.as_str().unwrap_or_default();
-        errs.invalid_each(&at.index(i), v, names::dns1035_label(v));
-    }
-    if !reviews.iter().any(|v| REVIEWS.iter().any(|known| v == known)) {
-        let detail = format!("must include at least one of {}", REVIEWS.join(", "));
-        errs.push(Error::invalid(&at, w["conversionReviewVersions"].clone(), detail));
     }
 }
 

@@ -1,9 +1,11 @@
 //! resource.k8s.io: claims of devices, classes, slices (upstream's `pkg/apis/resource/validation`).
 //! Expressions are not compiled here.
 
+mod slice;
+
 use serde_json::Value;
 
-use super::support::{immutable, list, text};
+use super::support::{conditions, immutable, list, required_one_of, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::{meta, names};
 
@@ -11,7 +13,8 @@ use crate::{meta, names};
 const MOST: usize = 32;
 const MOST_ALTERNATIVES: usize = 8;
 const MOST_CONSUMERS: usize = 256;
-const MOST_DEVICES: usize = 128;
+/// Bytes of a name without its domain.
+const MOST_IN_ID: usize = 32;
 /// Characters of an expression.
 const LONGEST: usize = 10 * 1024;
 const REFERENCE: &str =
@@ -37,7 +40,7 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
                 configuration(config, &path.child("config").index(i), errs);
             }
         }
-        "ResourceSlice" => slice(spec, &path, errs),
+        "ResourceSlice" => slice::check(spec, &path, errs),
         _ => {}
     }
 }
@@ -45,7 +48,12 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
     let path = Path::new("spec");
     match kind {
-        "ResourceClaim" | "ResourceClaimTemplate" => immutable(&new["spec"], &old["spec"], &path, errs),
+        "ResourceClaim" => immutable(&new["spec"], &old["spec"], &path, errs),
+        // Its strategy checks it as new, too.
+        "ResourceClaimTemplate" => {
+            create(kind, new, errs);
+            immutable(&new["spec"], &old["spec"], &path, errs);
+        }
         "ResourceSlice" => {
             create(kind, new, errs);
             for field in ["driver", "nodeName"] {
@@ -83,6 +91,7 @@ pub(super) fn status(new: &Value, old: &Value, errs: &mut ErrorList) {
         }
         seen.push(uid);
     }
+    allocated_devices(n, &path.child("devices"), errs);
     if !list(&n["reservedFor"]).is_empty() {
         let added = || {
             list(&n["reservedFor"])
@@ -111,12 +120,63 @@ pub(super) fn status(new: &Value, old: &Value, errs: &mut ErrorList) {
     } else if n["allocation"].is_object() {
         let known = request_names(&new["spec"]["devices"]);
         let results = path.child("allocation").child("devices").child("results");
+        let configs = path.child("allocation").child("devices").child("config");
+        for (i, c) in list(&n["allocation"]["devices"]["config"]).iter().enumerate() {
+            let p = configs.index(i);
+            required_one_of(
+                &c["source"],
+                &["FromClaim", "FromClass"],
+                &p.child("source"),
+                errs,
+            );
+            references(&c["requests"], &known, &p.child("requests"), errs);
+            configuration(c, &p, errs);
+        }
+        let nodes = &n["allocation"]["nodeSelector"];
+        if nodes.is_object() {
+            super::pod::node_selector(nodes, &path.child("allocation").child("nodeSelector"), errs);
+        }
         for (i, result) in list(&n["allocation"]["devices"]["results"]).iter().enumerate() {
             let p = results.index(i);
             reference(text(result, "request"), &known, &p.child("request"), errs);
             driver(text(result, "driver"), &p.child("driver"), errs);
             pool(text(result, "pool"), &p.child("pool"), errs);
             label(text(result, "device"), &p.child("device"), errs);
+        }
+    }
+}
+
+/// What drivers say of devices, each of which was allocated.
+fn allocated_devices(status: &Value, path: &Path, errs: &mut ErrorList) {
+    let id = |d: &'_ Value| ["driver", "pool", "device", "shareID"].map(|f| text(d, f).to_owned());
+    let results = list(&status["allocation"]["devices"]["results"]);
+    let all = list(&status["devices"]);
+    for (i, d) in all.iter().enumerate() {
+        let p = path.index(i);
+        driver(text(d, "driver"), &p.child("driver"), errs);
+        pool(text(d, "pool"), &p.child("pool"), errs);
+        label(text(d, "device"), &p.child("device"), errs);
+        let [driver, pool, device, share] = id(d);
+        if !results.iter().any(|result| id(result) == id(d)) {
+            let shown =
+                serde_json::json!({"Driver": driver, "Pool": pool, "Device": device, "ShareID": share});
+            errs.push(Error::invalid(
+                &p,
+                shown,
+                "must be an allocated device in the claim",
+            ));
+        }
+        conditions(&d["conditions"], &p.child("conditions"), errs);
+        let data = &d["data"];
+        if !data.is_null() && !data.is_object() {
+            let why = "must be a valid JSON object";
+            errs.push(Error::invalid(&p.child("data"), "<value omitted>", why));
+        }
+        if all[..i].iter().any(|other| id(other) == id(d)) {
+            let [driver, pool, device, share] = id(d);
+            let shown =
+                serde_json::json!({"Driver": driver, "Pool": pool, "Device": device, "ShareID": share});
+            errs.push(Error::duplicate(&p, shown));
         }
     }
 }
@@ -145,7 +205,11 @@ fn driver(name: &str, path: &Path, errs: &mut ErrorList) {
     if name.len() > 63 {
         errs.push(Error::too_long(path, 63));
     }
-    required_subdomain(&name.to_lowercase(), path, errs);
+    if name.is_empty() {
+        errs.push(Error::required(path, ""));
+        return;
+    }
+    errs.invalid_each(path, name, names::dns1123_subdomain(&name.to_lowercase()));
 }
 
 fn pool(name: &str, path: &Path, errs: &mut ErrorList) {
@@ -216,7 +280,7 @@ fn claim(devices: &Value, path: &Path, errs: &mut ErrorList) {
             .into_iter()
             .find(|f| c[*f].is_string())
         {
-            Some(field) => qualified(text(c, field), &p.child(field), errs),
+            Some(field) => fully_qualified(text(c, field), &p.child(field), errs),
             None => errs.push(Error::required(&p.child("matchAttribute"), "")),
         }
     }
@@ -310,68 +374,48 @@ fn configuration(c: &Value, path: &Path, errs: &mut ErrorList) {
             errs.push(Error::required(&p.child("parameters"), ""));
         } else if parameters.to_string().len() > LONGEST {
             errs.push(Error::too_long(&p.child("parameters"), LONGEST));
+        } else if !parameters.is_object() {
+            let why = "must be a valid JSON object";
+            errs.push(Error::invalid(&p.child("parameters"), "<value omitted>", why));
         }
     } else {
         errs.push(Error::required(&p, ""));
     }
 }
 
-/// `domain/name`.
+/// `name` or `domain/name`.
 fn qualified(name: &str, path: &Path, errs: &mut ErrorList) {
-    if name.is_empty() {
-        errs.push(Error::required(path, ""));
-        return;
-    }
-    match name.split_once('/') {
-        Some((domain, _)) => errs.invalid_each(path, domain, names::dns1123_subdomain(domain)),
-        None => errs.push(Error::invalid(path, name, "must include a domain")),
+    let identifier = |id: &str, errs: &mut ErrorList| {
+        if id.len() > MOST_IN_ID {
+            errs.push(Error::too_long(path, MOST_IN_ID));
+        }
+        errs.invalid_each(path, id, names::c_identifier(id));
+    };
+    match name.split('/').collect::<Vec<_>>()[..] {
+        [id] => identifier(id, errs),
+        [domain, id] => {
+            if domain.is_empty() {
+                errs.push(Error::invalid(path, "", "the domain must not be empty"));
+            } else {
+                driver(domain, path, errs);
+            }
+            if id.is_empty() {
+                errs.push(Error::invalid(path, "", "the name must not be empty"));
+            } else {
+                identifier(id, errs);
+            }
+        }
+        // Upstream lets more parts pass.
+        _ => {}
     }
 }
 
-fn slice(spec: &Value, path: &Path, errs: &mut ErrorList) {
-    driver(text(spec, "driver"), &path.child("driver"), errs);
-    let p = path.child("pool");
-    pool(text(&spec["pool"], "name"), &p.child("name"), errs);
-    let number = |field: &str| spec["pool"][field].as_i64().unwrap_or(0);
-    if number("resourceSliceCount") <= 0 {
-        errs.push(Error::invalid(
-            &p.child("resourceSliceCount"),
-            number("resourceSliceCount"),
-            "must be greater than zero",
-        ));
-    }
-    if number("generation") < 0 {
-        errs.push(Error::invalid(
-            &p.child("generation"),
-            number("generation"),
-            "must be greater than or equal to zero",
-        ));
-    }
-    let places = ["nodeName", "nodeSelector", "allNodes", "perDeviceNodeSelection"];
-    let set: Vec<String> = places
-        .into_iter()
-        .filter(|f| !matches!(&spec[*f], Value::Null | Value::Bool(false)) && spec[*f] != "")
-        .map(|f| format!("`{f}`"))
-        .collect();
-    let one = "exactly one of `nodeName`, `nodeSelector`, `allNodes`, `perDeviceNodeSelection` is required";
-    match set.len() {
-        0 => errs.push(Error::required(path, one)),
-        1 => {}
-        _ => errs.push(Error::invalid(
-            path,
-            format!("{{{}}}", set.join(", ")),
-            format!("{one}, but multiple fields are set"),
-        )),
-    }
-    if spec["nodeName"].is_string() {
-        let node = text(spec, "nodeName");
-        errs.invalid_each(&path.child("nodeName"), node, names::dns1123_subdomain(node));
-    }
-    let devices = path.child("devices");
-    sized(&spec["devices"], MOST_DEVICES, &devices, errs);
-    unique(&spec["devices"], &devices, errs);
-    for (i, device) in list(&spec["devices"]).iter().enumerate() {
-        label(text(device, "name"), &devices.index(i).child("name"), errs);
+/// `domain/name`.
+fn fully_qualified(name: &str, path: &Path, errs: &mut ErrorList) {
+    qualified(name, path, errs);
+    if !name.contains('/') {
+        let why = "a fully qualified name must be a domain and a name separated by a slash";
+        errs.push(Error::invalid(path, name, why));
     }
 }
 

@@ -100,7 +100,17 @@ pub(super) fn newer(new: &Value, old: Option<&Value>, errs: &mut ErrorList) {
         ("reportingComponent", "reportingController"),
         ("reportingInstance", "reportingInstance"),
     ] {
-        immutable(&new[field], &old[field], &Path::new(shown), errs);
+        // A text that is absent is empty.
+        let value = match (&new[field], &old[field]) {
+            (Value::Null, Value::String(_)) if !field.contains("Time") => Value::from(""),
+            (value, _) => value.clone(),
+        };
+        let at = Path::new(shown);
+        if field == "related" && new[field].is_object() != old[field].is_object() {
+            errs.push(Error::invalid(&at, value, "field is immutable"));
+        } else {
+            immutable(&value, &old[field], &at, errs);
+        }
     }
 }
 

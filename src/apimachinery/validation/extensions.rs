@@ -7,6 +7,11 @@ use super::{flowcontrol, policy};
 use crate::field::{Error, ErrorList, Path};
 use crate::meta;
 
+/// Queues of a priority level.
+const MOST_QUEUES: i64 = 10_000_000;
+/// Bits of the hash that deals a flow its queues.
+const MOST_BITS: i64 = 60;
+
 pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
     let path = Path::new("spec");
     match (group, kind) {
@@ -58,6 +63,14 @@ fn priority_level(o: &Value, path: &Path, errs: &mut ErrorList) {
                     "must be a non-negative integer",
                 ));
             }
+            if let Some(n) = l["lendablePercent"].as_i64().filter(|n| !(0..=100).contains(n)) {
+                let why = "must be between 0 and 100, inclusive";
+                errs.push(Error::invalid(&p.child("lendablePercent"), n, why));
+            }
+            if let Some(n) = l["borrowingLimitPercent"].as_i64().filter(|n| *n < 0) {
+                let why = "if specified, must be a non-negative integer";
+                errs.push(Error::invalid(&p.child("borrowingLimitPercent"), n, why));
+            }
             limit_response(&l["limitResponse"], &p.child("limitResponse"), errs);
         }
         other => {
@@ -100,7 +113,18 @@ fn limit_response(r: &Value, path: &Path, errs: &mut ErrorList) {
                 q["queues"].as_i64().unwrap_or(0),
                 q["handSize"].as_i64().unwrap_or(0),
             );
-            if hand > queues {
+            if queues > MOST_QUEUES {
+                let why = format!("must not be greater than {MOST_QUEUES}");
+                errs.push(Error::invalid(&p.child("queues"), queues, why));
+            }
+            let bits = ((queues.max(1) as f64).log2() * hand as f64).ceil() as i64;
+            if hand > 0 && hand <= queues && bits > MOST_BITS {
+                let why = format!(
+                    "required entropy bits of deckSize {queues} and handSize {hand} should not be greater than {MOST_BITS}"
+                );
+                errs.push(Error::invalid(&p.child("handSize"), hand, why));
+            }
+            if hand > 0 && hand > queues {
                 errs.push(Error::invalid(
                     &p.child("handSize"),
                     hand,

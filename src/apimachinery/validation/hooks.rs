@@ -3,11 +3,11 @@
 
 use serde_json::Value;
 
-use super::support::{list, text};
+use super::support::{list, one_if_given, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
-const FORM: &str = "; desired format: https://host[:port]/path";
+const FORM: &str = "; desired format: https://host[/path]";
 
 /// A `clientConfig`.
 pub(super) fn client(config: &Value, path: &Path, errs: &mut ErrorList) {
@@ -24,8 +24,9 @@ pub(super) fn client(config: &Value, path: &Path, errs: &mut ErrorList) {
 
 fn url(url: &str, path: &Path, errs: &mut ErrorList) {
     let Some((scheme, rest)) = url.split_once("://") else {
-        let why = format!("'https' is the only allowed URL scheme{FORM}");
-        errs.push(Error::invalid(path, "", why));
+        for why in ["'https' is the only allowed URL scheme", "host must be specified"] {
+            errs.push(Error::invalid(path, "", format!("{why}{FORM}")));
+        }
         return;
     };
     if scheme != "https" {
@@ -67,12 +68,10 @@ fn url(url: &str, path: &Path, errs: &mut ErrorList) {
 }
 
 fn service(service: &Value, path: &Path, errs: &mut ErrorList) {
-    for (field, why) in [
-        ("name", "service name is required"),
-        ("namespace", "service namespace is required"),
-    ] {
+    // Upstream's callers confuse the two.
+    for (field, shown) in [("name", "namespace"), ("namespace", "name")] {
         if text(service, field).is_empty() {
-            errs.push(Error::required(&path.child(field), why));
+            errs.push(Error::required(&path.child(shown), ""));
         }
     }
     if let Some(port) = service["port"].as_i64().filter(|p| !(1..=65535).contains(p)) {
@@ -89,10 +88,13 @@ fn service(service: &Value, path: &Path, errs: &mut ErrorList) {
     }
     if value == "//" {
         errs.push(Error::invalid(&at, value, "segment[0] may not be empty"));
-    } else if !value.starts_with('/') {
-        errs.push(Error::invalid(&at, value, "must start with a '/'"));
     } else {
-        let inner = value[1..].strip_suffix('/').unwrap_or(&value[1..]);
+        if !value.starts_with('/') {
+            errs.push(Error::invalid(&at, value, "must start with a '/'"));
+        }
+        // The first byte goes, whatever it is.
+        let rest = value.get(1..).unwrap_or_default();
+        let inner = rest.strip_suffix('/').unwrap_or(rest);
         for (i, segment) in inner.split('/').enumerate() {
             if segment.is_empty() {
                 let why = format!("segment[{i}] may not be empty");
@@ -157,14 +159,8 @@ pub(super) fn rules(hook: &Value, path: &Path, errs: &mut ErrorList) {
             }
         }
         resources(rule, &p.child("resources"), errs);
-        let scope = text(rule, "scope");
-        if !matches!(scope, "" | "*" | "Cluster" | "Namespaced") {
-            errs.push(Error::not_supported(
-                &p.child("scope"),
-                scope,
-                &["*", "Cluster", "Namespaced"],
-            ));
-        }
+        let scopes = &["*", "Cluster", "Namespaced"];
+        one_if_given(&rule["scope"], scopes, &p.child("scope"), errs);
     }
 }
 
@@ -235,7 +231,7 @@ mod tests {
             (json!({"url": "https://h:8443/x"}), ""),
             (
                 json!({"url": "http://h/x"}),
-                "p.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[:port]/path",
+                "p.url: Invalid value: \"http\": 'https' is the only allowed URL scheme; desired format: https://host[/path]",
             ),
             (
                 json!({"url": "https://h/x?y=z"}),
@@ -251,7 +247,7 @@ mod tests {
             ),
             (
                 json!({"service": {"namespace": "n"}}),
-                "p.service.name: Required value: service name is required",
+                "p.service.namespace: Required value",
             ),
             (
                 json!({"service": {"name": "s", "namespace": "n", "path": "a"}}),

@@ -52,6 +52,14 @@ pub fn name_check(group: &str, kind: &str, name: &str, prefix: bool) -> Vec<Stri
         ("", "Service") => names::dns1035_label(&masked(name, prefix)),
         ("", "Namespace") | ("apps", "StatefulSet") => names::dns1123_label(&masked(name, prefix)),
         ("networking.k8s.io", "IPAddress") => names::ip(name),
+        // Rules that upstream declares with their types look at names only, and count bytes.
+        ("", "ReplicationController") | ("resource.k8s.io", "DeviceClass") if prefix => Vec::new(),
+        ("", "ReplicationController") | ("resource.k8s.io", "DeviceClass") => {
+            let messages = object_name(name, false).into_iter();
+            messages
+                .map(|why| why.replace("no more than 253 characters", "no more than 253 bytes"))
+                .collect()
+        }
         _ => object_name(name, prefix),
     }
 }

@@ -1,14 +1,15 @@
 //! networking.k8s.io and discovery.k8s.io.
 
-use std::collections::HashSet;
-
 use serde_json::Value;
 
-use super::core::reachable;
+use super::endpoints;
 use super::pod::port;
-use super::support::{immutable, label_selector, list, required, required_one_of, text};
+use super::support::{immutable, label_selector, list, required, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
+
+/// Bytes of the name of an ingress controller.
+const MOST_OF_CONTROLLER: usize = 250;
 
 pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
     match kind {
@@ -17,6 +18,9 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
         "IngressClass" => {
             let c = text(&o["spec"], "controller");
             let p = Path::new("spec").child("controller");
+            if c.len() > MOST_OF_CONTROLLER {
+                errs.push(Error::too_long(&p, MOST_OF_CONTROLLER));
+            }
             if c.is_empty() {
                 errs.push(Error::required(&p, ""));
             } else if !c.contains('/') {
@@ -31,24 +35,25 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
                 class_parameters(parameters, &Path::new("spec").child("parameters"), errs);
             }
         }
-        "EndpointSlice" => slice(o, errs),
-        "ServiceCIDR" => {
-            let cidrs = list(&o["spec"]["cidrs"]);
-            let p = Path::new("spec").child("cidrs");
-            if cidrs.is_empty() {
-                errs.push(Error::required(&p, "at least one CIDR required"));
-            }
-            for (i, c) in cidrs.iter().enumerate() {
-                let c = c.as_str().unwrap_or("");
-                errs.invalid_each(&p.index(i), c, names::cidr(c));
-            }
-        }
+        "EndpointSlice" => endpoints::slice(o, None, errs),
+        "ServiceCIDR" => service_cidrs(&o["spec"]["cidrs"], &Path::new("spec").child("cidrs"), errs),
         "IPAddress" => {
             let r = &o["spec"]["parentRef"];
             let p = Path::new("spec").child("parentRef");
-            if required(r, &p, errs) {
-                required(&r["resource"], &p.child("resource"), errs);
-                required(&r["name"], &p.child("name"), errs);
+            if r.is_null() {
+                errs.push(Error::required(&p, ""));
+                return;
+            }
+            let group = text(r, "group");
+            if !group.is_empty() {
+                errs.invalid_each(&p.child("group"), group, names::dns1123_subdomain(group));
+            }
+            for field in ["resource", "name", "namespace"] {
+                let value = text(r, field);
+                if value.is_empty() && field != "namespace" {
+                    errs.push(Error::required(&p.child(field), ""));
+                }
+                errs.invalid_each(&p.child(field), value, names::path_segment(value));
             }
         }
         _ => {}
@@ -57,15 +62,7 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
 
 /// `parameters` of an IngressClass.
 fn class_parameters(v: &Value, p: &Path, errs: &mut ErrorList) {
-    if let Some(group) = v["apiGroup"].as_str() {
-        errs.invalid_each(&p.child("apiGroup"), group, names::dns1123_subdomain(group));
-    }
-    for field in ["kind", "name"] {
-        if required(&v[field], &p.child(field), errs) {
-            let value = text(v, field);
-            errs.invalid_each(&p.child(field), value, names::path_segment(value));
-        }
-    }
+    local_reference(v, p, errs);
     let namespace = (p.child("namespace"), v["namespace"].as_str());
     match (v["scope"].as_str(), namespace) {
         (None, _) => errs.push(Error::required(&p.child("scope"), "")),
@@ -86,7 +83,11 @@ fn class_parameters(v: &Value, p: &Path, errs: &mut ErrorList) {
 }
 
 pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
-    create(kind, new, errs);
+    match kind {
+        "EndpointSlice" => endpoints::slice(new, Some(old), errs),
+        "ServiceCIDR" => {}
+        _ => create(kind, new, errs),
+    }
     match kind {
         // Its strategy checks it as new and as changed.
         "NetworkPolicy" => create(kind, new, errs),
@@ -98,15 +99,60 @@ pub(super) fn update(kind: &str, new: &Value, old: &Value, errs: &mut ErrorList)
                 errs,
             );
         }
+        "ServiceCIDR" => service_cidrs_update(&new["spec"]["cidrs"], &old["spec"]["cidrs"], errs),
         "IngressClass" => {
             let p = Path::new("spec").child("controller");
-            immutable(&new["spec"]["controller"], &old["spec"]["controller"], &p, errs);
+            let controller = |o: &'_ Value| Value::from(text(&o["spec"], "controller"));
+            immutable(&controller(new), &controller(old), &p, errs);
         }
         "IPAddress" => {
             let at = Path::new("spec").child("parentRef");
             immutable(&new["spec"]["parentRef"], &old["spec"]["parentRef"], &at, errs);
         }
         _ => {}
+    }
+}
+
+fn service_cidrs(v: &Value, p: &Path, errs: &mut ErrorList) {
+    let cidrs = list(v);
+    if cidrs.is_empty() {
+        errs.push(Error::required(p, "at least one CIDR required"));
+        return;
+    }
+    if cidrs.len() > 2 {
+        let shown = serde_json::json!({ "CIDRs": v });
+        errs.push(Error::invalid(p, shown, "may only hold up to 2 values"));
+        return;
+    }
+    let mut families = vec![];
+    for (i, c) in cidrs.iter().enumerate() {
+        let c = c.as_str().unwrap_or("");
+        errs.invalid_each(&p.index(i), c, names::cidr(c));
+        families.extend(c.parse::<ipnet::IpNet>().map(|net| net.addr().is_ipv4()));
+    }
+    if matches!(families[..], [one, other] if one == other) {
+        let why = "may specify no more than one IP for each IP family, i.e 192.168.0.0/24 and 2001:db8::/64";
+        errs.push(Error::invalid(p, v.clone(), why));
+    }
+}
+
+/// What is there stays; a range of the other family may be added.
+fn service_cidrs_update(new: &Value, old: &Value, errs: &mut ErrorList) {
+    let p = Path::new("spec").child("cidrs");
+    let (now, before) = (list(new), list(old));
+    let why = "field is immutable";
+    let added = before.len() == 1 && now.len() == 2;
+    if now.len() != before.len() && !added {
+        errs.push(Error::invalid(&p, new.clone(), why));
+        return;
+    }
+    for (i, (n, o)) in now.iter().zip(before).enumerate() {
+        if n != o {
+            errs.push(Error::invalid(&p.index(i), n.clone(), why));
+        }
+    }
+    if added {
+        service_cidrs(new, &p, errs);
     }
 }
 
@@ -225,7 +271,7 @@ fn ingress(s: &Value, path: &Path, errs: &mut ErrorList) {
     if rules.is_empty() && s["defaultBackend"].is_null() {
         errs.push(Error::invalid(
             path,
-            s.clone(),
+            s["rules"].clone(),
             "either `defaultBackend` or `rules` must be specified",
         ));
     }
@@ -261,6 +307,11 @@ fn ingress(s: &Value, path: &Path, errs: &mut ErrorList) {
         }
     }
     for (i, t) in list(&s["tls"]).iter().enumerate() {
+        let secret = text(t, "secretName");
+        if !secret.is_empty() {
+            let p = path.child("tls").index(i).child("secretName");
+            errs.invalid_each(&p, secret, names::dns1123_subdomain(secret));
+        }
         for (j, h) in list(&t["hosts"]).iter().enumerate() {
             let h = h.as_str().unwrap_or("");
             let p = path.child("tls").index(i).child("hosts").index(j);
@@ -271,8 +322,7 @@ fn ingress(s: &Value, path: &Path, errs: &mut ErrorList) {
             }
         }
     }
-    let class = text(s, "ingressClassName");
-    if !class.is_empty() {
+    if let Some(class) = s["ingressClassName"].as_str() {
         errs.invalid_each(
             &path.child("ingressClassName"),
             class,
@@ -298,11 +348,14 @@ pub(super) fn ingress_hostname(host: &str, path: &Path, errs: &mut ErrorList) {
 
 fn ingress_path(h: &Value, p: &Path, errs: &mut ErrorList) {
     let at = text(h, "path");
-    match text(h, "pathType") {
-        "" => errs.push(Error::required(
+    let Some(kind) = h["pathType"].as_str() else {
+        errs.push(Error::required(
             &p.child("pathType"),
             "pathType must be specified",
-        )),
+        ));
+        return;
+    };
+    match kind {
         "Exact" | "Prefix" => {
             if !at.starts_with('/') {
                 errs.push(Error::invalid(&p.child("path"), at, "must be an absolute path"));
@@ -340,6 +393,18 @@ fn ingress_path(h: &Value, p: &Path, errs: &mut ErrorList) {
     backend(&h["backend"], &p.child("backend"), errs);
 }
 
+fn local_reference(v: &Value, p: &Path, errs: &mut ErrorList) {
+    if let Some(group) = v["apiGroup"].as_str() {
+        errs.invalid_each(&p.child("apiGroup"), group, names::dns1123_subdomain(group));
+    }
+    for field in ["kind", "name"] {
+        if required(&v[field], &p.child(field), errs) {
+            let value = text(v, field);
+            errs.invalid_each(&p.child(field), value, names::path_segment(value));
+        }
+    }
+}
+
 fn backend(b: &Value, p: &Path, errs: &mut ErrorList) {
     let (service, resource) = (&b["service"], &b["resource"]);
     if service.is_object() && resource.is_object() {
@@ -349,9 +414,7 @@ fn backend(b: &Value, p: &Path, errs: &mut ErrorList) {
             "cannot set both resource and service backends",
         ));
     } else if resource.is_object() {
-        for f in ["kind", "name"] {
-            required(&resource[f], &p.child("resource").child(f), errs);
-        }
+        local_reference(resource, &p.child("resource"), errs);
     } else if !service.is_object() {
         errs.push(Error::invalid(p, "", "resource or service backend is required"));
     } else {
@@ -371,87 +434,12 @@ fn backend(b: &Value, p: &Path, errs: &mut ErrorList) {
         if by_name.is_empty() && number == 0 {
             errs.push(Error::required(p, "port name or number is required"));
         } else if !by_name.is_empty() && number != 0 {
-            errs.push(Error::invalid(
-                &p.child("service"),
-                "",
-                "cannot set both port name & port number",
-            ));
+            errs.push(Error::invalid(p, "", "cannot set both port name & port number"));
         } else if !by_name.is_empty() {
             errs.invalid_each(&pp.child("name"), by_name, names::port_name(by_name));
         } else {
             for m in names::port_num(number) {
                 errs.push(Error::invalid(&pp.child("number"), number, m));
-            }
-        }
-    }
-}
-
-fn slice(o: &Value, errs: &mut ErrorList) {
-    let kind = text(o, "addressType");
-    required_one_of(
-        &o["addressType"],
-        &["FQDN", "IPv4", "IPv6"],
-        &Path::new("addressType"),
-        errs,
-    );
-    let endpoints = list(&o["endpoints"]);
-    let path = Path::new("endpoints");
-    if endpoints.len() > 1000 {
-        errs.push(Error::too_many(&path, endpoints.len(), 1000));
-        return;
-    }
-    for (i, e) in endpoints.iter().enumerate() {
-        let p = path.index(i).child("addresses");
-        let addresses = list(&e["addresses"]);
-        if addresses.is_empty() {
-            errs.push(Error::required(&p, "must contain at least 1 address"));
-        } else if addresses.len() > 100 {
-            errs.push(Error::too_many(&p, addresses.len(), 100));
-        }
-        for (j, a) in addresses.iter().enumerate() {
-            let a = a.as_str().unwrap_or("");
-            let p = p.index(j);
-            match kind {
-                "IPv4" if a.parse::<std::net::Ipv4Addr>().is_err() => {
-                    errs.push(Error::invalid(&p, a, "must be a valid IPv4 address"));
-                }
-                "IPv6" if a.parse::<std::net::Ipv6Addr>().is_err() => {
-                    errs.push(Error::invalid(&p, a, "must be a valid IPv6 address"));
-                }
-                "FQDN" => errs.invalid_each(&p, a, names::is_fully_qualified_name(a)),
-                _ => reachable(a, &p, errs),
-            }
-        }
-        let host = text(e, "hostname");
-        if !host.is_empty() {
-            errs.invalid_each(&path.index(i).child("hostname"), host, names::dns1123_label(host));
-        }
-    }
-    let ports = list(&o["ports"]);
-    let path = Path::new("ports");
-    if ports.len() > 20000 {
-        errs.push(Error::too_many(&path, ports.len(), 20000));
-        return;
-    }
-    let mut seen: HashSet<&str> = HashSet::new();
-    for (i, port) in ports.iter().enumerate() {
-        let p = path.index(i);
-        let name = text(port, "name");
-        if !name.is_empty() {
-            errs.invalid_each(&p.child("name"), name, names::dns1123_label(name));
-        }
-        if !seen.insert(name) {
-            errs.push(Error::duplicate(&p.child("name"), name));
-        }
-        required_one_of(
-            &port["protocol"],
-            &["SCTP", "TCP", "UDP"],
-            &p.child("protocol"),
-            errs,
-        );
-        if let Some(n) = port["port"].as_i64() {
-            for m in names::port_num(n) {
-                errs.push(Error::invalid(&p.child("port"), n, m));
             }
         }
     }

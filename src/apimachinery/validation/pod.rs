@@ -17,12 +17,14 @@ mod windows;
 use serde_json::Value;
 
 use super::meta::template_meta;
-use super::support::{label_selector, list, one_of, required_one_of, text};
+use super::resource_names::of_pod;
+use super::support::{label_selector, list, one_if_given, required_one_of, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::{meta, names};
 
 pub(super) use affinity::node_selector;
-pub(super) use container::resource_name as container_resource_name;
+pub(super) use affinity::tolerations;
+pub(super) use container::resources;
 pub(super) use probe::port;
 pub(super) use resize::pod as resize;
 pub(super) use update::pod as update;
@@ -117,6 +119,12 @@ fn spec(s: &Value, path: &Path, of: Of<'_>, errs: &mut ErrorList) {
     env::file_volumes(s, path, errs);
     if s["resources"].is_object() {
         let at = path.child("resources");
+        for list in ["limits", "requests"] {
+            let names = s["resources"][list].as_object().into_iter();
+            for name in names.flat_map(|names| names.keys()) {
+                of_pod(name, &at.child(list).key(name), errs);
+            }
+        }
         let shares = &s["resources"]["claims"];
         if !shares.is_null() {
             errs.push(Error::forbidden(
@@ -182,9 +190,9 @@ fn spec(s: &Value, path: &Path, of: Of<'_>, errs: &mut ErrorList) {
             errs.invalid_each(&p.child("hostnames").index(j), h, names::dns1123_subdomain(h));
         }
     }
-    one_of(
+    one_if_given(
         &s["preemptionPolicy"],
-        &["Never", "PreemptLowerPriority"],
+        &["PreemptLowerPriority", "Never"],
         &path.child("preemptionPolicy"),
         errs,
     );
@@ -334,7 +342,7 @@ fn spread(s: &Value, path: &Path, errs: &mut ErrorList) {
             }
         }
         for f in ["nodeAffinityPolicy", "nodeTaintsPolicy"] {
-            one_of(&c[f], &["Honor", "Ignore"], &p.child(f), errs);
+            one_if_given(&c[f], &["Honor", "Ignore"], &p.child(f), errs);
         }
         affinity::label_keys(c, &p, errs);
         label_selector(&c["labelSelector"], &p.child("labelSelector"), errs);

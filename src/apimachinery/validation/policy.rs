@@ -3,7 +3,7 @@
 
 use serde_json::Value;
 
-use super::support::{label_selector, list, one_of, text};
+use super::support::{label_selector, list, one_if_given, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::{meta, names};
 
@@ -38,7 +38,7 @@ fn common(s: &Value, path: &Path, errs: &mut ErrorList) {
     if s["failurePolicy"].is_null() {
         errs.push(Error::required(&at, ""));
     } else {
-        one_of(&s["failurePolicy"], &["Fail", "Ignore"], &at, errs);
+        one_if_given(&s["failurePolicy"], &["Fail", "Ignore"], &at, errs);
     }
     if s["paramKind"].is_object() {
         param_kind(&s["paramKind"], &path.child("paramKind"), errs);
@@ -62,7 +62,7 @@ fn common(s: &Value, path: &Path, errs: &mut ErrorList) {
             errs.push(Error::invalid(
                 &p.child("name"),
                 name,
-                "name is not a valid CEL identifier",
+                "must be a valid CEL identifier",
             ));
         }
         if text(v, "expression").trim().is_empty() {
@@ -180,7 +180,7 @@ fn match_resources(m: &Value, path: &Path, errs: &mut ErrorList) {
     if m["matchPolicy"].is_null() {
         errs.push(Error::required(&at, ""));
     } else {
-        one_of(&m["matchPolicy"], &["Equivalent", "Exact"], &at, errs);
+        one_if_given(&m["matchPolicy"], &["Equivalent", "Exact"], &at, errs);
     }
     for f in ["namespaceSelector", "objectSelector"] {
         if m[f].is_null() {
@@ -245,7 +245,7 @@ fn named_rule(rule: &Value, path: &Path, errs: &mut ErrorList) {
     }
     resources(&rule["resources"], &path.child("resources"), errs);
     let scope = &rule["scope"];
-    one_of(scope, &["*", "Cluster", "Namespaced"], &path.child("scope"), errs);
+    one_if_given(scope, &["*", "Cluster", "Namespaced"], &path.child("scope"), errs);
 }
 
 fn resources(v: &Value, path: &Path, errs: &mut ErrorList) {
@@ -323,18 +323,18 @@ fn validations(policy: &str, s: &Value, path: &Path, errs: &mut ErrorList) {
             errs.push(Error::invalid(
                 &p.child("message"),
                 message,
-                "message must be non-empty if specified",
+                "must be non-empty if specified",
             ));
-        } else if message.trim().contains('\n') {
+        } else if message.trim().contains(['\n', '\r']) {
             errs.push(Error::invalid(
                 &p.child("message"),
                 message,
-                "message must not contain line breaks",
+                "must not contain line breaks",
             ));
         }
-        one_of(
+        one_if_given(
             &v["reason"],
-            &["Forbidden", "Invalid", "RequestEntityTooLarge", "Unauthorized"],
+            &["Forbidden", "Invalid", "RequestEntityTooLarge"],
             &p.child("reason"),
             errs,
         );
@@ -351,11 +351,12 @@ fn validations(policy: &str, s: &Value, path: &Path, errs: &mut ErrorList) {
     for (i, a) in annotations.iter().enumerate() {
         let p = at.index(i);
         let key = text(a, "key");
-        if key.trim().is_empty() {
-            errs.push(Error::required(&p.child("key"), "key is not specified"));
+        if policy.is_empty() {
+            let why = "requires metadata.name be non-empty";
+            errs.push(Error::invalid(&p.child("key"), key, why));
         } else {
-            let whole = format!("{policy}/{}", key.trim());
-            errs.invalid_each(&p.child("key"), key, names::qualified_name(&whole));
+            let whole = format!("{policy}/{key}");
+            errs.invalid_each(&p.child("key"), &whole, names::qualified_name(&whole));
         }
         let source = text(a, "valueExpression");
         if source.trim().is_empty() {
@@ -366,7 +367,7 @@ fn validations(policy: &str, s: &Value, path: &Path, errs: &mut ErrorList) {
         } else if source.trim().len() > MAX_VALUE_EXPRESSION {
             errs.push(Error::required(
                 &p.child("valueExpression"),
-                "must not exceed 5kb in length",
+                format!("must not exceed {MAX_VALUE_EXPRESSION} bytes in length"),
             ));
         }
         if seen.contains(&key) {
@@ -417,7 +418,7 @@ fn mutations(s: &Value, path: &Path, errs: &mut ErrorList) {
     if text(s, "reinvocationPolicy").is_empty() {
         errs.push(Error::required(&at, ""));
     } else {
-        one_of(&s["reinvocationPolicy"], &["IfNeeded", "Never"], &at, errs);
+        one_if_given(&s["reinvocationPolicy"], &["IfNeeded", "Never"], &at, errs);
     }
 }
 
@@ -463,14 +464,14 @@ fn param_ref(r: &Value, path: &Path, errs: &mut ErrorList) {
     if text(r, "parameterNotFoundAction").is_empty() {
         errs.push(Error::required(&at, ""));
     } else {
-        one_of(&r["parameterNotFoundAction"], &["Allow", "Deny"], &at, errs);
+        one_if_given(&r["parameterNotFoundAction"], &["Deny", "Allow"], &at, errs);
     }
 }
 
 fn actions(v: &Value, path: &Path, errs: &mut ErrorList) {
     let all = list(v);
     for (i, a) in all.iter().enumerate() {
-        one_of(a, &["Audit", "Deny", "Warn"], &path.index(i), errs);
+        one_if_given(a, &["Audit", "Deny", "Warn"], &path.index(i), errs);
         if all[..i].contains(a) {
             errs.push(Error::duplicate(&path.index(i), a.clone()));
         }

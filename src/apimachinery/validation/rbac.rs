@@ -5,6 +5,7 @@ use serde_json::Value;
 use super::support::{list, required, same, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
+use crate::selector::LabelSelector;
 
 const GROUP: &str = "rbac.authorization.k8s.io";
 
@@ -23,7 +24,12 @@ pub(super) fn create(kind: &str, o: &Value, errs: &mut ErrorList) {
                     ));
                 }
                 for (i, s) in list(&aggregation["clusterRoleSelectors"]).iter().enumerate() {
-                    super::support::label_selector(s, &p.index(i), errs);
+                    let at = p.index(i);
+                    super::support::label_selector(s, &at, errs);
+                    if LabelSelector::from_meta(s).is_err() {
+                        let why = "invalid label selector.";
+                        errs.push(Error::invalid(&at, Value::Null, why));
+                    }
                 }
             }
         }
@@ -121,7 +127,10 @@ fn binding(o: &Value, roles: &[&str], errs: &mut ErrorList) {
                 if !group.is_empty() {
                     errs.push(Error::not_supported(&p.child("apiGroup"), group, &[""]));
                 }
-                required(&s["namespace"], &p.child("namespace"), errs);
+                // In a namespace that is the account's, too.
+                if !roles.contains(&"Role") {
+                    required(&s["namespace"], &p.child("namespace"), errs);
+                }
             }
             "User" | "Group" => {
                 if group != GROUP {

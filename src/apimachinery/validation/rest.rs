@@ -4,8 +4,9 @@
 use serde_json::Value;
 
 use super::support::{
-    immutable, int_or_percent, label_selector, list, not_over_100_percent, one_of, required, same, text,
+    immutable, int_or_percent, label_selector, list, not_over_100_percent, one_if_given, required, same, text,
 };
+use super::{certificates, pod};
 use crate::field::{Error, ErrorList, Path};
 use crate::{meta, names};
 
@@ -18,7 +19,7 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         ("scheduling.k8s.io", "PriorityClass") => priority_class(o, errs),
         ("coordination.k8s.io", "Lease") => lease(&o["spec"], &Path::new("spec"), errs),
         ("node.k8s.io", "RuntimeClass") => runtime_class(o, errs),
-        ("certificates.k8s.io", "CertificateSigningRequest") => signing_request(o, errs),
+        ("certificates.k8s.io", "CertificateSigningRequest") => certificates::create(o, errs),
         (
             "admissionregistration.k8s.io",
             "ValidatingWebhookConfiguration" | "MutatingWebhookConfiguration",
@@ -29,7 +30,9 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
 }
 
 pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
-    create(group, kind, new, errs);
+    if kind != "PriorityClass" {
+        create(group, kind, new, errs);
+    }
     match (group, kind) {
         ("scheduling.k8s.io", "PriorityClass") => {
             if !same(&new["value"], &old["value"]) {
@@ -53,9 +56,20 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
 }
 
 fn runtime_class(o: &Value, errs: &mut ErrorList) {
-    let p = Path::new("handler");
-    if required(&o["handler"], &p, errs) {
-        errs.invalid_each(&p, text(o, "handler"), names::dns1123_label(text(o, "handler")));
+    let handler = text(o, "handler");
+    errs.invalid_each(&Path::new("handler"), handler, names::dns1123_label(handler));
+    let limits = serde_json::json!({"limits": o["overhead"]["podFixed"]});
+    pod::resources(&limits, &Path::new("overhead"), errs);
+    let (s, p) = (&o["scheduling"], Path::new("scheduling"));
+    super::meta::labels(&s["nodeSelector"], &p.child("nodeSelector"), errs);
+    let p = p.child("tolerations");
+    pod::tolerations(s, &p, errs);
+    let all = list(&s["tolerations"]);
+    let key = |t: &'_ Value| ["key", "operator", "value", "effect"].map(|f| text(t, f).to_owned());
+    for (i, t) in all.iter().enumerate() {
+        if all[..i].iter().any(|other| key(other) == key(t)) {
+            errs.push(Error::duplicate(&p.index(i), t.clone()));
+        }
     }
 }
 
@@ -72,7 +86,7 @@ fn disruption_budget(s: &Value, path: &Path, errs: &mut ErrorList) {
         not_over_100_percent(&s[f], &path.child(f), errs);
     }
     label_selector(&s["selector"], &path.child("selector"), errs);
-    one_of(
+    one_if_given(
         &s["unhealthyPodEvictionPolicy"],
         &["AlwaysAllow", "IfHealthyBudget"],
         &path.child("unhealthyPodEvictionPolicy"),
@@ -91,7 +105,13 @@ fn priority_class(o: &Value, errs: &mut ErrorList) {
         if known.is_none() || known != o["value"].as_i64() {
             errs.push(Error::forbidden(
                 &Path::new("metadata").child("name"),
-                "priority class names with 'system-' prefix are reserved for system use only",
+                format!(
+                    "priority class names with 'system-' prefix are reserved for system use only. error: {}",
+                    match known {
+                        None => format!("{name} is not a known system priority class"),
+                        Some(value) => format!("value of {name} PriorityClass must be {value}"),
+                    }
+                ),
             ));
         }
     } else if o["value"].as_i64().unwrap_or(0) > MAX_PRIORITY {
@@ -100,12 +120,16 @@ fn priority_class(o: &Value, errs: &mut ErrorList) {
             format!("maximum allowed value of a user defined priority is {MAX_PRIORITY}"),
         ));
     }
-    one_of(
-        &o["preemptionPolicy"],
-        &["Never", "PreemptLowerPriority"],
-        &Path::new("preemptionPolicy"),
-        errs,
-    );
+    let at = Path::new("preemptionPolicy");
+    match o["preemptionPolicy"].as_str() {
+        Some("") => errs.push(Error::required(&at, "")),
+        _ => one_if_given(
+            &o["preemptionPolicy"],
+            &["PreemptLowerPriority", "Never"],
+            &at,
+            errs,
+        ),
+    }
 }
 
 fn lease(s: &Value, path: &Path, errs: &mut ErrorList) {
@@ -121,26 +145,6 @@ fn lease(s: &Value, path: &Path, errs: &mut ErrorList) {
             &path.child("leaseTransitions"),
             n,
             "must be greater than or equal to 0",
-        ));
-    }
-}
-
-fn signing_request(o: &Value, errs: &mut ErrorList) {
-    let s = &o["spec"];
-    let p = Path::new("spec");
-    if list(&s["usages"]).is_empty() {
-        errs.push(Error::required(
-            &p.child("usages"),
-            "usages must contain at least one value",
-        ));
-    }
-    required(&s["request"], &p.child("request"), errs);
-    signer_name(text(s, "signerName"), &p.child("signerName"), errs);
-    if let Some(n) = s["expirationSeconds"].as_i64().filter(|n| *n < 600) {
-        errs.push(Error::invalid(
-            &p.child("expirationSeconds"),
-            n,
-            "may not specify a duration less than 600 seconds (10 minutes)",
         ));
     }
 }
@@ -195,25 +199,25 @@ fn webhooks(o: &Value, errs: &mut ErrorList) {
             errs.push(Error::duplicate(&p.child("name"), name));
         }
         seen.push(name);
-        one_of(
+        one_if_given(
             &w["failurePolicy"],
             &["Fail", "Ignore"],
             &p.child("failurePolicy"),
             errs,
         );
-        one_of(
+        one_if_given(
             &w["matchPolicy"],
             &["Equivalent", "Exact"],
             &p.child("matchPolicy"),
             errs,
         );
-        if text(w, "sideEffects").is_empty() {
+        if w["sideEffects"].is_null() {
             errs.push(Error::required(
                 &p.child("sideEffects"),
                 "must specify one of None, NoneOnDryRun",
             ));
         } else {
-            one_of(
+            one_if_given(
                 &w["sideEffects"],
                 &["None", "NoneOnDryRun"],
                 &p.child("sideEffects"),
@@ -227,6 +231,12 @@ fn webhooks(o: &Value, errs: &mut ErrorList) {
                 "the timeout value must be between 1 and 30 seconds",
             ));
         }
+        one_if_given(
+            &w["reinvocationPolicy"],
+            &["IfNeeded", "Never"],
+            &p.child("reinvocationPolicy"),
+            errs,
+        );
         super::hooks::versions(w, &p.child("admissionReviewVersions"), errs);
         super::hooks::rules(w, &p.child("rules"), errs);
         super::hooks::client(&w["clientConfig"], &p.child("clientConfig"), errs);
@@ -239,19 +249,26 @@ fn webhooks(o: &Value, errs: &mut ErrorList) {
 fn api_service(o: &Value, errs: &mut ErrorList) {
     let s = &o["spec"];
     let required_name = format!("{}.{}", text(s, "version"), text(s, "group"));
-    let name = meta::name(o);
-    if name != required_name {
-        errs.push(Error::invalid(
-            &Path::new("metadata").child("name"),
-            name,
-            format!(
-                "must be `spec.version+\".\"+spec.group`: {}",
-                crate::field::quote(&required_name)
-            ),
-        ));
+    for f in ["generateName", "name"] {
+        let name = text(&o["metadata"], f);
+        // What no path can have is said alone.
+        if !name.is_empty() && name != required_name && names::path_segment(name).is_empty() {
+            errs.push(Error::invalid(
+                &Path::new("metadata").child(f),
+                name,
+                format!(
+                    "must be `spec.version+\".\"+spec.group`: {}",
+                    crate::field::quote(&required_name)
+                ),
+            ));
+        }
     }
     let p = Path::new("spec");
-    required(&s["version"], &p.child("version"), errs);
+    let (group, version) = (text(s, "group"), text(s, "version"));
+    if !group.is_empty() {
+        errs.invalid_each(&p.child("group"), group, names::dns1123_subdomain(group));
+    }
+    errs.invalid_each(&p.child("version"), version, names::dns1035_label(version));
     for (f, max) in [("groupPriorityMinimum", 20000), ("versionPriority", 1000)] {
         let n = s[f].as_i64().unwrap_or(0);
         if n <= 0 || n > max {

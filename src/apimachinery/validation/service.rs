@@ -4,7 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::{Value, json};
 
-use super::core::reachable;
+use super::endpoints::reachable;
 use super::meta::labels;
 use super::pod::port;
 use super::support::{list, required_one_of, text};

@@ -8,6 +8,8 @@ use crate::field::{Error, ErrorList, Path, quote};
 
 const TOO_MANY: &str = "cannot be greater than status.replicas";
 const TOO_MANY_READY: &str = "cannot be greater than readyReplicas";
+/// As a StatefulSet says it.
+const TOO_MANY_READY_ORDERED: &str = "cannot be greater than status.readyReplicas";
 
 /// Counts that can't be negative, nor more than the replicas there are.
 pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &mut ErrorList) {
@@ -22,6 +24,8 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             "readyReplicas",
             "availableReplicas",
             "unavailableReplicas",
+            "terminatingReplicas",
+            "collisionCount",
         ],
         ("apps", "ReplicaSet") | ("", "ReplicationController") => &[
             "replicas",
@@ -29,6 +33,7 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             "readyReplicas",
             "availableReplicas",
             "observedGeneration",
+            "terminatingReplicas",
         ],
         ("apps", "StatefulSet") => &[
             "replicas",
@@ -37,6 +42,7 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             "updatedReplicas",
             "availableReplicas",
             "observedGeneration",
+            "collisionCount",
         ],
         ("apps", "DaemonSet") => &[
             "currentNumberScheduled",
@@ -47,8 +53,12 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             "updatedNumberScheduled",
             "numberAvailable",
             "numberUnavailable",
+            "collisionCount",
         ],
-        ("batch", "Job") => &["active", "succeeded", "failed", "ready"],
+        ("batch", "Job") => {
+            super::batch::status(new, old, errs);
+            &["active", "succeeded", "failed", "ready", "terminating"]
+        }
         ("policy", "PodDisruptionBudget") => &[
             "disruptionsAllowed",
             "currentHealthy",
@@ -56,16 +66,72 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             "expectedPods",
         ],
         ("autoscaling", _) => &["currentReplicas", "desiredReplicas"],
+        ("networking.k8s.io", "Ingress") => {
+            let path = path.child("loadBalancer").child("ingress");
+            for (i, ingress) in list(&s["loadBalancer"]["ingress"]).iter().enumerate() {
+                let (ip, p) = (text(ingress, "ip"), path.index(i));
+                if !ip.is_empty() {
+                    errs.invalid_each(&p.child("ip"), ip, crate::names::ip(ip));
+                }
+                super::network::ingress_hostname(text(ingress, "hostname"), &p.child("hostname"), errs);
+            }
+            return;
+        }
+        ("apiregistration.k8s.io", _) => {
+            for (i, c) in list(&s["conditions"]).iter().enumerate() {
+                let p = path.child("conditions").index(i).child("status");
+                let status = text(c, "status");
+                if !matches!(status, "True" | "False" | "Unknown") {
+                    errs.push(Error::not_supported(&p, status, &["True", "False", "Unknown"]));
+                }
+            }
+            return;
+        }
         ("", "Service") => {
             super::service::status(new, errs);
             return;
         }
         ("", "Pod") => {
             pod(new, errs);
+            addresses(s, &path, errs);
+            let (now, before) = (text(s, "qosClass"), text(&old["status"], "qosClass"));
+            if !before.is_empty() && now != before {
+                errs.push(Error::invalid(&path.child("qosClass"), now, "field is immutable"));
+            }
             return;
         }
         ("flowcontrol.apiserver.k8s.io", _) => {
             super::flowcontrol::status(new, errs);
+            return;
+        }
+        ("", "Namespace") => {
+            let phase = text(s, "phase");
+            let (wanted, when) = match crate::meta::is_deleting(new) {
+                true => ("Terminating", "is not empty"),
+                false => ("Active", "is empty"),
+            };
+            if phase != wanted {
+                let why = format!("may only be '{wanted}' if `deletionTimestamp` {when}");
+                // As upstream spells it.
+                errs.push(Error::invalid(&path.child("Phase"), phase, why));
+            }
+            return;
+        }
+        ("storage.k8s.io", "VolumeAttachment") => {
+            for error in ["attachError", "detachError"] {
+                if let Some(code) = s[error]["errorCode"].as_i64().filter(|n| *n < 0) {
+                    let why = crate::names::inclusive_range_error(0, i64::from(i32::MAX));
+                    errs.push(Error::invalid(&path.child(error).child("errorCode"), code, why));
+                }
+            }
+            return;
+        }
+        ("", "ResourceQuota") => {
+            super::limits::quota_status(new, errs);
+            return;
+        }
+        ("apiextensions.k8s.io", _) => {
+            super::definition::status(new, errs);
             return;
         }
         ("admissionregistration.k8s.io", _) => {
@@ -100,7 +166,10 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             errs.push(Error::invalid(
                 &path.child("availableReplicas"),
                 n("availableReplicas"),
-                TOO_MANY_READY,
+                match kind {
+                    "StatefulSet" => TOO_MANY_READY_ORDERED,
+                    _ => TOO_MANY_READY,
+                },
             ));
         }
     }
@@ -111,6 +180,26 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             n("collisionCount"),
             "cannot be decremented",
         ));
+    }
+}
+
+/// Where a pod and its node are reached; the older name of the first address stands for it.
+fn addresses(s: &Value, path: &Path, errs: &mut ErrorList) {
+    for (one, many) in [("podIP", "podIPs"), ("hostIP", "hostIPs")] {
+        let (first, p) = (text(s, one), path.child(many));
+        let mut all: Vec<&str> = list(&s[many]).iter().map(|entry| text(entry, "ip")).collect();
+        if one == "podIP" && !first.is_empty() && all.first() != Some(&first) {
+            all = vec![first];
+        }
+        for (i, ip) in all.iter().enumerate() {
+            errs.invalid_each(&p.index(i), ip, crate::names::ip(ip));
+        }
+        if one == "hostIP"
+            && let Some(ip) = all.first().filter(|ip| **ip != first)
+        {
+            let why = "must be equal to `hostIP`";
+            errs.push(Error::invalid(&p.index(0).child("ip"), *ip, why));
+        }
     }
 }
 

@@ -57,7 +57,14 @@ pub(super) fn required_one_of(v: &Value, allowed: &[&str], path: &Path, errs: &m
     }
 }
 
-/// An enumerated text that may be absent.
+/// An enumerated text that may be absent; empty it is wrong.
+pub(super) fn one_if_given(v: &Value, allowed: &[&str], path: &Path, errs: &mut ErrorList) {
+    if let Some(s) = v.as_str().filter(|s| !allowed.contains(s)) {
+        errs.push(Error::not_supported(path, s, allowed));
+    }
+}
+
+/// An enumerated text that may be absent or empty.
 pub(super) fn one_of(v: &Value, allowed: &[&str], path: &Path, errs: &mut ErrorList) {
     match v.as_str().unwrap_or("") {
         "" => {}

@@ -1,5 +1,7 @@
 use serde_json::json;
 
+mod wording;
+
 use super::*;
 
 pub(super) fn messages(errs: &ErrorList) -> Vec<String> {
@@ -552,7 +554,8 @@ fn definitions() {
             "apiextensions.k8s.io",
             "CustomResourceDefinition",
             json!({"metadata": {"name": name}, "spec": {"group": "x.example", "scope": "Namespaced",
-                "names": {"plural": "things", "kind": "Thing"}, "versions": versions}}),
+                "names": {"plural": "things", "kind": "Thing"}, "versions": versions},
+                "status": {"storedVersions": ["v1"]}}),
         )
     };
     let version = |schema: Value| json!([{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]);
@@ -570,7 +573,7 @@ fn definitions() {
             version(json!({"type": "object", "properties": {"a": {}}}))
         ),
         [
-            "spec.versions[0].schema.openAPIV3Schema.properties[a].type: Required value: must not be empty for specified object fields"
+            "spec.validation.openAPIV3Schema.properties[a].type: Required value: must not be empty for specified object fields"
         ]
     );
     assert_eq!(

@@ -18,12 +18,26 @@ pub(super) fn create(group: &str, kind: &str, o: &Value, errs: &mut ErrorList) {
         ("apps", "ReplicaSet") => replica_set(&o["spec"], &path, errs),
         ("apps", "StatefulSet") => {
             stateful_set(&o["spec"], &path, errs);
+            let service = text(&o["spec"], "serviceName");
+            if !service.is_empty() {
+                let messages = crate::names::dns1123_label(service);
+                errs.invalid_each(&path.child("serviceName"), service, messages);
+            }
             for (i, claim) in list(&o["spec"]["volumeClaimTemplates"]).iter().enumerate() {
                 let at = path.child("volumeClaimTemplates").index(i).child("spec");
                 super::storage::claim_spec(&claim["spec"], &Value::Null, &at, errs);
             }
         }
         ("apps", "DaemonSet") => daemon_set(&o["spec"], &path, errs),
+        ("apps", "ControllerRevision") => {
+            let at = Path::new("data");
+            match &o["data"] {
+                Value::Null => errs.push(Error::required(&at, "data is mandatory")),
+                Value::Object(_) => {}
+                _ => errs.push(Error::required(&at, "data must be a valid JSON object")),
+            }
+            nonnegative(&o["revision"], &Path::new("revision"), errs);
+        }
         ("autoscaling", "HorizontalPodAutoscaler") => {
             super::autoscaler::spec(&o["spec"], &Value::Null, &path, errs)
         }
@@ -45,7 +59,10 @@ pub(super) fn update(group: &str, kind: &str, new: &Value, old: &Value, errs: &m
             stateful_set_update(n, o, &path, errs);
         }
         ("autoscaling", "HorizontalPodAutoscaler") => super::autoscaler::spec(n, o, &path, errs),
-        ("apps", "ControllerRevision") => immutable(&new["data"], &old["data"], &Path::new("data"), errs),
+        ("apps", "ControllerRevision") => {
+            nonnegative(&new["revision"], &Path::new("revision"), errs);
+            immutable(&new["data"], &old["data"], &Path::new("data"), errs);
+        }
         _ => create(group, kind, new, errs),
     }
 }
@@ -135,8 +152,12 @@ fn deployment(s: &Value, path: &Path, errs: &mut ErrorList) {
     }
 }
 
+/// Whether a count or percentage is none; a text that is neither is none, too.
 fn zero(v: &Value) -> bool {
-    v.is_null() || *v == 0 || *v == "0%"
+    match v {
+        Value::String(s) => s.strip_suffix('%').unwrap_or(s).parse::<i64>().unwrap_or(0) == 0,
+        _ => v.as_i64().unwrap_or(0) == 0,
+    }
 }
 
 fn strategy(s: &Value, path: &Path, errs: &mut ErrorList) {
@@ -168,9 +189,9 @@ fn strategy(s: &Value, path: &Path, errs: &mut ErrorList) {
             }
             not_over_100_percent(unavailable, &p.child("maxUnavailable"), errs);
         }
-        other => errs.push(Error::not_supported(
-            &path.child("type"),
-            other,
+        _ => errs.push(Error::not_supported(
+            path,
+            s.clone(),
             &["Recreate", "RollingUpdate"],
         )),
     }
@@ -191,7 +212,6 @@ pub(super) fn replication_controller(o: &Value, errs: &mut ErrorList) {
     for f in ["replicas", "minReadySeconds"] {
         nonnegative(&s[f], &path.child(f), errs);
     }
-    super::meta::labels(&s["selector"], &path.child("selector"), errs);
     if s["selector"].as_object().is_none_or(serde_json::Map::is_empty) {
         errs.push(Error::required(&path.child("selector"), ""));
     }
@@ -253,14 +273,6 @@ fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
     for f in ["replicas", "minReadySeconds"] {
         nonnegative(&s[f], &path.child(f), errs);
     }
-    let service = text(s, "serviceName");
-    if !service.is_empty() {
-        errs.invalid_each(
-            &path.child("serviceName"),
-            service,
-            crate::names::dns1123_label(service),
-        );
-    }
     nonnegative(&s["ordinals"]["start"], &path.child("ordinals.start"), errs);
     let retention = &s["persistentVolumeClaimRetentionPolicy"];
     for f in ["whenDeleted", "whenScaled"] {
@@ -279,14 +291,24 @@ fn stateful_set(s: &Value, path: &Path, errs: &mut ErrorList) {
     } else {
         long_running(&with_claims(s), "StatefulSet", path, errs);
     }
+    // Upstream looks at these once more.
+    let template = path.child("template");
+    super::meta::labels(
+        &s["template"]["metadata"]["labels"],
+        &template.child("labels"),
+        errs,
+    );
 }
 
 /// The spec with a volume for each claim template, as its pods will have it.
 fn with_claims(s: &Value) -> Value {
-    let claims: Vec<&str> = list(&s["volumeClaimTemplates"])
-        .iter()
-        .map(|c| text(&c["metadata"], "name"))
-        .collect();
+    let mut claims: Vec<&str> = vec![];
+    for claim in list(&s["volumeClaimTemplates"]) {
+        let name = text(&claim["metadata"], "name");
+        if !claims.contains(&name) {
+            claims.push(name);
+        }
+    }
     let volumes = &s["template"]["spec"]["volumes"];
     let mut all: Vec<Value> = list(volumes)
         .iter()
@@ -366,10 +388,10 @@ fn daemon_set(s: &Value, path: &Path, errs: &mut ErrorList) {
                 _ => {}
             }
         }
-        other => errs.push(Error::not_supported(
-            &p.child("type"),
-            other,
-            &["OnDelete", "RollingUpdate"],
+        _ => errs.push(Error::not_supported(
+            &p,
+            u.clone(),
+            &["RollingUpdate", "OnDelete"],
         )),
     }
 }

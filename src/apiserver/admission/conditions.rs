@@ -196,11 +196,12 @@ pub(crate) fn check(list: &Value, path: &Path, known: &[String], errors: &mut Er
     let mut seen: Vec<&str> = Vec::new();
     for (i, condition) in list.iter().enumerate() {
         let path = path.index(i);
-        let expression = condition["expression"].as_str().unwrap_or_default();
+        let whole = condition["expression"].as_str().unwrap_or_default();
+        let expression = whole.trim();
         let at = path.child("expression");
-        if expression.trim().is_empty() {
+        if expression.is_empty() {
             errors.push(Error::required(&at, ""));
-        } else if !known.iter().any(|known| known == expression) {
+        } else if !known.iter().any(|known| known == whole) {
             match Program::compile(&ENV, expression) {
                 Err(why) => errors.push(Error::invalid(
                     &at,

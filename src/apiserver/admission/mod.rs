@@ -5,6 +5,7 @@ mod attributes;
 mod certificates;
 pub(crate) mod conditions;
 mod default_class;
+pub(crate) mod device_selectors;
 mod escalation;
 mod event_rate_limit;
 mod image_policy;

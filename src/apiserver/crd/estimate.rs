@@ -3,8 +3,9 @@
 //! Upstream: `apiextensions-apiserver/pkg/apis/apiextensions/validation`, `cel_validation.go`.
 
 use rkind_apimachinery::field::{Error, ErrorList, Path};
+use rkind_apimachinery::validation;
 use rkind_cel::{CRD_RULE_LIMIT, CRD_TOTAL_LIMIT, schema::Sizes};
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::cel::Rule;
 
@@ -13,53 +14,72 @@ const MAX_REQUEST: u64 = 3 * 1024 * 1024;
 /// How many rules are named as the most expensive ones.
 const NAMED: usize = 4;
 const REASONS: &[&str] = &[
-    "FieldValueRequired",
+    "FieldValueDuplicate",
     "FieldValueForbidden",
     "FieldValueInvalid",
-    "FieldValueDuplicate",
+    "FieldValueRequired",
 ];
 
-/// Checks the rules of every version of a definition.
+/// Checks the rules of every schema of a definition. Those of a schema that is wrong otherwise are not
+/// compiled.
 pub(crate) fn check(definition: &Value) -> ErrorList {
     let mut errors = ErrorList::new();
-    let path = Path::new("spec").child("versions");
-    for (i, version) in definition["spec"]["versions"]
-        .as_array()
-        .into_iter()
-        .flatten()
-        .enumerate()
-    {
-        let schema = &version["schema"]["openAPIV3Schema"];
-        let place = path.index(i).child("schema").child("openAPIV3Schema");
+    for place in validation::definition_schemas(definition) {
         let mut walk = Walk {
-            errors: &mut errors,
+            plain: ErrorList::new(),
+            compiled: ErrorList::new(),
+            is_sound: has_rules(place.schema) && place.is_sound(),
             total: 0,
             costs: Vec::new(),
         };
-        walk.node(schema, true, Some(1), None, &place);
-        walk.finish(&place);
+        walk.node(place.schema, true, Some(1), None, &place.path);
+        walk.finish(&place.path);
+        errors.extend(walk.plain);
+        errors.extend(walk.compiled);
     }
     errors
 }
 
-struct Walk<'e> {
-    errors: &'e mut ErrorList,
+fn has_rules(node: &Value) -> bool {
+    match node {
+        Value::Object(fields) => fields
+            .iter()
+            .any(|(name, v)| name == "x-kubernetes-validations" || has_rules(v)),
+        Value::Array(items) => items.iter().any(has_rules),
+        _ => false,
+    }
+}
+
+/// A rule as upstream's messages show it: the fields of its internal type.
+fn shown(rule: &Value) -> Value {
+    let text = |field: &str| rule[field].as_str().unwrap_or_default();
+    json!({
+        "Rule": text("rule"),
+        "Message": text("message"),
+        "MessageExpression": text("messageExpression"),
+        "Reason": rule["reason"],
+        "FieldPath": text("fieldPath"),
+        "OptionalOldSelf": rule["optionalOldSelf"],
+    })
+}
+
+struct Walk {
+    /// What is wrong with rules before they are compiled.
+    plain: ErrorList,
+    compiled: ErrorList,
+    is_sound: bool,
     total: u64,
     costs: Vec<(u64, Path)>,
 }
 
-impl Walk<'_> {
+impl Walk {
     /// `times`: how often the node can be there; `None` when nothing bounds it. `lost`: where above
     /// old and new can no longer be compared.
     fn node(&mut self, node: &Value, root: bool, times: Option<u64>, lost: Option<&Path>, path: &Path) {
         if !node.is_object() {
             return;
         }
-        let rules = node["x-kubernetes-validations"].as_array();
-        for (i, rule) in rules.into_iter().flatten().enumerate() {
-            let place = path.child("x-kubernetes-validations").index(i);
-            self.rule(rule, node, root, times, lost, &place);
-        }
+        let before = self.plain.len();
         let atomic = node["x-kubernetes-map-type"] == "atomic";
         let own = if atomic { lost.or(Some(path)) } else { lost };
         for (name, child) in node["properties"].as_object().into_iter().flatten() {
@@ -77,10 +97,66 @@ impl Walk<'_> {
             own,
             &place,
         );
-        let place = path.child("items");
         let keyed = node["x-kubernetes-list-type"] == "map";
-        let lost = if keyed { lost } else { lost.or(Some(&place)) };
-        self.node(&node["items"], false, many(&node["maxItems"]), lost, &place);
+        let within = if keyed { lost } else { lost.or(Some(path)) };
+        let place = path.child("items");
+        self.node(&node["items"], false, many(&node["maxItems"]), within, &place);
+
+        let rules = node["x-kubernetes-validations"].as_array();
+        let places = || (0..).map(|i| path.child("x-kubernetes-validations").index(i));
+        for (rule, place) in rules.into_iter().flatten().zip(places()) {
+            self.rule_itself(rule, node, &place);
+        }
+        // Nothing is compiled where something is wrong with the rules here or below.
+        if !self.is_sound || self.plain.len() > before {
+            return;
+        }
+        for (rule, place) in rules.into_iter().flatten().zip(places()) {
+            self.rule(rule, node, root, times, lost, &place);
+        }
+    }
+
+    /// What is wrong with a rule whatever it says.
+    fn rule_itself(&mut self, rule: &Value, node: &Value, path: &Path) {
+        let text = |field: &str| rule[field].as_str().unwrap_or_default();
+        let (source, message) = (text("rule").trim(), text("message"));
+        let breaks = |text: &str| text.contains(['\n', '\r']);
+        let errors = &mut self.plain;
+        let place = path.child("message");
+        if source.is_empty() {
+            errors.push(Error::required(&path.child("rule"), "rule is not specified"));
+        } else if !message.is_empty() && message.trim().is_empty() {
+            errors.push(Error::invalid(&place, message, "must be non-empty if specified"));
+        } else if breaks(message.trim()) {
+            errors.push(Error::invalid(&place, message, "must not contain line breaks"));
+        } else if breaks(source) && message.is_empty() {
+            let detail = "message must be specified if rule contains line breaks";
+            errors.push(Error::required(&place, detail));
+        }
+        let expression = text("messageExpression");
+        if !expression.is_empty() && expression.trim().is_empty() {
+            let detail = "messageExpression must be non-empty if specified";
+            errors.push(Error::required(&path.child("messageExpression"), detail));
+        }
+        if let Some(reason) = rule["reason"].as_str()
+            && !REASONS.contains(&reason)
+        {
+            errors.push(Error::not_supported(&path.child("reason"), reason, REASONS));
+        }
+        let field = text("fieldPath");
+        if field.is_empty() {
+            return;
+        }
+        let place = path.child("fieldPath");
+        for (is_wrong, detail) in [
+            (field.trim().is_empty(), "must be non-empty if specified"),
+            (breaks(field), "must not contain line breaks"),
+            (!validation::is_field_path(field, node), "must be a valid path"),
+        ] {
+            if is_wrong {
+                errors.push(Error::invalid(&place, field, detail));
+            }
+        }
     }
 
     fn rule(
@@ -92,61 +168,19 @@ impl Walk<'_> {
         lost: Option<&Path>,
         path: &Path,
     ) {
-        let source = rule["rule"].as_str().unwrap_or_default().trim();
-        let message = rule["message"].as_str().unwrap_or_default();
-        let breaks = |text: &str| text.contains(['\n', '\r']);
         let at = path.child("rule");
-        if source.is_empty() {
-            self.errors.push(Error::required(&at, "rule is not specified"));
-            return;
-        }
-        if !message.is_empty() && message.trim().is_empty() {
-            let detail = "message must be non-empty if specified";
-            self.errors
-                .push(Error::invalid(&path.child("message"), message, detail));
-        } else if breaks(message.trim()) {
-            let detail = "message must not contain line breaks";
-            self.errors
-                .push(Error::invalid(&path.child("message"), message, detail));
-        } else if breaks(source) && message.is_empty() {
-            let detail = "message must be specified if rule contains line breaks";
-            self.errors.push(Error::required(&path.child("message"), detail));
-        }
-        let reason = rule["reason"].as_str().unwrap_or_default();
-        if !reason.is_empty() && !REASONS.contains(&reason) {
-            self.errors
-                .push(Error::not_supported(&path.child("reason"), reason, REASONS));
-        }
         let compiled = Rule::compile(rule, node, root);
         match &compiled.program {
-            Err(why) => self.errors.push(Error::invalid(&at, source, why.as_str())),
+            Err(why) => self.compiled.push(Error::invalid(&at, shown(rule), why.as_str())),
             Ok(program) => {
-                if compiled.uses_old
-                    && let Some(lost) = lost
-                {
-                    let detail = format!(
-                        "oldSelf cannot be used on the uncorrelatable portion of the schema within {lost}"
-                    );
-                    self.errors.push(Error::invalid(&at, source, detail));
-                }
-                if !rule["optionalOldSelf"].is_null() && !compiled.uses_old {
-                    let detail = "may not be set if oldSelf is not used in rule";
-                    let place = path.child("optionalOldSelf");
-                    self.errors
-                        .push(Error::invalid(&place, rule["optionalOldSelf"].clone(), detail));
-                }
                 let cost = program.estimated_cost(&Sizes::new(node)).max;
-                self.cost(cost, "estimated rule cost", node, times, at);
+                self.cost(cost, "estimated rule cost", node, times, at.clone());
             }
         }
         match &compiled.explain {
             Some(Err(why)) => {
                 let at = path.child("messageExpression");
-                self.errors.push(Error::invalid(
-                    &at,
-                    rule["messageExpression"].clone(),
-                    why.as_str(),
-                ));
+                self.compiled.push(Error::invalid(&at, shown(rule), why.as_str()));
             }
             Some(Ok(program)) => {
                 let cost = program.estimated_cost(&Sizes::new(node)).max;
@@ -155,13 +189,27 @@ impl Walk<'_> {
             }
             None => {}
         }
+        if compiled.uses_old {
+            if let Some(lost) = lost {
+                let detail = format!(
+                    "oldSelf cannot be used on the uncorrelatable portion of the schema within {lost}"
+                );
+                self.compiled
+                    .push(Error::invalid(&at, rule["rule"].clone(), detail));
+            }
+        } else if !rule["optionalOldSelf"].is_null() {
+            let detail = "may not be set if oldSelf is not used in rule";
+            let place = path.child("optionalOldSelf");
+            self.compiled
+                .push(Error::invalid(&place, rule["optionalOldSelf"].clone(), detail));
+        }
     }
 
     fn cost(&mut self, one: u64, what: &str, node: &Value, times: Option<u64>, at: Path) {
         let times = times.unwrap_or_else(|| MAX_REQUEST / (least(node) + 1));
         let cost = one.saturating_mul(times);
         if cost > CRD_RULE_LIMIT {
-            self.errors
+            self.compiled
                 .push(Error::forbidden(&at, exceeds(what, cost, CRD_RULE_LIMIT)));
         }
         self.total = self.total.saturating_add(cost);
@@ -170,17 +218,18 @@ impl Walk<'_> {
         }
     }
 
-    fn finish(mut self, path: &Path) {
+    fn finish(&mut self, path: &Path) {
         if self.total <= CRD_TOTAL_LIMIT {
             return;
         }
         self.costs.sort_by_key(|(cost, _)| std::cmp::Reverse(*cost));
         for (_, at) in self.costs.iter().take(NAMED) {
-            let detail = "contributed to estimated rule & messageExpression cost total exceeding cost limit for entire OpenAPIv3 schema";
-            self.errors.push(Error::forbidden(at, detail));
+            let detail =
+                "contributed to estimated rule cost total exceeding cost limit for entire OpenAPIv3 schema";
+            self.compiled.push(Error::forbidden(at, detail));
         }
-        let what = "x-kubernetes-validations estimated rule & messageExpression cost total for entire OpenAPIv3 schema";
-        self.errors
+        let what = "x-kubernetes-validations estimated rule cost total for entire OpenAPIv3 schema";
+        self.compiled
             .push(Error::forbidden(path, exceeds(what, self.total, CRD_TOTAL_LIMIT)));
     }
 }

@@ -44,7 +44,12 @@ pub(crate) async fn delete(ctx: &Context, body: Body) -> Result<Response<Body>> 
     let options = options(ctx, body).await?;
     let write = write(ctx, &options);
     let name = ctx.info.path_name();
-    let deleted = write.delete(name, &options).await?;
+    let deleted = write.delete(name, &options).await;
+    // Who is refused what is there is told, too.
+    if !matches!(&deleted, Err(status) if status.code == 404) {
+        warn(ctx, &options);
+    }
+    let deleted = deleted?;
     if deleted.gone && !resources::returns_deleted(ctx.def.group, ctx.def.kind) {
         let status = success(&ctx.def, name, meta::uid(&deleted.last));
         let bytes = render::encode(&status.to_value(), ctx.media)?;
@@ -56,7 +61,7 @@ pub(crate) async fn delete(ctx: &Context, body: Body) -> Result<Response<Body>> 
         ));
     }
     let payload = write.tree(deleted.last);
-    render::object(ctx, StatusCode::OK, payload, &warnings(ctx, &options)).await
+    render::object(ctx, StatusCode::OK, payload, &[]).await
 }
 
 /// deletecollection by request.
@@ -110,11 +115,10 @@ fn write(ctx: &Context, options: &DeleteOptions) -> Write {
     Write::of(ctx, write_options)
 }
 
-fn warnings(ctx: &Context, options: &DeleteOptions) -> Vec<String> {
+fn warn(ctx: &Context, options: &DeleteOptions) {
     if ctx.def.resource == "jobs" && options.propagation.is_none() {
-        return vec!["child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning".into()];
+        ctx.notes.warn("child pods are preserved by default when jobs are deleted; set propagationPolicy=Background to remove them or set propagationPolicy=Orphan to suppress this warning");
     }
-    Vec::new()
 }
 
 /// The answer to a completed delete.
@@ -269,11 +273,21 @@ impl Write {
 
     fn preconditions(&self, name: &str, old: &Value, options: &DeleteOptions) -> Result<()> {
         // Upstream names the kind where it names the resource of other conflicts.
-        let what = GroupResource::new(self.def.group, self.def.kind);
+        let group = match self.def.resource {
+            // Both groups of events have one kind.
+            "events" => "",
+            _ => self.def.group,
+        };
+        let what = GroupResource::new(group, self.def.kind);
         let uid = meta::uid(old);
         if let Some(wanted) = &options.precondition_uid
             && wanted != uid
         {
+            if has_own_deletion(&self.def) {
+                let why =
+                    format!("Precondition failed: UID in precondition: {wanted}, UID in object meta: {uid}");
+                return Err(Status::conflict(&group_resource(&self.def), name, &why).into());
+            }
             let why = format!(
                 "the UID in the precondition ({wanted}) does not match the UID in record ({uid}). The object might have been deleted and then recreated"
             );
@@ -283,6 +297,12 @@ impl Write {
         if let Some(wanted) = &options.precondition_version
             && wanted != version
         {
+            if has_own_deletion(&self.def) {
+                let why = format!(
+                    "Precondition failed: ResourceVersion in precondition: {wanted}, ResourceVersion in object meta: {version}"
+                );
+                return Err(Status::conflict(&group_resource(&self.def), name, &why).into());
+            }
             let why = format!(
                 "the ResourceVersion in the precondition ({wanted}) does not match the ResourceVersion in record ({version}). The object might have been modified"
             );
@@ -295,12 +315,10 @@ impl Write {
 /// Decides what deleting `old` means now.
 pub(crate) fn plan(def: &ResourceDef, old: &Value, options: &DeleteOptions, now: jiff::Timestamp) -> Plan {
     let mut new = old.clone();
-    set_propagation(def, &mut new, options);
-    if (def.group, def.resource) == ("apiextensions.k8s.io", "customresourcedefinitions")
-        && !meta::is_deleting(&new)
-    {
+    if is_definition(def) && !meta::is_deleting(&new) {
         return plan_definition(new, now);
     }
+    set_propagation(def, &mut new, options);
     let waits = meta::finalizers(&new).next().is_some();
     if (def.group, def.resource) == ("", "namespaces") {
         return plan_namespace(old, new, waits, now);
@@ -319,9 +337,19 @@ pub(crate) fn plan(def: &ResourceDef, old: &Value, options: &DeleteOptions, now:
     plan_pod(old, new, waits, options, now)
 }
 
-/// A definition goes when its objects have gone.
+/// Kinds that upstream deletes in a way of their own, with other words for what keeps it from that.
+fn has_own_deletion(def: &ResourceDef) -> bool {
+    is_definition(def) || (def.group, def.resource) == ("", "namespaces")
+}
+
+fn is_definition(def: &ResourceDef) -> bool {
+    (def.group, def.resource) == ("apiextensions.k8s.io", "customresourcedefinitions")
+}
+
+/// A definition goes when its objects have gone; upstream deletes it in a way of its own, which counts no
+/// generation and heeds no propagation.
 fn plan_definition(mut new: Value, now: jiff::Timestamp) -> Plan {
-    mark(&mut new, now, 0);
+    meta::set(&mut new, "deletionTimestamp", meta::time(now));
     let mut finalizers: Vec<String> = meta::finalizers(&new).map(str::to_owned).collect();
     if !finalizers.iter().any(|f| f == FINALIZER) {
         finalizers.push(FINALIZER.to_owned());

@@ -38,7 +38,7 @@ pub(crate) fn created(write: &Write, new: &mut Value) -> Owners {
         updated(write, None, new);
         return Owners::default();
     }
-    let ignored = apply::ignored(write.rules().status, write.sub);
+    let ignored = ignored(write);
     let version = api_version(def.group, def.version);
     Owners(apply::track_new(&request(write, &version, &ignored), new))
 }
@@ -55,6 +55,16 @@ pub(crate) fn asked(write: &Write, version: &str, type_name: &str, question: &mu
     };
     apply::track(&request, None, question);
     Ok(())
+}
+
+/// What writes of this resource put back.
+fn ignored(write: &Write) -> apply::Set {
+    let mut ignored = apply::ignored(write.rules().status, write.sub);
+    // A request for a certificate is what it is from its beginning.
+    if write.sub.is_empty() && write.def.resource == "certificatesigningrequests" {
+        ignored.insert_path(&["spec"]);
+    }
+    ignored
 }
 
 fn request<'a>(write: &'a Write, api_version: &'a str, ignored: &'a apply::Set) -> apply::Request<'a> {
@@ -76,7 +86,7 @@ pub(crate) fn updated(write: &Write, old: Option<&Value>, new: &mut Value) {
         return;
     }
     let def = &write.def;
-    let ignored = apply::ignored(write.rules().status, write.sub);
+    let ignored = ignored(write);
     let version = api_version(def.group, def.version);
     let request = request(write, &version, &ignored);
     if let Some(own) = def.custom() {
@@ -130,7 +140,10 @@ pub(crate) fn keep_times(old: &Value, new: &mut Value) {
         && same_managers(&before["managedFields"], &after["managedFields"]);
     if same {
         for field in ["managedFields", "resourceVersion"] {
-            meta::set(new, field, before[field].clone());
+            match before.get(field) {
+                Some(value) => meta::set(new, field, value.clone()),
+                None => drop(meta::remove(new, field)),
+            }
         }
     }
 }
@@ -158,7 +171,7 @@ fn same_managers(old: &Value, new: &Value) -> bool {
 /// # Errors
 /// 409 naming the fields that others own, unless forced.
 pub(crate) fn applied(write: &Write, live: Option<&Value>, config: &Value) -> Result<Value> {
-    let ignored = apply::ignored(write.rules().status, write.sub);
+    let ignored = ignored(write);
     let version = api_version(write.def.group, write.def.version);
     let request = request(write, &version, &ignored);
     let force = write.options.force;

@@ -117,8 +117,12 @@ fn misfit(def: &Def, status: Box<Status>, shown: String) -> Box<Status> {
         return status;
     }
     let (kind, version) = (def.kind, def.version);
-    let prefix = format!("{kind} in version {version:?} cannot be handled as a {kind}: ");
-    let why = status.message.strip_prefix(&prefix).unwrap_or(&status.message);
+    // Whatever kind the patched object says it is.
+    let cannot = format!(" in version {version:?} cannot be handled as a {kind}: ");
+    let why = status
+        .message
+        .split_once(&cannot)
+        .map_or(status.message.as_str(), |(_, why)| why);
     let error = Error::invalid(&Path::new("patch"), shown, why);
     Status::invalid("", "", "", &ErrorList::from(vec![error])).into()
 }

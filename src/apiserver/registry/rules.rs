@@ -194,7 +194,7 @@ impl Write {
                 return validation::newer_event(object, None);
             }
             let mut errors = machinery::validate_create(&self.gvk(), object);
-            if errors.is_empty() && self.def.storage_prefix == crd::DEFINITIONS {
+            if self.def.storage_prefix == crd::DEFINITIONS {
                 errors.extend(crd::estimate::check(object));
             }
             return errors;
@@ -218,7 +218,7 @@ impl Write {
             }
             let mut errors = machinery::validate_update(&self.gvk(), self.sub, new, old);
             let changed = || new["spec"]["versions"] != old["spec"]["versions"];
-            if errors.is_empty() && self.def.storage_prefix == crd::DEFINITIONS && changed() {
+            if self.def.storage_prefix == crd::DEFINITIONS && self.sub.is_empty() && changed() {
                 errors.extend(crd::estimate::check(new));
             }
             return errors;

@@ -114,8 +114,10 @@ impl Write {
             };
             let (uid, current) = (meta::uid(&object), meta::uid(old));
             if !uid.is_empty() && uid != current {
-                let why =
-                    format!("Precondition failed: UID in precondition: {uid}, UID in object meta: {current}");
+                let why = format!(
+                    "StorageError: invalid object, Code: 4, Key: {}, ResourceVersion: 0, AdditionalErrorMsg: Precondition failed: UID in precondition: {uid}, UID in object meta: {current}",
+                    etcd_key(&self.def, &self.namespace, name)
+                );
                 return Err(Status::conflict(&gr, name, &why).into());
             }
             Ok(object)
@@ -292,4 +294,29 @@ pub(crate) fn is_finished(object: &Value) -> bool {
             && object["spec"]["finalizers"]
                 .as_array()
                 .is_some_and(|list| !list.is_empty()))
+}
+
+/// The key under which upstream stores an object in etcd, below its prefix: its messages show it.
+fn etcd_key(def: &crate::catalog::Def, namespace: &str, name: &str) -> String {
+    let (group, resource) = (def.group, def.resource);
+    let resource = match (group, resource) {
+        ("", "nodes") => "minions",
+        ("", "endpoints") => "services/endpoints",
+        ("", "services") => "services/specs",
+        ("", "replicationcontrollers") => "controllers",
+        ("networking.k8s.io", "ingresses") => "ingress",
+        _ => resource,
+    };
+    let by_group =
+        def.custom().is_some() || matches!(group, "apiextensions.k8s.io" | "apiregistration.k8s.io");
+    let kind = if by_group {
+        format!("{group}/{resource}")
+    } else {
+        resource.to_owned()
+    };
+    if namespace.is_empty() {
+        format!("/{kind}/{name}")
+    } else {
+        format!("/{kind}/{namespace}/{name}")
+    }
 }

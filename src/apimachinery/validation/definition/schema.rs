@@ -3,10 +3,11 @@
 
 use serde_json::Value;
 
+use super::open_api;
 use crate::field::{Error, ErrorList, Path};
-use crate::structural::{Additional, Structural};
+use crate::names;
+use crate::structural::Structural;
 
-const TYPES: &[&str] = &["array", "boolean", "integer", "number", "object", "string"];
 /// What a root may have when its `status` is looked at alone; the Go names stand in the message.
 const ROOT_FIELDS: &[(&str, &str)] = &[
     ("Description", "description"),
@@ -32,33 +33,22 @@ const ROOT_FIELDS: &[(&str, &str)] = &[
     ("XPreserveUnknownFields", "x-kubernetes-preserve-unknown-fields"),
     ("XValidations", "x-kubernetes-validations"),
 ];
-/// What may stand nowhere.
-const UNSUPPORTED: &[&str] = &[
-    "id",
-    "additionalItems",
-    "patternProperties",
-    "definitions",
-    "dependencies",
-    "$ref",
+/// Fields that upstream's structural schemas have no place for, and what it calls them.
+const UNSUPPORTED: &[(&str, &str)] = &[
+    ("id", "id"),
+    ("$schema", "schema"),
+    ("$ref", "$ref"),
+    ("patternProperties", "patternProperties"),
+    ("dependencies", "dependencies"),
+    ("additionalItems", "additionalItems"),
+    ("definitions", "definitions"),
 ];
-const META: [&str; 3] = ["metadata", "kind", "apiVersion"];
 
 /// Checks the schema of a version; `status` when that is a subresource.
 pub(super) fn check(root: &Value, status: bool, path: &Path, errs: &mut ErrorList) {
     let before = errs.len();
     if status {
-        let foreign = |name: &String| !ROOT_FIELDS.iter().any(|(_, field)| field == name);
-        if root["type"].is_string() && root["type"] != "object" {
-            let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
-            errs.push(Error::invalid(&path.child("type"), root["type"].clone(), detail));
-        } else if root.as_object().is_some_and(|o| o.keys().any(foreign)) {
-            let names: Vec<&str> = ROOT_FIELDS.iter().map(|(go, _)| *go).collect();
-            let detail = format!(
-                "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
-                names.join(" ")
-            );
-            errs.push(Error::invalid(path, root.clone(), detail));
-        }
+        status_root(root, path, errs);
     }
     if root["nullable"] == true {
         errs.push(Error::forbidden(
@@ -66,14 +56,84 @@ pub(super) fn check(root: &Value, status: bool, path: &Path, errs: &mut ErrorLis
             "nullable cannot be true at the root",
         ));
     }
-    node(root, Level::Root, Forbidden::default(), path, errs);
-    if errs.len() > before {
-        return;
+    let unsupported = unsupported(root);
+    if unsupported.is_none() {
+        let before = errs.len();
+        shape(root, Level::Root, path, errs);
+        if errs.len() == before {
+            defaults(root, true, None, path, errs);
+        }
     }
-    match Structural::parse(root, path) {
-        Ok(parsed) => defaults(&parsed, path, errs),
-        Err(found) => errs.extend(found),
+    open_api::node(root, true, open_api::Forbidden::default(), path, errs);
+    // What cannot be read as a structural schema is mostly said already.
+    if errs.len() == before
+        && let Some(why) = unsupported
+    {
+        errs.push(Error::invalid(path, "", why));
     }
+    if errs.len() == before
+        && let Err(found) = Structural::parse(root, path)
+    {
+        errs.extend(found);
+    }
+}
+
+/// A root whose `status` is looked at alone has nothing that would be lost by that.
+fn status_root(root: &Value, path: &Path, errs: &mut ErrorList) {
+    let kind = root["type"].as_str().unwrap_or_default();
+    let foreign = |(name, v): (&String, &Value)| {
+        !(v.is_null() || *v == false || *v == "" || ROOT_FIELDS.iter().any(|(_, field)| field == name))
+    };
+    if !kind.is_empty() && kind != "object" {
+        let detail = "only \"object\" is allowed as the type at the root of the schema if the status subresource is enabled";
+        errs.push(Error::invalid(&path.child("type"), kind, detail));
+    } else if root.as_object().is_some_and(|o| o.iter().any(foreign)) {
+        let names: Vec<&str> = ROOT_FIELDS.iter().map(|(go, _)| *go).collect();
+        let detail = format!(
+            "only [{}] fields are allowed at the root of the schema if the status subresource is enabled",
+            names.join(" ")
+        );
+        errs.push(Error::invalid(path, root.clone(), detail));
+    }
+}
+
+/// Why a schema cannot be read as a structural one.
+fn unsupported(s: &Value) -> Option<String> {
+    if let Some((_, name)) = UNSUPPORTED.iter().find(|(field, _)| has(s, field)) {
+        return Some(format!("OpenAPIV3Schema '{name}' is not supported"));
+    }
+    if s["x-kubernetes-preserve-unknown-fields"] == false {
+        return Some(
+            "internal error: 'x-kubernetes-preserve-unknown-fields' must be true or undefined".into(),
+        );
+    }
+    if !s["items"].as_array().is_none_or(Vec::is_empty) {
+        return Some("OpenAPIV3Schema 'items' must be a schema, but is an array".into());
+    }
+    children(s).find_map(unsupported)
+}
+
+/// The schemas directly within a schema.
+fn children(s: &Value) -> impl Iterator<Item = &Value> {
+    let lists = ["allOf", "anyOf", "oneOf"]
+        .into_iter()
+        .flat_map(|f| s[f].as_array());
+    let maps = ["properties", "patternProperties", "definitions"]
+        .into_iter()
+        .flat_map(|f| s[f].as_object());
+    let ones = ["items", "not", "additionalProperties"]
+        .into_iter()
+        .map(|f| &s[f]);
+    lists
+        .flatten()
+        .chain(maps.flat_map(|map| map.values()))
+        .chain(ones)
+        .filter(|child| child.is_object())
+}
+
+/// Whether a schema or one within it is as asked.
+pub(super) fn any(s: &Value, is: &impl Fn(&Value) -> bool) -> bool {
+    is(s) || children(s).any(|child| any(child, is))
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -83,126 +143,12 @@ enum Level {
     Field,
 }
 
-/// What may not stand here because of what is above.
-#[derive(Clone, Copy, Default)]
-struct Forbidden<'a> {
-    /// Why there are no defaults.
-    defaults: Option<&'a str>,
-    /// Inside the metadata of an object.
-    in_meta: bool,
-}
-
-fn has(s: &Value, field: &str) -> bool {
+pub(super) fn has(s: &Value, field: &str) -> bool {
     match &s[field] {
         Value::Null | Value::Bool(false) => false,
         Value::String(text) => !text.is_empty(),
         Value::Array(items) => !items.is_empty(),
         _ => true,
-    }
-}
-
-fn node(s: &Value, level: Level, above: Forbidden<'_>, path: &Path, errs: &mut ErrorList) {
-    plain(s, above, path, errs);
-    shape(s, level, path, errs);
-    lists(s, path, errs);
-    let root = level == Level::Root;
-    let embedded = s["x-kubernetes-embedded-resource"] == true;
-    if let Some(properties) = s["properties"].as_object() {
-        for (name, child) in properties {
-            let mut below = above;
-            let why;
-            if (root || embedded) && META.contains(&name.as_str()) {
-                below.in_meta = true;
-                if root {
-                    why = format!("in top-level {name}");
-                    below.defaults = Some(&why);
-                    node(
-                        child,
-                        Level::Field,
-                        below,
-                        &path.child("properties").key(name),
-                        errs,
-                    );
-                    continue;
-                }
-            }
-            node(
-                child,
-                Level::Field,
-                below,
-                &path.child("properties").key(name),
-                errs,
-            );
-        }
-    }
-    if s["additionalProperties"].is_object() {
-        let mut below = above;
-        if above.in_meta {
-            below.defaults = Some("inside additionalProperties applying to object metadata");
-        }
-        node(
-            &s["additionalProperties"],
-            Level::Field,
-            below,
-            &path.child("additionalProperties"),
-            errs,
-        );
-    }
-    if s["items"].is_object() {
-        node(&s["items"], Level::Item, above, &path.child("items"), errs);
-    }
-    junctors(s, s, path, path, errs);
-}
-
-/// What OpenAPI has and definitions have not.
-fn plain(s: &Value, above: Forbidden<'_>, path: &Path, errs: &mut ErrorList) {
-    let kind = s["type"].as_str().unwrap_or_default();
-    if kind == "null" {
-        let detail = "type cannot be set to null, use nullable as an alternative";
-        errs.push(Error::forbidden(&path.child("type"), detail));
-    } else if !kind.is_empty() && !TYPES.contains(&kind) {
-        errs.push(Error::not_supported(&path.child("type"), kind, TYPES));
-    }
-    if let Some(why) = above.defaults
-        && !s["default"].is_null()
-    {
-        errs.push(Error::forbidden(
-            &path.child("default"),
-            format!("must not be set {why}"),
-        ));
-    }
-    for field in UNSUPPORTED {
-        if has(s, field) {
-            errs.push(Error::forbidden(
-                &path.child(field),
-                format!("{} is not supported", field),
-            ));
-        }
-    }
-    if s["items"].is_array() {
-        let detail = "items must be a schema object and not an array";
-        errs.push(Error::forbidden(&path.child("items"), detail));
-    }
-    if above.in_meta && s["x-kubernetes-embedded-resource"] == true {
-        let place = path.child("x-kubernetes-embedded-resource");
-        errs.push(Error::forbidden(
-            &place,
-            "must not be used inside of resource meta",
-        ));
-    }
-    if s["uniqueItems"] == true {
-        let detail = "uniqueItems cannot be set to true since the runtime complexity becomes quadratic";
-        errs.push(Error::forbidden(&path.child("uniqueItems"), detail));
-    }
-    let additional = &s["additionalProperties"];
-    let named = s["properties"].as_object().is_some_and(|p| !p.is_empty());
-    if named && (additional == false || additional.is_object()) {
-        let detail = "additionalProperties and properties are mutual exclusive";
-        errs.push(Error::forbidden(&path.child("additionalProperties"), detail));
-    }
-    if s["x-kubernetes-preserve-unknown-fields"] == false {
-        let place = path.child("x-kubernetes-preserve-unknown-fields");
-        errs.push(Error::invalid(&place, false, "must be true or undefined"));
     }
 }
 
@@ -216,6 +162,16 @@ fn shape(s: &Value, level: Level, path: &Path, errs: &mut ErrorList) {
         flag("preserve-unknown-fields"),
     );
     let place = path.child("type");
+    for (name, child) in s["properties"].as_object().into_iter().flatten() {
+        shape(child, Level::Field, &path.child("properties").key(name), errs);
+    }
+    for (field, below) in [("items", Level::Item), ("additionalProperties", Level::Field)] {
+        if s[field].is_object() {
+            shape(&s[field], below, &path.child(field), errs);
+        }
+    }
+    junctors(s, s, path, path, errs);
+    pattern(s, path, errs);
     if kind == "array" && !s["items"].is_object() {
         errs.push(Error::required(&path.child("items"), "must be specified"));
     }
@@ -295,136 +251,12 @@ fn metadata(s: &Value, level: Level, path: &Path, errs: &mut ErrorList) {
     }
 }
 
-/// List and map types.
-fn lists(s: &Value, path: &Path, errs: &mut ErrorList) {
-    let kind = s["type"].as_str().unwrap_or_default();
-    let typed = |wanted: &str, field: &str, errs: &mut ErrorList| {
-        if kind == wanted {
-            return true;
-        }
-        let detail = format!("must be {wanted} if {field} is specified");
-        errs.push(if kind.is_empty() {
-            Error::required(&path.child("type"), detail)
-        } else {
-            Error::invalid(&path.child("type"), kind, detail)
-        });
-        false
-    };
-    if let Some(map_type) = s["x-kubernetes-map-type"].as_str() {
-        typed("object", "x-kubernetes-map-type", errs);
-        if !matches!(map_type, "atomic" | "granular") {
-            let place = path.child("x-kubernetes-map-type");
-            errs.push(Error::not_supported(&place, map_type, &["atomic", "granular"]));
-        }
-    }
-    let keys = s["x-kubernetes-list-map-keys"]
-        .as_array()
-        .map_or(&[][..], Vec::as_slice);
-    let list_place = path.child("x-kubernetes-list-type");
-    let keys_place = path.child("x-kubernetes-list-map-keys");
-    let Some(list_type) = s["x-kubernetes-list-type"].as_str() else {
-        if !keys.is_empty() {
-            let detail = "must be map if x-kubernetes-list-map-keys is non-empty";
-            errs.push(Error::required(&list_place, detail));
-        }
-        return;
-    };
-    let items = &s["items"];
-    if typed("array", "x-kubernetes-list-type", errs) && list_type == "set" {
-        let (field, bad) = match items["type"].as_str() {
-            Some("array") => {
-                let own = items["x-kubernetes-list-type"].as_str();
-                ("x-kubernetes-list-type", own.is_some_and(|t| t != "atomic"))
-            }
-            Some("object") => (
-                "x-kubernetes-map-type",
-                items["x-kubernetes-map-type"] != "atomic",
-            ),
-            _ => ("", false),
-        };
-        if bad {
-            let detail = "must be atomic as item of a list with x-kubernetes-list-type=set";
-            errs.push(Error::invalid(
-                &path.child("items").child(field),
-                items[field].clone(),
-                detail,
-            ));
-        }
-    }
-    if !matches!(list_type, "atomic" | "set" | "map") {
-        errs.push(Error::not_supported(
-            &list_place,
-            list_type,
-            &["atomic", "set", "map"],
-        ));
-    }
-    if !keys.is_empty() && list_type != "map" {
-        let detail = "must be map if x-kubernetes-list-map-keys is non-empty";
-        errs.push(Error::invalid(&list_place, list_type, detail));
-    }
-    if matches!(list_type, "set" | "map") && items["nullable"] == true {
-        let detail = format!("cannot be nullable when x-kubernetes-list-type is {list_type}");
-        errs.push(Error::forbidden(&path.child("items").child("nullable"), detail));
-    }
-    if list_type != "map" {
-        return;
-    }
-    if keys.is_empty() {
-        let detail = "must not be empty if x-kubernetes-list-type is map";
-        errs.push(Error::required(&keys_place, detail));
-    }
-    if !items.is_object() {
-        let detail = "must have a schema if x-kubernetes-list-type is map";
-        errs.push(Error::required(&path.child("items"), detail));
-        return;
-    }
-    if items["type"] != "object" {
-        let detail = "must be object if parent array's x-kubernetes-list-type is map";
-        errs.push(Error::invalid(
-            &path.child("items").child("type"),
-            items["type"].clone(),
-            detail,
-        ));
-        return;
-    }
-    let all = || s["x-kubernetes-list-map-keys"].clone();
-    let required = items["required"].as_array().map_or(&[][..], Vec::as_slice);
-    for (i, key) in keys.iter().enumerate() {
-        let name = key.as_str().unwrap_or_default();
-        let place = path.child("items").child("properties").key(name);
-        let property = &items["properties"][name];
-        if !property.is_object() {
-            errs.push(Error::invalid(
-                &keys_place,
-                all(),
-                "entries must all be names of item properties",
-            ));
-        } else if matches!(property["type"].as_str(), Some("array" | "object")) {
-            let detail = "must be a scalar type if parent array's x-kubernetes-list-type is map";
-            errs.push(Error::invalid(
-                &place.child("type"),
-                property["type"].clone(),
-                detail,
-            ));
-        }
-        if keys[..i].contains(key) {
-            errs.push(Error::invalid(
-                &keys_place,
-                all(),
-                "must not contain duplicate entries",
-            ));
-        }
-        if !property.is_object() {
-            continue;
-        }
-        if !required.contains(key) && property["default"].is_null() {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it must have a default or be a required property";
-            errs.push(Error::required(&place.child("default"), detail));
-        }
-        if property["nullable"] == true {
-            let detail = "this property is in x-kubernetes-list-map-keys, so it cannot be nullable";
-            errs.push(Error::forbidden(&place.child("nullable"), detail));
-        }
+fn pattern(s: &Value, path: &Path, errs: &mut ErrorList) {
+    if let Some(pattern) = s["pattern"].as_str().filter(|p| !p.is_empty())
+        && let Err(why) = crate::re2::compile(pattern)
+    {
+        let detail = format!("must be a valid regular expression, but isn't: error parsing regexp: {why}");
+        errs.push(Error::invalid(&path.child("pattern"), pattern, detail));
     }
 }
 
@@ -453,6 +285,7 @@ fn junctors(s: &Value, spine: &Value, spine_path: &Path, path: &Path, errs: &mut
 }
 
 fn nested(s: &Value, spine: &Value, spine_path: &Path, path: &Path, errs: &mut ErrorList) {
+    pattern(s, path, errs);
     for (field, must) in [
         ("type", "empty"),
         ("additionalProperties", "undefined"),
@@ -501,27 +334,75 @@ fn nested(s: &Value, spine: &Value, spine_path: &Path, path: &Path, errs: &mut E
     junctors(s, spine, spine_path, path, errs);
 }
 
-/// Defaults are values that the schema would take.
-fn defaults(s: &Structural, path: &Path, errs: &mut ErrorList) {
-    if let Some(default) = &s.default {
-        let place = path.child("default");
-        let mut pruned = default.clone();
-        if !s.prune(&mut pruned).is_empty() {
-            errs.push(Error::invalid(
-                &place,
-                default.clone(),
-                "must not have unknown fields",
-            ));
+/// Defaults are values that the schema would take; `inside`: within the metadata of which resource.
+fn defaults(s: &Value, is_root: bool, inside: Option<&Value>, path: &Path, errs: &mut ErrorList) {
+    let embedded = is_root || s["x-kubernetes-embedded-resource"] == true;
+    let inside = inside.filter(|_| !embedded);
+    if !s["default"].is_null() {
+        default(s, embedded, inside.is_some(), &path.child("default"), errs);
+    }
+    if s["items"].is_object() {
+        defaults(&s["items"], false, inside, &path.child("items"), errs);
+    }
+    for (name, child) in s["properties"].as_object().into_iter().flatten() {
+        let own = embedded && matches!(name.as_str(), "metadata" | "apiVersion" | "kind");
+        let inside = if own { Some(s) } else { inside };
+        defaults(child, false, inside, &path.child("properties").key(name), errs);
+    }
+}
+
+fn default(s: &Value, embedded: bool, inside: bool, path: &Path, errs: &mut ErrorList) {
+    let value = &s["default"];
+    let Ok(schema) = Structural::parse_part(s, path) else {
+        return;
+    };
+    if !inside {
+        let mut pruned = value.clone();
+        let removed = if embedded {
+            schema.prune(&mut pruned)
+        } else {
+            schema.prune_part(&mut pruned)
+        };
+        if !removed.is_empty() {
+            let detail = "must not have unknown fields";
+            errs.push(Error::invalid(path, value.clone(), detail));
         }
-        errs.extend(s.validate_at(default, place.as_str()));
+        let before = errs.len();
+        if embedded && value.is_object() {
+            type_meta(value, path, errs);
+        }
+        if errs.len() > before {
+            return;
+        }
     }
-    for (name, child) in &s.properties {
-        defaults(child, &path.child("properties").key(name), errs);
-    }
-    if let Additional::Schema(child) = &s.additional {
-        defaults(child, &path.child("additionalProperties"), errs);
-    }
-    if let Some(child) = &s.items {
-        defaults(child, &path.child("items"), errs);
+    errs.extend(schema.validate_at(value, path.as_str()));
+}
+
+/// A resource says what it is.
+fn type_meta(value: &Value, path: &Path, errs: &mut ErrorList) {
+    for field in ["apiVersion", "kind"] {
+        let place = path.child(field);
+        match &value[field] {
+            Value::Null => errs.push(Error::required(&place, "")),
+            Value::String(said) if said.is_empty() => {
+                errs.push(Error::invalid(&place, "", "must not be empty"));
+            }
+            Value::String(kind) if field == "kind" => {
+                let messages = names::dns1035_label(&kind.to_lowercase());
+                if !messages.is_empty() {
+                    let detail = format!(
+                        "may have mixed case, but should otherwise match: {}",
+                        messages.join(",")
+                    );
+                    errs.push(Error::invalid(&place, kind.as_str(), detail));
+                }
+            }
+            Value::String(version) if version.matches('/').count() > 1 => {
+                let detail = format!("unexpected GroupVersion string: {version}");
+                errs.push(Error::invalid(&place, version.as_str(), detail));
+            }
+            Value::String(_) => {}
+            other => errs.push(Error::invalid(&place, other.clone(), "must be a string")),
+        }
     }
 }

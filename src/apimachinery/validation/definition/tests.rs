@@ -4,7 +4,8 @@ use serde_json::json;
 fn definition(schema: Value) -> Value {
     json!({"metadata": {"name": "widgets.example.com"}, "spec": {"group": "example.com", "scope": "Namespaced",
         "names": {"plural": "widgets", "singular": "widget", "kind": "Widget", "listKind": "WidgetList"},
-        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]}})
+        "versions": [{"name": "v1", "served": true, "storage": true, "schema": {"openAPIV3Schema": schema}}]},
+        "status": {"storedVersions": ["v1"]}})
 }
 
 fn told(o: &Value) -> Vec<String> {
@@ -16,7 +17,7 @@ fn told(o: &Value) -> Vec<String> {
 fn schema_told(schema: Value) -> Vec<String> {
     told(&definition(schema))
         .into_iter()
-        .map(|m| m.replace("spec.versions[0].schema.openAPIV3Schema", "S"))
+        .map(|m| m.replace("spec.validation.openAPIV3Schema", "S"))
         .collect()
 }
 
@@ -85,8 +86,8 @@ fn names_and_versions() {
     assert_eq!(
         told(&o),
         [
-            "spec.versions[0].subresources.scale.specReplicasPath: Invalid value: \".status.x\": should be a json path under .spec",
-            "spec.versions[0].additionalPrinterColumns[0].type: Invalid value: \"time\": must be one of boolean,date,integer,number,string",
+            "spec.subresources.scale.specReplicasPath: Invalid value: \".status.x\": should be a json path under .spec",
+            "spec.additionalPrinterColumns[0].type: Invalid value: \"time\": must be one of boolean,date,integer,number,string",
         ]
     );
 }
@@ -149,5 +150,41 @@ fn stored_versions_stay_known() {
     assert!(
         errs.to_string().starts_with("status.storedVersions[0]: Invalid value: \"v0\": missing from spec.versions; v0 was previously a storage version"),
         "{errs}"
+    );
+}
+
+#[test]
+fn schemas_that_differ_are_named_with_their_versions() {
+    let mut o = definition(json!({}));
+    let mut other = o["spec"]["versions"][0].clone();
+    other["name"] = json!("v2");
+    other["storage"] = json!(false);
+    o["spec"]["versions"].as_array_mut().unwrap().push(other);
+    let why = "type: Required value: must not be empty at the root";
+    assert_eq!(told(&o), [format!("spec.validation.openAPIV3Schema.{why}")]);
+    o["spec"]["versions"][1]["schema"]["openAPIV3Schema"] = json!({"type": "object"});
+    assert_eq!(
+        told(&o),
+        [format!("spec.versions[0].schema.openAPIV3Schema.{why}")]
+    );
+}
+
+#[test]
+fn paths_to_fields() {
+    let schema = json!({"properties": {"a": {"properties": {"b.c": {"type": "string"}}}}});
+    for (path, wanted) in [
+        (".a", Ok("a")),
+        (".a['b.c']", Ok("a/b.c")),
+        ("a", Err("expected [ or . but got: a")),
+        (".", Err("unexpected end of JSON path")),
+        (".x", Err("does not refer to a valid field")),
+        (".a[b]", Err("expected single quoted string but got b")),
+    ] {
+        let found = paths::follow(path, &schema, true).map(|(steps, _)| steps.join("/"));
+        assert_eq!(found.as_deref().map_err(String::as_str), wanted, "{path}");
+    }
+    assert_eq!(
+        paths::follow(".a['b.c']", &schema, false).map(|_| ()),
+        Err("array notation is not allowed".to_owned())
     );
 }

@@ -181,7 +181,7 @@ pub(super) fn label_keys(t: &Value, p: &Path, errs: &mut ErrorList) {
     }
 }
 
-pub(super) fn tolerations(spec: &Value, path: &Path, errs: &mut ErrorList) {
+pub(in super::super) fn tolerations(spec: &Value, path: &Path, errs: &mut ErrorList) {
     for (i, t) in list(&spec["tolerations"]).iter().enumerate() {
         let p = path.index(i);
         let (key, operator, effect) = (text(t, "key"), text(t, "operator"), text(t, "effect"));

@@ -4,6 +4,7 @@ use std::collections::HashSet;
 
 use serde_json::Value;
 
+use super::super::resource_names;
 use super::super::support::{list, nonnegative_quantity, required, required_one_of, text};
 use super::volume::descending_path;
 use super::{Around, claims, env, probe, restart, security};
@@ -305,41 +306,19 @@ fn devices(c: &Value, around: Around<'_>, path: &Path, errs: &mut ErrorList) {
     }
 }
 
-fn overcommit_allowed(resource: &str) -> bool {
-    native(resource) && !resource.starts_with("hugepages-")
-}
-
-fn native(resource: &str) -> bool {
-    !resource.contains('/') || resource.contains("kubernetes.io/")
-}
-
-/// The name of something that a container asks for.
-pub(in super::super) fn resource_name(name: &str, p: &Path, errs: &mut ErrorList) {
-    errs.invalid_each(p, name, names::qualified_name(name));
-    let standard = matches!(name, "cpu" | "memory" | "ephemeral-storage") || name.starts_with("hugepages-");
-    if !name.contains('/') && !standard {
-        for why in [
-            "must be a standard resource type or fully qualified",
-            "must be a standard resource for containers",
-        ] {
-            errs.push(Error::invalid(p, name, why));
-        }
-    }
-}
-
 /// `ResourceRequirements`: names, amounts, requests within limits.
-pub(super) fn resources(r: &Value, path: &Path, errs: &mut ErrorList) {
+pub(in super::super) fn resources(r: &Value, path: &Path, errs: &mut ErrorList) {
     let limits = r["limits"].as_object();
     for list_name in ["limits", "requests"] {
         let base = path.child(list_name);
         for (name, amount) in r[list_name].as_object().into_iter().flatten() {
             let p = base.key(name);
-            resource_name(name, &p, errs);
+            resource_names::of_container(name, &p, errs);
             nonnegative_quantity(amount, &p, errs);
             let Ok(q) = Quantity::from_value(amount) else {
                 continue;
             };
-            if !native(name) && !q.is_integer() {
+            if resource_names::is_whole(name) && !q.is_integer() {
                 errs.push(Error::invalid(&p, q.to_string(), "must be an integer"));
             }
             if list_name == "requests" {
@@ -352,18 +331,20 @@ pub(super) fn resources(r: &Value, path: &Path, errs: &mut ErrorList) {
 fn within_limit(name: &str, request: Quantity, limit: Option<&Value>, path: &Path, errs: &mut ErrorList) {
     let requests = path.child("requests");
     match limit.and_then(|l| Quantity::from_value(l).ok()) {
-        Some(limit) if request != limit && !overcommit_allowed(name) => errs.push(Error::invalid(
-            &requests,
-            request.to_string(),
-            format!("must be equal to {name} limit of {limit}"),
-        )),
+        Some(limit) if request != limit && !resource_names::may_overcommit(name) => {
+            errs.push(Error::invalid(
+                &requests,
+                request.to_string(),
+                format!("must be equal to {name} limit of {limit}"),
+            ))
+        }
         Some(limit) if request > limit => errs.push(Error::invalid(
             &requests,
             request.to_string(),
             format!("must be less than or equal to {name} limit of {limit}"),
         )),
         Some(_) => {}
-        None if !overcommit_allowed(name) => errs.push(Error::required(
+        None if !resource_names::may_overcommit(name) => errs.push(Error::required(
             &path.child("limits"),
             "Limit must be set for non overcommitable resources",
         )),

@@ -208,6 +208,12 @@ pub(super) fn field_ref(r: &Value, allowed: &[&str], p: &Path, errs: &mut ErrorL
     }
     let field = text(r, "fieldPath");
     let p = p.child("fieldPath");
+    let version = text(r, "apiVersion");
+    if version != "v1" {
+        let why = format!("error converting fieldPath: unsupported pod version: {version}");
+        errs.push(Error::invalid(&p, field, why));
+        return;
+    }
     if let Some((base, key)) = subscript(field) {
         match base {
             "metadata.annotations" => {

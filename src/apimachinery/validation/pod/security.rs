@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::super::support::{list, one_of, text};
+use super::super::support::{list, one_if_given, text};
 use super::windows;
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
@@ -27,13 +27,13 @@ pub(super) fn pod(spec: &Value, path: &Path, errs: &mut ErrorList) {
     for (i, g) in list(&s["supplementalGroups"]).iter().enumerate() {
         id(g, &path.child("supplementalGroups").index(i), errs);
     }
-    one_of(
+    one_if_given(
         &s["supplementalGroupsPolicy"],
         &["Merge", "Strict"],
         &path.child("supplementalGroupsPolicy"),
         errs,
     );
-    one_of(
+    one_if_given(
         &s["fsGroupChangePolicy"],
         &["Always", "OnRootMismatch"],
         &path.child("fsGroupChangePolicy"),
@@ -46,7 +46,7 @@ pub(super) fn pod(spec: &Value, path: &Path, errs: &mut ErrorList) {
             "ShareProcessNamespace and HostPID cannot both be enabled",
         ));
     }
-    one_of(
+    one_if_given(
         &s["seLinuxChangePolicy"],
         &["Recursive"],
         &path.child("seLinuxChangePolicy"),
@@ -127,7 +127,13 @@ fn app_armor(p: &Value, path: &Path, errs: &mut ErrorList) {
             &path.child("localhostProfile"),
             "must be set when AppArmor type is Localhost",
         )),
-        "Localhost" => {}
+        "Localhost" => {
+            let profile = text(p, "localhostProfile");
+            if profile.trim() != profile {
+                let why = "must not be padded with whitespace";
+                errs.push(Error::invalid(&path.child("localhostProfile"), profile, why));
+            }
+        }
         "RuntimeDefault" | "Unconfined" => {
             if !text(p, "localhostProfile").is_empty() {
                 errs.push(Error::invalid(
@@ -153,7 +159,7 @@ pub(super) fn container(s: &Value, own_users: bool, path: &Path, errs: &mut Erro
     for f in ["runAsUser", "runAsGroup"] {
         id(&s[f], &path.child(f), errs);
     }
-    one_of(
+    one_if_given(
         &s["procMount"],
         &["Default", "Unmasked"],
         &path.child("procMount"),

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::super::storage::driver_name;
-use super::super::support::{list, one_of, required, text};
+use super::super::support::{list, one_if_given, required, text};
 use crate::field::{Error, ErrorList, Path};
 use crate::names;
 
@@ -293,14 +293,14 @@ fn reserved_options(options: &Value, path: &Path, errs: &mut ErrorList) {
 }
 
 fn azure_disk(s: &Value, p: &Path, errs: &mut ErrorList) {
-    one_of(
+    one_if_given(
         &s["cachingMode"],
         &["None", "ReadOnly", "ReadWrite"],
         &p.child("cachingMode"),
         errs,
     );
     let kinds = ["Dedicated", "Managed", "Shared"];
-    one_of(&s["kind"], &kinds, &p.child("kind"), errs);
+    one_if_given(&s["kind"], &kinds, &p.child("kind"), errs);
     let uri = text(s, "diskURI");
     let (prefix, example) = match s["kind"].as_str() {
         None => return,

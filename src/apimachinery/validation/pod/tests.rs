@@ -232,7 +232,9 @@ fn updates() {
     );
     assert_eq!(
         check(&|p| p["spec"]["schedulingGates"] = json!([{"name": "h"}])),
-        ["spec.schedulingGates: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"]
+        [
+            "spec.schedulingGates[0].name: Forbidden: only deletion is allowed, but found new scheduling gate 'h'"
+        ]
     );
     assert_eq!(
         check(&|p| p["spec"]["containers"].as_array_mut().unwrap().clear()),

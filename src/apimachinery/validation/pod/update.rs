@@ -130,11 +130,11 @@ fn gates(n: &Value, o: &Value, path: &Path, errs: &mut ErrorList) -> bool {
         .iter()
         .map(|g| text(g, "name"))
         .collect();
-    for g in list(&n["schedulingGates"]) {
+    for (i, g) in list(&n["schedulingGates"]).iter().enumerate() {
         let name = text(g, "name");
         if !had.contains(&name) {
             errs.push(Error::forbidden(
-                path,
+                &path.index(i).child("name"),
                 format!("only deletion is allowed, but found new scheduling gate '{name}'"),
             ));
         }

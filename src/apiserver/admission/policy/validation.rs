@@ -56,6 +56,10 @@ fn policy(spec: &Value, mutating: bool, errors: &mut ErrorList) {
         env = env.with("variables", request::variables_type(&known));
         let path = path.child("variables").index(i).child("expression");
         let ty = one(&env, &variable["expression"], &[], &path, errors);
+        // What says nothing is not known.
+        if text(variable, "expression").trim().is_empty() {
+            continue;
+        }
         known.push((text(variable, "name").to_owned(), ty));
     }
     if !known.is_empty() {
@@ -79,7 +83,13 @@ fn policy(spec: &Value, mutating: bool, errors: &mut ErrorList) {
     for (i, annotation) in items(spec, "auditAnnotations").iter().enumerate() {
         let path = path.child("auditAnnotations").index(i).child("valueExpression");
         let outputs = [Type::String, Type::Null];
-        one(&env, &annotation["valueExpression"], &outputs, &path, errors);
+        // Upstream compiles it without the white space around it, and shows it with that.
+        let source = text(annotation, "valueExpression");
+        if let Err(why) = compile(&env, source.trim(), &outputs)
+            && !source.trim().is_empty()
+        {
+            errors.push(Error::invalid(&path, source, why));
+        }
     }
     for (i, mutation) in items(spec, "mutations").iter().enumerate() {
         let path = path.child("mutations").index(i);

@@ -97,7 +97,7 @@ fn costs_are_estimated() {
     };
     let errors = super::super::estimate::check(&list(Value::Null)).to_string();
     assert!(
-        errors.contains("spec.versions[0].schema.openAPIV3Schema.properties[l].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x"),
+        errors.contains("spec.validation.openAPIV3Schema.properties[l].x-kubernetes-validations[0].rule: Forbidden: estimated rule cost exceeds budget by factor of more than 100x"),
         "{errors}"
     );
     assert!(super::super::estimate::check(&list(json!(10))).is_empty());
