@@ -61,10 +61,13 @@ spec:
       resources: [pods]
   failurePolicy: Fail
   reinvocationPolicy: Never
+  paramKind:
+    apiVersion: v1
+    kind: ConfigMap
   mutations:
   - patchType: ApplyConfiguration
     applyConfiguration:
-      expression: 'Object{metadata: Object.metadata{labels: {"made-by": request.userInfo.username}}}'
+      expression: 'Object{metadata: Object.metadata{labels: {"made-by": request.userInfo.username, "team": params.data.team}}}'
   - patchType: JSONPatch
     jsonPatch:
       expression: '[JSONPatch{op: "add", path: "/spec/priority", value: 0}, JSONPatch{op: "add", path: "/metadata/annotations", value: {"n": "1"}}]'
@@ -75,6 +78,18 @@ metadata:
   name: labels
 spec:
   policyName: labels
+  paramRef:
+    name: labels
+    namespace: default
+    parameterNotFoundAction: Deny
+---
+apiVersion: v1
+kind: ConfigMap
+metadata:
+  name: labels
+  namespace: default
+data:
+  team: blue
 "#,
     );
     assert!(
@@ -89,7 +104,11 @@ spec:
         made["metadata"]["labels"]["made-by"], "kubernetes-admin",
         "{made}"
     );
+    assert_eq!(made["metadata"]["labels"]["team"], "blue", "{made}");
     assert_eq!(made["metadata"]["annotations"], json!({"n": "1"}));
+    server.kubectl(&["delete", "configmap", "labels"]);
+    let (code, refused) = api.send("POST", &format!("{ns}/pods"), &pod("q")).await;
+    assert_eq!(code, 403, "{refused}");
 }
 
 #[tokio::test]
