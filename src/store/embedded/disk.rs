@@ -46,6 +46,38 @@ impl std::fmt::Debug for Faults {
     }
 }
 
+/// Bytes of a large file that wait for the disk at once, at most.
+const PORTION: usize = 1 << 20;
+
+/// Writes a file portion by portion: one that went to the disk as a whole would keep every sync of the log
+/// waiting meanwhile.
+struct Portions<'f> {
+    file: &'f File,
+    unsynced: usize,
+}
+
+impl<'f> Portions<'f> {
+    fn of(file: &'f File) -> Self {
+        Portions { file, unsynced: 0 }
+    }
+}
+
+impl io::Write for Portions<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.file.write(&bytes[..bytes.len().min(PORTION)])?;
+        self.unsynced += written;
+        if self.unsynced >= PORTION {
+            self.file.sync_data()?;
+            self.unsynced = 0;
+        }
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
 /// An opened, locked folder. Cloning shares the lock, which ends with the last clone.
 #[derive(Clone, Debug)]
 pub(super) struct Disk {
@@ -191,7 +223,8 @@ impl Disk {
             file: Some(file.try_clone()?),
             path,
         };
-        io::copy(&mut io::repeat(0).take(len), &mut &file)?;
+        let mut zeros = io::BufReader::with_capacity(PORTION, io::repeat(0).take(len));
+        io::copy(&mut zeros, &mut Portions::of(&file))?;
         file.sync_all()?;
         Ok(spare)
     }
@@ -235,13 +268,13 @@ impl Disk {
             .write(true)
             .mode(0o600)
             .open(aside)?;
-        let mut writer = io::BufWriter::with_capacity(1 << 20, file);
+        let mut writer = io::BufWriter::with_capacity(PORTION, Portions::of(&file));
         if kind == Kind::Checkpoint {
             self.faults.check(Step::Checkpoint)?;
         }
         fill(&mut writer)?;
         writer.flush()?;
-        let file = writer.into_inner().map_err(io::IntoInnerError::into_error)?;
+        drop(writer);
         file.sync_all()?;
         self.name(aside, path)?;
         Ok(file)
