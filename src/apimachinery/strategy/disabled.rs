@@ -27,26 +27,13 @@ pub(super) fn drop(gvk: &Gvk, object: &mut Value) {
         _ => {}
     }
     let devices = match gvk.group_kind() {
-        ("resource.k8s.io", "ResourceClaim") => Some("/spec/devices/requests"),
-        ("resource.k8s.io", "ResourceClaimTemplate") => Some("/spec/spec/devices/requests"),
+        ("resource.k8s.io", "ResourceClaim") => object.pointer_mut("/spec/devices"),
+        ("resource.k8s.io", "ResourceClaimTemplate") => object.pointer_mut("/spec/spec/devices"),
         _ => None,
     };
-    let requests = devices
-        .and_then(|at| object.pointer_mut(at))
-        .and_then(Value::as_array_mut);
-    for request in requests.into_iter().flatten() {
-        device_request(request);
-    }
-    let constraints = match gvk.group_kind() {
-        ("resource.k8s.io", "ResourceClaim") => Some("/spec/devices/constraints"),
-        ("resource.k8s.io", "ResourceClaimTemplate") => Some("/spec/spec/devices/constraints"),
-        _ => None,
-    };
-    let constraints = constraints
-        .and_then(|at| object.pointer_mut(at))
-        .and_then(Value::as_array_mut);
-    for constraint in constraints.into_iter().flatten() {
-        remove(constraint, "", &["distinctAttribute"]);
+    if let Some(devices) = devices {
+        items(devices, "requests").for_each(device_request);
+        items(devices, "constraints").for_each(|constraint| remove(constraint, "", &["distinctAttribute"]));
     }
 }
 
@@ -77,6 +64,11 @@ fn pod(spec: &mut Value) {
             }
         }
     }
+}
+
+fn items<'a>(object: &'a mut Value, list: &str) -> impl Iterator<Item = &'a mut Value> {
+    let list = object.get_mut(list).and_then(Value::as_array_mut);
+    list.into_iter().flatten()
 }
 
 fn remove(object: &mut Value, at: &str, fields: &[&str]) {

@@ -133,6 +133,7 @@ impl ImagePolicyWebhook {
                 Err(error) if tries == TRIES => return Err(error.to_string()),
                 Err(error) => {
                     tracing::debug!(%error, tries, "image policy webhook does not answer");
+                    // Nothing tells when it is back.
                     tokio::time::sleep(wait).await;
                     wait = wait.mul_f64(FACTOR);
                     tries += 1;

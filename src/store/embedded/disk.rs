@@ -208,17 +208,22 @@ impl Disk {
         result
     }
 
-    /// Makes a file of `len` zeros, durably.
-    pub(super) fn spare(&self, len: u64) -> io::Result<Spare> {
+    /// An empty file, where there was one as well.
+    fn begin(&self, path: &Path) -> io::Result<File> {
         self.faults.check(Step::Create)?;
-        let path = self.dir.join("spare.tmp");
-        let file = OpenOptions::new()
+        OpenOptions::new()
             .create(true)
             .truncate(true)
             .read(true)
             .write(true)
             .mode(0o600)
-            .open(&path)?;
+            .open(path)
+    }
+
+    /// Makes a file of `len` zeros, durably.
+    pub(super) fn spare(&self, len: u64) -> io::Result<Spare> {
+        let path = self.dir.join("spare.tmp");
+        let file = self.begin(&path)?;
         let spare = Spare {
             file: Some(file.try_clone()?),
             path,
@@ -260,14 +265,7 @@ impl Disk {
         kind: Kind,
         fill: impl FnOnce(&mut dyn io::Write) -> io::Result<()>,
     ) -> io::Result<File> {
-        self.faults.check(Step::Create)?;
-        let file = OpenOptions::new()
-            .create(true)
-            .truncate(true)
-            .read(true)
-            .write(true)
-            .mode(0o600)
-            .open(aside)?;
+        let file = self.begin(aside)?;
         let mut writer = io::BufWriter::with_capacity(PORTION, Portions::of(&file));
         if kind == Kind::Checkpoint {
             self.faults.check(Step::Checkpoint)?;
