@@ -460,5 +460,10 @@ pub fn is_kubelets_label(key: &str) -> bool {
     kubelets || !(within("kubernetes.io") || within("k8s.io"))
 }
 
+/// Whether a resource's name (`cpu`, `example.com/gpu`) is Kubernetes' own: without a domain, or in its domain.
+pub fn is_native_resource(name: &str) -> bool {
+    !name.contains('/') || name.contains("kubernetes.io/")
+}
+
 #[cfg(test)]
 mod tests;

@@ -7,6 +7,7 @@ use serde_json::Value;
 
 use super::{Amounts, add, amounts, one};
 use crate::meta;
+use crate::names::is_native_resource as is_native;
 
 const PLAIN: [&str; 10] = [
     "cpu",
@@ -29,11 +30,6 @@ const MUST: [&str; 6] = [
     "limits.cpu",
     "limits.memory",
 ];
-
-/// Names without a domain, or of Kubernetes' own.
-fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
-}
 
 pub(super) fn tracks(name: &str) -> bool {
     PLAIN.contains(&name)

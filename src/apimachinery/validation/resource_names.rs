@@ -1,7 +1,7 @@
 //! Names of what containers ask for and quotas count.
 
 use crate::field::{Error, ErrorList, Path};
-use crate::names;
+use crate::names::{self, is_native_resource as is_native};
 
 /// What has a name without a domain, besides huge pages.
 const STANDARD: &[&str] = &[
@@ -46,11 +46,6 @@ fn is_huge_page(name: &str) -> bool {
 /// Whether quotas know it without a domain.
 pub(super) fn is_for_quotas(name: &str) -> bool {
     (STANDARD.contains(&name) && name != "storage") || is_huge_page(name)
-}
-
-/// Whether it is in Kubernetes' own domain.
-pub(super) fn is_native(name: &str) -> bool {
-    !name.contains('/') || name.contains("kubernetes.io/")
 }
 
 fn is_extended(name: &str) -> bool {
